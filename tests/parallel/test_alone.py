@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import dragon
 from dragon.data.synthetic import write_synthetic
 from dragon.parallel.ranks import AloneError, Ranks
 from dragon.solver.observer import Guarded
-from tests.parallel.test_train import BN, MPIEXEC, ROOT, environment, needs_mpi, solver, train
+from tests.parallel.test_train import BN, needs_mpi, run, solver, train
 
 RUNS = """
 import dragon
@@ -101,14 +99,10 @@ def test_training_goes_on_without_the_observer(tmp_path: Path, event: str) -> No
 def test_a_callback_of_one_rank_ends_all(tmp_path: Path) -> None:
     lmdb = write_synthetic(tmp_path / "drawn", train=170, test=10).train
     path = solver(tmp_path / "run", lmdb, 10, BN, display=0, snapshot=0)
-    done = subprocess.run(
-        [str(MPIEXEC), "-n", "2", sys.executable, "-c", SCRIPT, str(path)],
-        capture_output=True, text=True, timeout=120, check=False, cwd=ROOT, env=environment(),
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    said = run(2, "-c", SCRIPT, path)
     for rank in (0, 1):
-        assert f"rank {rank}: trained" in done.stdout
+        assert f"rank {rank}: trained" in said
         assert (
             f'rank {rank}: layer "bn" (BN): batch normalisation over the rows of all ranks needs all ranks: a callback'
-            in done.stdout
+            in said
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -17,19 +15,14 @@ from dragon.parallel.ranks import PER_MACHINE, Ranks
 from dragon.parallel.sums import add_groups, add_up
 from dragon.parallel.wire import WIRES
 from tests.parallel.sums import SIZES, vector
-from tests.parallel.test_train import MPIEXEC, ROOT, environment, needs_mpi
+from tests.parallel.test_train import environment, needs_mpi, run
 
 # ranks, ranks on a machine: two equal machines, three of different sizes, one rank alone on the last
 CASES = [(4, 2), (5, 2), (4, 3)]
 
 
-def run(path: Path, ranks: int, per_machine: int, way: str) -> dict[str, Any]:
-    program = [MPIEXEC, "-n", ranks, sys.executable, "-m", "tests.parallel.sums", path, way]
-    done = subprocess.run(
-        list(map(str, program)), capture_output=True, text=True, timeout=120, check=False, cwd=ROOT,
-        env=environment(**{PER_MACHINE: str(per_machine)}),
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+def added_up(path: Path, ranks: int, per_machine: int, way: str) -> dict[str, Any]:
+    run(ranks, "-m", "tests.parallel.sums", path, way, env=environment(**{PER_MACHINE: str(per_machine)}))
     with np.load(path) as file:
         return dict(file)
 
@@ -47,7 +40,7 @@ def ordered(groups: list[list[int]], rows: dict[int, NDArray[Any]]) -> NDArray[A
 @pytest.mark.parametrize(("ranks", "per_machine"), CASES)
 def test_ranks_of_a_machine_are_added_up_first(tmp_path: Path, ranks: int, per_machine: int) -> None:
     groups = machines(ranks, per_machine)
-    found = run(tmp_path / "a.npz", ranks, per_machine, "machine")
+    found = added_up(tmp_path / "a.npz", ranks, per_machine, "machine")
     assert found["groups"].item() == str(groups)
     assert found["same"]
     for size in SIZES:
@@ -55,14 +48,14 @@ def test_ranks_of_a_machine_are_added_up_first(tmp_path: Path, ranks: int, per_m
         np.testing.assert_array_equal(found[f"fp32 {size}"], ordered(groups, rows) / np.float32(ranks))
         doubles = {rank: vector(size, rank, np.float64) for rank in range(ranks)}
         np.testing.assert_array_equal(found[f"total {size}"], ordered(groups, doubles))
-    again = run(tmp_path / "b.npz", ranks, per_machine, "machine")
+    again = added_up(tmp_path / "b.npz", ranks, per_machine, "machine")
     for name, value in found.items():
         np.testing.assert_array_equal(again[name], value)
 
 
 @needs_mpi
 def test_flat_sums_go_by_rank_and_are_the_same_to_rounding(tmp_path: Path) -> None:
-    flat, grouped = (run(tmp_path / f"{way}.npz", 4, 2, way) for way in ("flat", "machine"))
+    flat, grouped = (added_up(tmp_path / f"{way}.npz", 4, 2, way) for way in ("flat", "machine"))
     assert flat["groups"].item() == "[[0, 1, 2, 3]]"
     assert flat["same"]
     for size in SIZES:
@@ -78,7 +71,7 @@ def test_flat_sums_go_by_rank_and_are_the_same_to_rounding(tmp_path: Path) -> No
 @pytest.mark.parametrize(("wire", "error"), [("bf16", 2**-8), ("fp16", 2**-11)])
 def test_16_bits_between_machines(tmp_path: Path, ranks: int, per_machine: int, wire: str, error: float) -> None:
     """What a machine sends is rounded once, and the mean once more, each by at most `error`."""
-    found = run(tmp_path / "a.npz", ranks, per_machine, "machine")
+    found = added_up(tmp_path / "a.npz", ranks, per_machine, "machine")
     for size in SIZES:
         rows = [vector(size, rank, np.float64) for rank in range(ranks)]
         sums = sum(np.abs(sum(rows[rank] for rank in group)) for group in machines(ranks, per_machine))
@@ -110,17 +103,7 @@ def test_the_number_of_rank_0_counts(tmp_path: Path) -> None:
         f"if MPI.COMM_WORLD.rank: del os.environ['{PER_MACHINE}']\n"
         "sums.main()"
     )
-    program = [str(MPIEXEC), "-n", "4", sys.executable, "-c", code, str(tmp_path / "a.npz"), "auto"]
-    done = subprocess.run(
-        program,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=ROOT,
-        env=environment(**{PER_MACHINE: "2"}),
-    )
-    assert done.returncode == 0, done.stderr
+    run(4, "-c", code, tmp_path / "a.npz", "auto", env=environment(**{PER_MACHINE: "2"}))
     with np.load(tmp_path / "a.npz") as file:
         assert file["groups"].item() == "[[0, 1], [2, 3]]"
 

@@ -55,9 +55,24 @@ def solver(folder: Path, lmdb: Path, batch: int, middle: str = "", **settings: o
     return path
 
 
-def command(ranks: int, *words: object) -> list[str]:
-    program = [sys.executable, "-m", "dragon", "train", *map(str, words)]
+def on_ranks(ranks: int, *words: object) -> list[str]:
+    """The command that runs Python with these words on each rank."""
+    program = [sys.executable, *map(str, words)]
     return program if ranks == 1 else [str(MPIEXEC), "-n", str(ranks), *program]
+
+
+def command(ranks: int, *words: object) -> list[str]:
+    return on_ranks(ranks, "-m", "dragon", "train", *words)
+
+
+def run(ranks: int, *words: object, env: dict[str, str] | None = None) -> str:
+    """Run Python with these words on each rank; what it printed. env: None for that of `environment()`."""
+    done = subprocess.run(
+        on_ranks(ranks, *words),
+        capture_output=True, text=True, env=env or environment(), timeout=120, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def environment(**more: str) -> dict[str, str]:
