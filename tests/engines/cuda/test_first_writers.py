@@ -43,6 +43,7 @@ def loss(bottom: str, name: str = "loss") -> str:
     return layer("SoftmaxWithLoss", 'bottom: "label"', bottom, name, name)
 
 
+TIED = 'param { name: "s" } param { name: "s" }'
 SHARED = 'param { name: "w" } param { name: "b" }'
 NETS = {
     "convolutions": conv("x", "a", "num_output: 8 kernel_size: 3 pad: 1")
@@ -68,6 +69,8 @@ NETS = {
     + layer("Normalize", "norm_param { across_spatial: false }", "b", "c", "c") + full("c", "y") + loss("y"),
     "shared weights": layer("TanH", "", "x", "t", "t") + full("x", "y", "", SHARED) + full("t", "z", "", SHARED)
     + loss("y") + loss("z", "second"),
+    "shared scale and shift": layer("Scale", f"scale_param {{ bias_term: true }} {TIED}", "x", "a", "a")
+    + layer("LayerNorm", TIED.replace('"s"', '"n"'), "a", "b", "b") + full("b", "y") + loss("y"),
     "nothing behind": full("x", "y") + loss("y") + full("x", "unused", "", "", 3) + layer("Silence", "", "unused", "")
     .replace('top: ""', ""),
 }  # fmt: skip
@@ -131,7 +134,7 @@ def test_only_what_nobody_writes_is_cleared(net: str) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16", "fp16"])
-@pytest.mark.parametrize("net", ["convolutions", "split", "merged", "shared weights"])
+@pytest.mark.parametrize("net", ["convolutions", "split", "merged", "shared weights", "shared scale and shift"])
 def test_the_bits_are_those_of_separate_parts(net: str, precision: str) -> None:
     train_as_in_parts(NETS[net], precision)
 

@@ -24,17 +24,14 @@ def affine(lowering: Lowering, at: Channels, x: Any, gamma: Any, beta: Any, y: A
 
 def learn(lowering: Lowering, at: Channels, sums: Partial, bias: Blob | None, scale: Blob | None) -> None:
     """Add the total sums to the gradients of a bias and a scale, each of which may be None, or write them."""
-    wanted = [(bias, scale)]
-    if (
-        bias is not None
-        and scale is not None
-        and (bias.diff_storage in lowering.fresh) != (scale.diff_storage in lowering.fresh)
-    ):
-        wanted = [(bias, None), (None, scale)]
-    for one, other in wanted:
-        outs = [None if blob is None else blob.diff for blob in (one, other)]
-        add = all([lowering.adds(one), lowering.adds(other)])
-        totals(lowering.device, at, sums, *outs, unscale=lowering.unscale, add=add)
+    dbias, dscale = (None if blob is None else blob.diff for blob in (bias, scale))
+    add_bias, add_scale = lowering.adds(bias), lowering.adds(scale)
+    if bias is None or scale is None or add_bias == add_scale:
+        launches = [(dbias, dscale, add_bias and add_scale)]
+    else:
+        launches = [(dbias, None, add_bias), (None, dscale, add_scale)]
+    for one, other, add in launches:
+        totals(lowering.device, at, sums, one, other, unscale=lowering.unscale, add=add)
 
 
 class _Affine(Lowering):
