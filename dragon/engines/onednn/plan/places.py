@@ -6,7 +6,9 @@ layers write them where the concatenation has them. A concatenation of concatena
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from dragon.engines.onednn.library.constants import DataType, Tag
@@ -36,7 +38,7 @@ class Place:
         self._channel: int = channel if whole is None else whole._channel + channel
         self._memory: Memory | None = None
 
-    @property
+    @cached_property
     def desc(self) -> MemoryDesc:
         """The layout of the memory."""
         return blocks(self.shape)
@@ -62,6 +64,9 @@ class Place:
 def find_places(nodes: Sequence[Node]) -> dict[Storage, Place]:
     """The place of each top and bottom of a concatenation along the channels of one image."""
     places: dict[Storage, Place] = {}
+    writers = Counter(
+        storage for node in nodes if not node.layer.passes_memory for storage in {top.data_storage for top in node.tops}
+    )
     for node in reversed(nodes):
         if node.layer.type != "Concat":
             continue
@@ -69,7 +74,7 @@ def find_places(nodes: Sequence[Node]) -> dict[Storage, Place]:
         if len(node.bottoms) < 2 or not _in_blocks(node):
             places.pop(top, None)  # its bottoms are joined in another way
             continue
-        if top in places and len([n for n in nodes if _writes(n, top)]) > 1:
+        if top in places and writers[top] > 1:
             del places[top]  # what overwrites it would overwrite its bottoms, too
         whole = places.setdefault(top, Place(node.tops[0].shape))
         channel = 0
@@ -84,7 +89,3 @@ def _in_blocks(node: Node) -> bool:
     return cast("Concat", node.layer).along == 1 and all(
         blob.ndim == 4 and blob.shape[0] == 1 and blob.shape[1] % BLOCK == 0 and blob.count for blob in blobs
     )
-
-
-def _writes(node: Node, storage: Storage) -> bool:
-    return not node.layer.passes_memory and any(top.data_storage is storage for top in node.tops)
