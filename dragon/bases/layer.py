@@ -25,7 +25,7 @@ from dragon.bases.registry import create, find_class, layer_types, register
 from dragon.errors import DataError, DragonError, LayerName, PrototxtError, ShapeError
 from dragon.files import paths
 from dragon.memory.blob import Blob, BlobList
-from dragon.memory.shortage import LESS, shortage
+from dragon.memory.shortage import error_of_layer
 from dragon.memory.storage import Array, ArraySpace
 from dragon.proto import dragon_pb2 as pb
 from dragon.rng import Stream
@@ -57,9 +57,7 @@ def _fill_flat(
     try:
         fill(host.reshape(shape), pb.FillerParameter.FromString(filler), Stream(seed, name), who)
     except MemoryError as error:  # as where a net is made
-        raised = ShapeError(shortage(error), layer=where)
-        raised.hint = LESS
-        raise raised from error
+        raise error_of_layer(ShapeError, error, where) from error
 
 
 LayerClass: TypeAlias = "type[Layer]"  # an alias, since inside the class `type` is an attribute

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from dragon.errors import EngineError, LayerName, UsageError
-from dragon.memory.shortage import LESS, shortage
+from dragon.memory.shortage import error_of_layer
 from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
@@ -199,9 +199,7 @@ def weighted_loss(tops: Sequence[Blob], weights: Sequence[float]) -> float:
 
 def out_of_memory(error: MemoryError, layer: LayerName) -> EngineError:
     """The error for a layer that ran out of memory."""
-    raised = EngineError(shortage(error), layer=layer)
-    raised.hint = LESS
-    return raised
+    return error_of_layer(EngineError, error, layer)
 
 
 @contextmanager

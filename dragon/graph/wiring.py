@@ -15,7 +15,7 @@ from dragon.graph.node import Node
 from dragon.graph.overwriting import warn_overwritten
 from dragon.graph.parameters import ParamTable
 from dragon.memory.blob import Blob
-from dragon.memory.shortage import LESS, shortage
+from dragon.memory.shortage import error_of_layer
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.proto.layer_names import name_layers
@@ -76,9 +76,7 @@ class Wiring:
                 error.at(LayerName(param.name, param.type), position)
                 raise
             except MemoryError as error:
-                raised = ShapeError(shortage(error), layer=LayerName(param.name, param.type), position=position)
-                raised.hint = LESS
-                raise raised from error
+                raise error_of_layer(ShapeError, error, LayerName(param.name, param.type), position) from error
         self._prune_backward()
         self._loosen()
         warn_overwritten(self.nodes)
