@@ -4,12 +4,40 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Callable, Container
 from functools import cache
 from types import ModuleType
 
 from dragon.errors import DragonError, LayerFileError
 
-__all__ = ["load_file_of", "load_files"]
+__all__ = ["Files", "load_files"]
+
+
+class Files:
+    """The files of a package that fill a table as they are imported, loaded when an entry is asked for.
+
+    package: imports the package itself. table: the entries that are registered so far, by name.
+    """
+
+    def __init__(self, package: Callable[[], ModuleType], table: Container[str]) -> None:
+        self._package, self._table = package, table
+        self._complete = False
+        self._found: set[str] = set()  # entries whose file has been loaded to its end
+
+    def load(self) -> None:
+        """Load all files, once."""
+        if not self._complete:
+            load_files(self._package())
+            self._complete = True
+
+    def load_for(self, name: str) -> None:
+        """Load the file that has the name of an entry; all files, if that does not register it."""
+        if name in self._found or self._complete:
+            return
+        _load_file_of(self._package(), name)  # waits where another thread is loading it
+        if name not in self._table:
+            self.load()
+        self._found.add(name)
 
 
 def load_files(package: ModuleType) -> None:
@@ -18,7 +46,7 @@ def load_files(package: ModuleType) -> None:
         _load(package, module.name)
 
 
-def load_file_of(package: ModuleType, name: str) -> None:
+def _load_file_of(package: ModuleType, name: str) -> None:
     """Import the module of a package that is called like `name` but for case and underscores: re_lu.py for ReLU.
 
     Does nothing where there is none. Raises LayerFileError as `load_files`.

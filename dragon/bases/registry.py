@@ -7,10 +7,11 @@ What is known about a type is in the class attributes of `dragon.bases.layer.Lay
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from dragon.bases.foreign_layers import describe_foreign
-from dragon.bases.loading import load_file_of, load_files
+from dragon.bases.loading import Files
 from dragon.errors import LayerName, PrototxtError, nearest
 from dragon.proto import dragon_pb2 as pb
 
@@ -20,10 +21,17 @@ if TYPE_CHECKING:
 __all__ = ["canonical", "class_of", "create", "find_class", "layer_types", "register", "unknown_type"]
 
 _REGISTRY: dict[str, type[Layer]] = {}
-_loaded = False
-_found: set[str] = set()  # types whose file has been loaded to its end
 
 L = TypeVar("L", bound="type[Layer]")
+
+
+def _package() -> ModuleType:
+    import dragon.layers
+
+    return dragon.layers
+
+
+_FILES = Files(_package, _REGISTRY)
 
 
 def register(*aliases: str) -> Callable[[L], L]:
@@ -31,7 +39,7 @@ def register(*aliases: str) -> Callable[[L], L]:
 
     def add(cls: L) -> L:
         if not cls.__module__.startswith("dragon.layers."):
-            _load_all()  # first: a file loaded later would take the name back
+            _FILES.load()  # first: a file loaded later would take the name back
         cls.aliases = aliases
         for name in (cls.type, *aliases):
             _REGISTRY[name] = cls
@@ -40,18 +48,9 @@ def register(*aliases: str) -> Callable[[L], L]:
     return add
 
 
-def _load_all() -> None:
-    global _loaded
-    if not _loaded:
-        import dragon.layers as package
-
-        load_files(package)
-        _loaded = True
-
-
 def layer_types() -> list[str]:
     """The prototxt names of all known layers, aliases among them, sorted."""
-    _load_all()
+    _FILES.load()
     return sorted(_REGISTRY)
 
 
@@ -60,13 +59,7 @@ def find_class(type_name: str) -> type[Layer] | None:
 
     A type whose file has its name is loaded alone, since few nets need more than ten of them: for others all files are.
     """
-    if type_name not in _found and not _loaded:
-        import dragon.layers as package
-
-        load_file_of(package, type_name)  # waits where another thread is loading it
-        if type_name not in _REGISTRY:
-            _load_all()
-        _found.add(type_name)
+    _FILES.load_for(type_name)
     return _REGISTRY.get(type_name)
 
 

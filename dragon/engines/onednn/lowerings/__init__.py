@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from dragon.bases.loading import load_file_of, load_files
+from dragon.bases.loading import Files
 from dragon.bases.registry import canonical
 from dragon.engines.onednn.plan.builder import Backward, Builder
 from dragon.graph.node import Node
@@ -20,8 +20,7 @@ __all__ = ["Lowering", "find", "lowered", "lowers"]
 Lowering = Callable[[Builder, Node], Backward | None]
 
 _TABLE: dict[str, Lowering] = {}
-_loaded = False
-_found: set[str] = set()  # types whose file has been loaded to its end
+_FILES = Files(lambda: sys.modules[__name__], _TABLE)
 
 
 def lowers(*types: str) -> Callable[[Lowering], Lowering]:
@@ -37,23 +36,12 @@ def lowers(*types: str) -> Callable[[Lowering], Lowering]:
 
 def lowered() -> dict[str, str]:
     """The layer types with a lowering, and the module of each."""
-    _load_all()
+    _FILES.load()
     return {name: function.__module__ for name, function in _TABLE.items()}
 
 
 def find(type_name: str) -> Lowering | None:
     """The lowering of a layer type or alias, or None. A type whose file has its name is loaded alone, if at all."""
     name = canonical(type_name)
-    if name not in _found and not _loaded:
-        load_file_of(sys.modules[__name__], name)  # waits where another thread is loading it
-        if name not in _TABLE:
-            _load_all()
-        _found.add(name)
+    _FILES.load_for(name)
     return _TABLE.get(name)
-
-
-def _load_all() -> None:
-    global _loaded
-    if not _loaded:
-        load_files(sys.modules[__name__])
-        _loaded = True
