@@ -166,9 +166,6 @@ class DeconvolutionLowering(Filtering):
 class Im2colLowering(Filtering):
     """Im2col: unfolds all images as one image of all their channels, whose columns have the layout of the top."""
 
-    def learned(self) -> Sequence[Blob]:
-        return ()
-
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, narrow = self._as_one(bottom[0].data, top[0])
         products_first.unfold(self, x, narrow, top[0].data)

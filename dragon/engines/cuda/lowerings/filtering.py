@@ -58,6 +58,7 @@ class Filtering(Lowering):
     """The lowering of a layer that moves a window over images."""
 
     half = True
+    writes_gradients = True
     is_timing: bool = False  # whether arrays are those of a timing
     turned: Any = None  # the weights of a timing whose copy with channels last is made: in a run the update makes it
 
@@ -279,9 +280,6 @@ class Filtering(Lowering):
     def _learn_bias(self, dy: Any) -> None:
         if self.layer.bias is not None:
             learn_bias(self, dy, self.layer.bias)
-
-    def learned(self) -> Sequence[Blob]:
-        return [self.layer.weight] + ([] if self.layer.bias is None else [self.layer.bias])
 
 
 def _is_one_pixel(*images: Any) -> bool:

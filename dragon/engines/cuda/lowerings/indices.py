@@ -39,6 +39,8 @@ class Indexed(Lowering):
 class EmbedLowering(Indexed):
     """Embed: the rows of the weights that the bottom's indices name, plus the bias."""
 
+    writes_gradients = True
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         weight, y = self.layer.blobs[0].data, top[0].data
         size, row = weight.shape
@@ -48,8 +50,7 @@ class EmbedLowering(Indexed):
         self.launch(kernels.pick_rows, x=weight, picks=picks, bias=bias, y=y, count=y.size, row=row, size=size)
 
     def learned(self) -> Sequence[Blob]:
-        learned: Sequence[Blob] = self.layer.blobs
-        return learned if self.node.bottoms[0].count else ()
+        return super().learned() if self.node.bottoms[0].count else ()
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         dy, blobs = top[0].diff, self.layer.blobs

@@ -18,6 +18,7 @@ class InnerProductLowering(Lowering):
     """InnerProduct: y (N, outputs) = x (N, inputs) W^T + bias."""
 
     half = True
+    writes_gradients = True
 
     @classmethod
     def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
@@ -32,9 +33,6 @@ class InnerProductLowering(Lowering):
         self.device.gemm(rows, n, k, Matrix(bottom[0].data, k), weight, Matrix(y, n))
         if layer.bias is not None:
             add_bias(self, y, layer.bias.data)
-
-    def learned(self) -> Sequence[Blob]:
-        return [self.layer.weight] + ([] if self.layer.bias is None else [self.layer.bias])
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         layer = self.layer

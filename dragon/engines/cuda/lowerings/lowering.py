@@ -58,6 +58,7 @@ class Lowering:
     out_of_range: Any = None  # int32 (1) on the device, set by the executor; see out_of_range_at in labels.cuh
     array_code: ClassVar[bool] = False  # it runs the layer's own code, which no graph can repeat
     overwrites_top_diff: bool = False  # whether backward changes the top's diff
+    writes_gradients: ClassVar[bool] = False  # whether backward asks `adds` about each blob of the layer
     memory: BufferSource | None = None  # where `buffer` takes arrays from; None: each is an allocation of its own
     learns: bool = True  # whether backward may follow
 
@@ -131,7 +132,8 @@ class Lowering:
 
     def learned(self) -> Sequence[Blob]:
         """The parameters whose gradients backward adds to, or writes where `adds` says so: all elements of each."""
-        return ()
+        learned: Sequence[Blob] = self.layer.blobs if self.writes_gradients else ()
+        return learned
 
     def adds(self, blob: Blob | None) -> bool:
         """Whether the next launch adds to a parameter's gradient; else it writes that. To be asked once for each."""

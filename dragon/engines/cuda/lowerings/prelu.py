@@ -19,6 +19,7 @@ class PReLULowering(Lowering):
     """PReLU, with a slope for each channel or one for all."""
 
     half = True
+    writes_gradients = True
 
     @classmethod
     def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
@@ -33,10 +34,6 @@ class PReLULowering(Lowering):
         """(N, C, S) of the bottom as it lies."""
         n, c, s = self.layer.view
         return (n * s, c, 1) if self.channels_last else (n, c, s)
-
-    def learned(self) -> Sequence[Blob]:
-        learned: Sequence[Blob] = self.layer.blobs
-        return learned
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, slope = bottom[0].data, self.layer.blobs[0].data

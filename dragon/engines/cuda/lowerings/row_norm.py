@@ -20,6 +20,7 @@ BY_DEVIATION, BY_SUM, BY_MEAN, BY_LENGTH = range(4)
 
 class _Rows(Lowering):
     half = True
+    writes_gradients = True
 
     @classmethod
     def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
@@ -55,10 +56,6 @@ class _Rows(Lowering):
     def learn(self, dy: Any, at: Channels, gamma: Blob, beta: Blob | None = None) -> None:
         """Add to the gradients of gamma and beta."""
         learn(self, at, channel_sums(self.device, at, dy, self.normal(dy.shape)), beta, gamma)
-
-    def learned(self) -> Sequence[Blob]:
-        learned: Sequence[Blob] = self.layer.blobs
-        return learned
 
 
 @lowers("GroupNorm", "InstanceNorm", "LayerNorm")

@@ -39,6 +39,7 @@ class _Affine(Lowering):
 
     half = True
     float32_bottoms = (1,)
+    writes_gradients = True
 
     @classmethod
     def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
@@ -51,10 +52,6 @@ class _Affine(Lowering):
     def affine(self, x: Any, gamma: Any, beta: Any, y: Any, copy: Any = None) -> None:
         """As the function of this name, for the bottom's channels."""
         affine(self, self._channels(), x, gamma, beta, y, copy)
-
-    def learned(self) -> Sequence[Blob]:
-        learned: Sequence[Blob] = self.layer.blobs
-        return learned
 
     def _channels(self) -> Channels:
         n, c, s = self.layer.spans
