@@ -152,6 +152,10 @@ class DenseBlock(Layer):
             return [Stage(3, i, *first)]
         return [Stage(1, 5 * n + i, *first), Stage(3, i, 6 * n + i, 7 * n + i, 8 * n + i, 9 * n + i)]
 
+    def all_stages(self) -> list[Stage]:
+        """What the layers of the block consist of, in order."""
+        return [stage for i in range(self.count) for stage in self.stages(i)]
+
     def kernel_of(self, stage: Stage) -> Array:
         """The weight of a convolution as Convolution has it, (outputs, inputs, kernel, kernel)."""
         return _mirrored(self.blobs[stage.filter].data)
@@ -169,7 +173,7 @@ class DenseBlock(Layer):
         if isinstance(weight, np.ndarray) and not weight.any():
             return
         factor = 1 / xp_of(weight).where(weight == 0, 1, weight)
-        for stage in (stage for i in range(self.count) for stage in self.stages(i)):
+        for stage in self.all_stages():
             for average in self._averages(stage):
                 average *= factor
         weight[...] = 0
@@ -187,8 +191,7 @@ class DenseBlock(Layer):
 
     def multiply_adds(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
         n, _, height, width = top[0].shape
-        stages = [stage for i in range(self.count) for stage in self.stages(i)]
-        return n * height * width * sum(self.blobs[stage.filter].count for stage in stages)
+        return n * height * width * sum(self.blobs[stage.filter].count for stage in self.all_stages())
 
     @property
     def reads_top(self) -> bool:

@@ -16,7 +16,7 @@ def _dense_block(c: Call) -> str:
     p, blobs = layer.param.denseblock_param, layer.blobs
     settings = f"{layer.channels}, {layer.growth}, {layer.count}, {p.use_BC}, {number(layer.ratio)}, "
     entries = [Same("average_weight", len(blobs) - 1, (1,))]
-    for i, stage in enumerate(stage for layer_of_block in range(layer.count) for stage in layer.stages(layer_of_block)):
+    for i, stage in enumerate(layer.all_stages()):
         entries.append(Same(f"stages.{i}.weight", stage.filter, blobs[stage.filter].shape))
         named = {"scale": stage.gamma, "shift": stage.beta, "running_mean": stage.mean, "running_var": stage.variance}
         entries += [Same(f"stages.{i}.{key}", index, (blobs[index].count,)) for key, index in named.items()]
