@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from dragon.data.synthetic import write_synthetic
-from tests.parallel.test_train import BN, MPIEXEC, ROOT, environment, needs_mpi, solver
+from tests.parallel.jobs import SPLIT, SYNC, Found, distance, found_by
+from tests.parallel.test_train import BN, needs_mpi
 
 pytestmark = needs_mpi
 
-SPLIT = (
-    'layer { name: "bn" type: "BatchNorm" bottom: "c" top: "c" }'
-    'layer { name: "s" type: "Scale" bottom: "c" top: "c" scale_param { bias_term: true } }'
-)
-SYNC = BN.replace('"BN"', '"SyncBN"')
 STEPS = 6
-Found = dict[str, NDArray[Any]]
 
 
 def jobs() -> list[dict[str, Any]]:
@@ -57,44 +47,7 @@ def jobs() -> list[dict[str, Any]]:
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], Found]:
     """What each job found, by its name and the number of ranks."""
     folder = tmp_path_factory.mktemp("exchange")
-    lmdb = write_synthetic(folder / "drawn", train=170, test=10).train
-    results: dict[tuple[str, int], Found] = {}
-    for ranks in (1, 2, 3):
-        lines = []
-        (folder / str(ranks)).mkdir()
-        for job in jobs():
-            if ranks == 3 and job["name"] not in ("buckets", "BN numpy"):
-                continue
-            place = folder / str(ranks) / job["name"]
-            path = solver(
-                place, lmdb, {1: 12, 2: 6, 3: 4}[ranks], job["middle"], display=0, snapshot=0, **job["fields"]
-            )
-            lines.append(json.dumps({**job, "solver": str(path), "steps": STEPS}))
-        (folder / str(ranks) / "jobs").write_text("\n".join(lines))
-        program = [sys.executable, "-m", "tests.parallel.trainings", str(folder / str(ranks) / "jobs")]
-        done = subprocess.run(
-            program if ranks == 1 else [str(MPIEXEC), "-n", str(ranks), *program],
-            capture_output=True, text=True, timeout=500, check=False, cwd=ROOT,
-            env=environment(),
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-        for line in lines:
-            name = json.loads(line)["name"]
-            with np.load(folder / str(ranks) / f"{name}.npz") as file:
-                results[name, ranks] = dict(file)
-    timeline = json.loads((folder / "2" / "onednn.json").read_text())
-    results["timeline", 2] = {"events": np.array(timeline["traceEvents"], object)}
-    return results
-
-
-def blobs(one: Found) -> list[NDArray[Any]]:
-    return [one[f"blob{k}"] for k in range(sum(name.startswith("blob") for name in one))]
-
-
-def distance(one: Found, other: Found) -> float:
-    """The largest difference of a value, by the largest of its blob, or by 0.01: a bias before a BN is rounding."""
-    pairs = zip(blobs(one), blobs(other), strict=True)
-    return max(float(np.abs(a - b).max() / max(np.abs(b).max(), 0.01)) for a, b in pairs)
+    return found_by("tests.parallel.trainings", jobs(), folder, STEPS, ("buckets", "BN numpy"), "onednn", timeout=500)
 
 
 @pytest.mark.parametrize("name", [job["name"] for job in jobs()])

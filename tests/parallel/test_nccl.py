@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,8 @@ import pytest
 from dragon.data.synthetic import write_synthetic
 from tests.engines.cuda.conftest import ON_A_GPU
 from tests.engines.cuda.emulation.compiler import find_compiler
-from tests.parallel.test_exchange import SPLIT, SYNC, Found, distance
-from tests.parallel.test_train import BN, MPIEXEC, ROOT, environment, needs_mpi, solver
+from tests.parallel.jobs import SPLIT, SYNC, Found, distance, found_by
+from tests.parallel.test_train import BN, needs_mpi, run, solver
 
 pytestmark = [
     needs_mpi,
@@ -26,6 +24,7 @@ pytestmark = [
     ),
 ]
 STEPS = 5
+TIMEOUT = 900
 ANY = {"bucket": 1}
 
 
@@ -49,45 +48,14 @@ def jobs() -> list[dict[str, Any]]:
     return [{"engine": "cuda", "middle": "", "settings": {}, "fields": {}, **job} for job in named]
 
 
-def start(module: str, *words: str, ranks: int) -> str:
-    """Run a program on so many ranks; what it printed."""
-    program = [sys.executable, "-m", module, *words]
-    done = subprocess.run(
-        program if ranks == 1 else [str(MPIEXEC), "-n", str(ranks), *program],
-        capture_output=True, text=True, timeout=900, check=False, cwd=ROOT, env=environment(),
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], Found]:
     """What each job found, by its name and the number of ranks."""
     if ON_A_GPU:
         pytest.skip("emulates several GPUs")
     folder = tmp_path_factory.mktemp("nccl")
-    lmdb = write_synthetic(folder / "drawn", train=170, test=10).train
-    results: dict[tuple[str, int], Found] = {}
-    for ranks in (1, 2, 3):
-        lines = []
-        (folder / str(ranks)).mkdir()
-        for job in jobs():
-            if ranks == 3 and job["name"] not in ("buckets", "fp16", "SyncBN"):
-                continue
-            place = folder / str(ranks) / job["name"]
-            path = solver(
-                place, lmdb, {1: 12, 2: 6, 3: 4}[ranks], job["middle"], display=0, snapshot=0, **job["fields"]
-            )
-            lines.append(json.dumps({**job, "solver": str(path), "steps": STEPS}))
-        (folder / str(ranks) / "jobs").write_text("\n".join(lines))
-        start("tests.parallel.gpu_trainings", str(folder / str(ranks) / "jobs"), ranks=ranks)
-        for line in lines:
-            name = json.loads(line)["name"]
-            with np.load(folder / str(ranks) / f"{name}.npz") as file:
-                results[name, ranks] = dict(file)
-    timeline = json.loads((folder / "2" / "buckets.json").read_text())
-    results["timeline", 2] = {"events": np.array(timeline["traceEvents"], object)}
-    return results
+    on_three = ("buckets", "fp16", "SyncBN")
+    return found_by("tests.parallel.gpu_trainings", jobs(), folder, STEPS, on_three, "buckets", TIMEOUT)
 
 
 def counted(one: Found) -> dict[str, int]:
@@ -189,7 +157,7 @@ def test_times(found: dict[tuple[str, int], Found]) -> None:
 
 @pytest.mark.skipif(ON_A_GPU, reason="looks into the emulation")
 def test_the_stand_in_refuses_what_nccl_does() -> None:
-    assert start("tests.parallel.nccl_refusals", ranks=2).count("all refused") == 2
+    assert run(2, "-m", "tests.parallel.nccl_refusals", timeout=TIMEOUT).count("all refused") == 2
 
 
 def test_one_device(tmp_path: Path) -> None:
@@ -207,7 +175,7 @@ def test_one_device(tmp_path: Path) -> None:
             json.dumps({"engine": "cuda", "middle": BN, "settings": {}, "solver": str(path), "steps": STEPS, **job})
         )
     (tmp_path / "jobs").write_text("\n".join(lines))
-    start("tests.parallel.gpu_trainings", str(tmp_path / "jobs"), ranks=1)
+    run(1, "-m", "tests.parallel.gpu_trainings", tmp_path / "jobs", timeout=TIMEOUT)
     made = {}
     for job in named:
         with np.load(tmp_path / f"{job['name']}.npz") as file:
@@ -220,4 +188,4 @@ def test_one_device(tmp_path: Path) -> None:
 
 def test_a_graph_with_nccl_inside() -> None:
     """Of one rank on one GPU: kernels before and behind the sum, replayed with other values."""
-    assert "replayed" in start("tests.parallel.nccl_graph", ranks=1)
+    assert "replayed" in run(1, "-m", "tests.parallel.nccl_graph", timeout=TIMEOUT)

@@ -65,11 +65,11 @@ def command(ranks: int, *words: object) -> list[str]:
     return on_ranks(ranks, "-m", "dragon", "train", *words)
 
 
-def run(ranks: int, *words: object, env: dict[str, str] | None = None) -> str:
+def run(ranks: int, *words: object, env: dict[str, str] | None = None, timeout: int = 120) -> str:
     """Run Python with these words on each rank; what it printed. env: None for that of `environment()`."""
     done = subprocess.run(
         on_ranks(ranks, *words),
-        capture_output=True, text=True, env=env or environment(), timeout=120, check=False, cwd=ROOT,
+        capture_output=True, text=True, env=env or environment(), timeout=timeout, check=False, cwd=ROOT,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

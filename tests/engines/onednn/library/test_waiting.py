@@ -67,6 +67,11 @@ class Machine:
             assert self.sleeping == (self.waiting.mode == SLEEP)
         return self.waiting.mode
 
+    def tries(self) -> tuple[list[float], list[float]]:
+        """When it began to spin again, and the times between."""
+        spins = [when for when, mode in self.changes if mode == SPIN]
+        return spins, [later - before for before, later in pairwise(spins)]
+
 
 def test_free_cores_are_spun_on() -> None:
     machine = Machine()
@@ -114,8 +119,7 @@ def test_a_crowd_is_doubted_less_and_less_often() -> None:
     machine = Machine()
     machine.share = {SPIN: 0.5, SLEEP: 0.4}
     machine.run(650)
-    spins = [when for when, mode in machine.changes if mode == SPIN]
-    gaps = [later - before for before, later in pairwise(spins)]
+    spins, gaps = machine.tries()
     assert 10 < spins[0] < 12
     assert all(1.7 * before < later < 2.2 * before for before, later in pairwise(gaps))
     assert len(spins) == 5  # after 10, 20, 40, ... seconds
@@ -126,8 +130,7 @@ def test_cores_that_only_seem_free_are_tried_less_and_less_often() -> None:
     machine = Machine()
     machine.share = {SPIN: 0.5, SLEEP: 0.01}
     machine.run(400)
-    spins = [when for when, mode in machine.changes if mode == SPIN]
-    gaps = [later - before for before, later in pairwise(spins)]
+    _, gaps = machine.tries()
     assert gaps[0] < 3.5
     assert all(later > 1.5 * before for before, later in pairwise(gaps[:5]))
     assert all(60 <= gap < 64 for gap in gaps[6:])
