@@ -119,7 +119,8 @@ def test_bf16_is_close(device: Device, name: str, phase: int) -> None:
     if not device.native_bf16:
         pytest.skip("this CPU has no bf16")
     net = agree(LAYERS[name], phase=phase, tolerance=6e-2, precision="bf16")
-    assert "Winograd F(" in notes(net)["c"]
+    # with AMX the library prefers channels last in bf16, and sums directly
+    assert ("Winograd F(" in notes(net)["c"]) != device.has_amx
 
 
 BOTTOMS = inputs((3, 16, 6, 6), (3, 16, 6, 6))

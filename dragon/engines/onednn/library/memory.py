@@ -71,6 +71,11 @@ class Device:
         """Whether vectors have 16 numbers of float32."""
         return self._has(0x27)  # dnnl_cpu_isa_avx512_core
 
+    @property
+    def has_amx(self) -> bool:
+        """Whether the CPU multiplies whole tiles of bf16 and int8 (Sapphire Rapids or newer)."""
+        return self._has(0xFEF)  # dnnl_cpu_isa_avx512_core_amx
+
     def _has(self, features: int) -> bool:
         return int(library().get_effective_cpu_isa()) & features == features
 
