@@ -56,14 +56,20 @@ class _AnchorTargetParameterFields(TypedDict, total=False):
 _AnchorTargetParameter: TypeAlias = _AnchorTargetParameterFields | Mapping[str, Any] | pb.AnchorTargetParameter
 
 class _AnnotatedDataParameterFields(TypedDict, total=False):
-    """Fields of AnnotatedDataParameter."""
+    """Images with boxes (SSD, MobileNet-YOLO)."""
 
     batch_sampler: _BatchSampler | Sequence[_BatchSampler]
+    """each finds windows; one of all that were found is cut out"""
     label_map_file: str
+    """names of the labels; read, to find faults, and without further effect"""
     anno_type: _Int | Literal['BBOX']
+    """BBOX: records without a type are an error"""
     yolo_data_type: _Int
+    """1: labels (N, 1, 300, 5) of MobileNet-YOLO, and a window as it draws them"""
     yolo_data_jitter: _Float
-    """most of a side that the window leaves out"""
+    """most of a side that the window leaves out, where there is no batch_sampler"""
+    train_diffcult: bool
+    """difficult boxes are in the labels of yolo_data_type: 1; spelled so"""
 
 _AnnotatedDataParameter: TypeAlias = _AnnotatedDataParameterFields | Mapping[str, Any] | pb.AnnotatedDataParameter
 
@@ -156,13 +162,18 @@ class _BatchRenormParameterFields(TypedDict, total=False):
 _BatchRenormParameter: TypeAlias = _BatchRenormParameterFields | Mapping[str, Any] | pb.BatchRenormParameter
 
 class _BatchSamplerFields(TypedDict, total=False):
-    """Fields of BatchSampler."""
+    """Finds windows of an image."""
 
     use_original_image: bool
+    """false: this sampler finds no windows"""
     sampler: _Sampler
+    """the windows that are tried"""
     sample_constraint: _SampleConstraint
+    """which of them are taken"""
     max_sample: _Int
+    """most windows that are taken; unset: all"""
     max_trials: _Int
+    """windows that are tried"""
 
 _BatchSampler: TypeAlias = _BatchSamplerFields | Mapping[str, Any] | pb.BatchSampler
 
@@ -510,14 +521,20 @@ class _DenseImageDataParameterFields(TypedDict, total=False):
 _DenseImageDataParameter: TypeAlias = _DenseImageDataParameterFields | Mapping[str, Any] | pb.DenseImageDataParameter
 
 class _DetectionEvaluateParameterFields(TypedDict, total=False):
-    """Fields of DetectionEvaluateParameter."""
+    """Which detections are true."""
 
     num_classes: _Int
+    """with the background"""
     background_label_id: _Int
+    """the label of the background"""
     overlap_threshold: _Float
+    """least overlap with the label of a true detection"""
     evaluate_difficult_gt: bool
+    """false: difficult labels, and detections of them, do not count"""
     name_size_file: str
+    """lines "name height width" of the images: overlaps are then those in the original images"""
     resize_param: _ResizeParameter
+    """how these images were resized, for name_size_file"""
 
 _DetectionEvaluateParameter: TypeAlias = _DetectionEvaluateParameterFields | Mapping[str, Any] | pb.DetectionEvaluateParameter
 
@@ -545,35 +562,59 @@ class _DetectionOutputParameterFields(TypedDict, total=False):
     """Decodes boxes, drops overlapping ones, keeps the best."""
 
     num_classes: _Int
+    """with the background"""
     share_location: bool
+    """one box for all classes, not one for each"""
     background_label_id: _Int
+    """the label of the background, which gives no boxes"""
     nms_param: _NonMaximumSuppressionParameter
+    """which overlapping boxes are dropped"""
     save_output_param: _SaveOutputParameter
+    """files that are written"""
     code_type: _Int | Literal['CORNER', 'CENTER_SIZE', 'CORNER_SIZE']
+    """how offsets are coded"""
     variance_encoded_in_target: bool
+    """offsets are not multiplied by variances"""
     keep_top_k: _Int
+    """most boxes of an image; -1: all"""
     confidence_threshold: _Float
+    """scores are larger; unset: any"""
     visualize: bool
+    """there is no display: a warning, and the boxes are in the top"""
     visualize_threshold: _Float
+    """read, without effect: of visualize"""
     save_file: str
+    """there is no display: a warning, and no film is written"""
     objectness_score: _Float
+    """of bottom 3: boxes below this are background (RefineDet)"""
 
 _DetectionOutputParameter: TypeAlias = _DetectionOutputParameterFields | Mapping[str, Any] | pb.DetectionOutputParameter
 
 class _DistortionParameterFields(TypedDict, total=False):
-    """Fields of DistortionParameter."""
+    """Random changes of colour."""
 
     brightness_prob: _Float
+    """probability that the brightness changes"""
     brightness_delta: _Float
+    """what is added, drawn up to this, up or down"""
     contrast_prob: _Float
+    """probability that the contrast changes"""
     contrast_lower: _Float
+    """least factor"""
     contrast_upper: _Float
+    """largest factor"""
     hue_prob: _Float
+    """probability that the hue changes"""
     hue_delta: _Float
+    """the same for the hue, in half degrees"""
     saturation_prob: _Float
+    """probability that the saturation changes"""
     saturation_lower: _Float
+    """least factor"""
     saturation_upper: _Float
+    """largest factor"""
     random_order_prob: _Float
+    """probability that the channels are shuffled"""
 
 _DistortionParameter: TypeAlias = _DistortionParameterFields | Mapping[str, Any] | pb.DistortionParameter
 
@@ -641,10 +682,12 @@ class _EmbedParameterFields(TypedDict, total=False):
 _EmbedParameter: TypeAlias = _EmbedParameterFields | Mapping[str, Any] | pb.EmbedParameter
 
 class _EmitConstraintFields(TypedDict, total=False):
-    """Fields of EmitConstraint."""
+    """Which boxes a window keeps."""
 
     emit_type: _Int | Literal['CENTER', 'MIN_OVERLAP']
+    """CENTER: boxes with their centre in the window; MIN_OVERLAP: by emit_overlap"""
     emit_overlap: _Float
+    """least part of a box in the window, which is then kept"""
 
 _EmitConstraint: TypeAlias = _EmitConstraintFields | Mapping[str, Any] | pb.EmitConstraint
 
@@ -677,10 +720,12 @@ class _ExpParameterFields(TypedDict, total=False):
 _ExpParameter: TypeAlias = _ExpParameterFields | Mapping[str, Any] | pb.ExpParameter
 
 class _ExpansionParameterFields(TypedDict, total=False):
-    """Fields of ExpansionParameter."""
+    """Larger canvases."""
 
     prob: _Float
+    """probability that the image gets a larger canvas"""
     max_expand_ratio: _Float
+    """most times as wide and high"""
 
 _ExpansionParameter: TypeAlias = _ExpansionParameterFields | Mapping[str, Any] | pb.ExpansionParameter
 
@@ -1137,31 +1182,54 @@ class _MemoryDataParameterFields(TypedDict, total=False):
 _MemoryDataParameter: TypeAlias = _MemoryDataParameterFields | Mapping[str, Any] | pb.MemoryDataParameter
 
 class _MultiBoxLossParameterFields(TypedDict, total=False):
-    """Fields of MultiBoxLossParameter."""
+    """The loss of boxes and classes."""
 
     loc_loss_type: _Int | Literal['L2', 'SMOOTH_L1']
+    """loss of offsets"""
     conf_loss_type: _Int | Literal['SOFTMAX', 'LOGISTIC']
+    """loss of classes: softmax, or a sigmoid for each"""
     loc_weight: _Float
+    """weight of the loss of offsets"""
     num_classes: _Int
+    """with the background"""
     share_location: bool
+    """one box for all classes, not one for each"""
     match_type: _Int | Literal['BIPARTITE', 'PER_PREDICTION']
+    """PER_PREDICTION: any number of boxes for a label; BIPARTITE: one"""
     overlap_threshold: _Float
+    """PER_PREDICTION: least overlap of a match"""
     use_prior_for_matching: bool
+    """default boxes are matched; false: predicted ones"""
     background_label_id: _Int
+    """the label of the background"""
     use_difficult_gt: bool
+    """false: difficult labels do not count"""
     do_neg_mining: bool
+    """older form of mining_type; false: NONE"""
     neg_pos_ratio: _Float
+    """MAX_NEGATIVE: most negatives for each match"""
     neg_overlap: _Float
+    """MAX_NEGATIVE: negatives have a smaller overlap with labels"""
     code_type: _Int | Literal['CORNER', 'CENTER_SIZE', 'CORNER_SIZE']
+    """how offsets are coded"""
     encode_variance_in_target: bool
+    """the loss of offsets is divided by variances, not the offsets"""
     map_object_to_agnostic: bool
+    """all labels are class 1"""
     ignore_cross_boundary_bbox: bool
+    """boxes that cross the border of the image do not count"""
     bp_inside: bool
+    """coordinates outside of the image have no loss of offsets"""
     mining_type: _Int | Literal['NONE', 'MAX_NEGATIVE', 'HARD_EXAMPLE']
+    """which boxes count in the loss of classes"""
     nms_param: _NonMaximumSuppressionParameter
+    """with mining: of examples that overlap only the hardest counts"""
     sample_size: _Int
+    """HARD_EXAMPLE: boxes of an image that count"""
     use_prior_for_nms: bool
+    """nms_param compares default boxes; false: predicted ones"""
     objectness_score: _Float
+    """of bottom 4: boxes below this are no hard examples (RefineDet)"""
 
 _MultiBoxLossParameter: TypeAlias = _MultiBoxLossParameterFields | Mapping[str, Any] | pb.MultiBoxLossParameter
 
@@ -1177,21 +1245,34 @@ class _NetStateRuleFields(TypedDict, total=False):
 _NetStateRule: TypeAlias = _NetStateRuleFields | Mapping[str, Any] | pb.NetStateRule
 
 class _NoiseParameterFields(TypedDict, total=False):
-    """Fields of NoiseParameter."""
+    """Changes of resized images, in TRAIN and TEST."""
 
     prob: _Float
+    """part of the images that change; unset: all"""
     hist_eq: bool
+    """even the histogram"""
     inverse: bool
+    """the negative"""
     decolorize: bool
+    """grey"""
     gauss_blur: bool
+    """blur, 7 x 7 with a deviation of 1.5"""
     jpeg: _Float
+    """quality, of JPEG and back; not positive: none"""
     posterize: bool
+    """four levels of each channel"""
     erode: bool
+    """the smallest value of each pixel and its neighbours"""
     saltpepper: bool
+    """as saltpepper_param says"""
     saltpepper_param: _SaltPepperParameter
+    """which pixels, and their value"""
     clahe: bool
+    """not offered"""
     convert_to_hsv: bool
+    """the image as hue, saturation and value"""
     convert_to_lab: bool
+    """not offered"""
 
 _NoiseParameter: TypeAlias = _NoiseParameterFields | Mapping[str, Any] | pb.NoiseParameter
 
@@ -1212,11 +1293,14 @@ class _NoisyBNParameterFields(TypedDict, total=False):
 _NoisyBNParameter: TypeAlias = _NoisyBNParameterFields | Mapping[str, Any] | pb.NoisyBNParameter
 
 class _NonMaximumSuppressionParameterFields(TypedDict, total=False):
-    """Fields of NonMaximumSuppressionParameter."""
+    """Of boxes that overlap only the best is kept."""
 
     nms_threshold: _Float
+    """boxes with a larger overlap with one of a higher score are dropped"""
     top_k: _Int
+    """boxes of the highest scores that are considered; unset: all"""
     eta: _Float
+    """factor of a threshold above 0.5 after each box; for DetectionOutput alone, as in SSD"""
 
 _NonMaximumSuppressionParameter: TypeAlias = _NonMaximumSuppressionParameterFields | Mapping[str, Any] | pb.NonMaximumSuppressionParameter
 
@@ -1224,9 +1308,13 @@ class _NormalizeParameterFields(TypedDict, total=False):
     """L2 normalisation with a learned scale."""
 
     across_spatial: bool
+    """the norm of the whole item; false: of each position"""
     scale_filler: _FillerParameter
+    """start of the scale; unset: 1"""
     channel_shared: bool
+    """one scale; false: one for each channel"""
     eps: _Float
+    """added to the sum of squares"""
 
 _NormalizeParameter: TypeAlias = _NormalizeParameterFields | Mapping[str, Any] | pb.NormalizeParameter
 
@@ -1284,6 +1372,7 @@ class _PermuteParameterFields(TypedDict, total=False):
     """Reorders the axes."""
 
     order: _Int | Sequence[_Int]
+    """axes of the bottom, in the order of the top; others follow"""
 
 _PermuteParameter: TypeAlias = _PermuteParameterFields | Mapping[str, Any] | pb.PermuteParameter
 
@@ -1365,18 +1454,31 @@ class _PriorBoxParameterFields(TypedDict, total=False):
     """Default boxes of each position of a feature map."""
 
     min_size: _Float | Sequence[_Float]
+    """pixels of the image; each gives boxes"""
     max_size: _Float | Sequence[_Float]
+    """one for each min_size: a further square of the geometric mean"""
     aspect_ratio: _Float | Sequence[_Float]
+    """further boxes, width / height"""
     flip: bool
+    """boxes of 1 / aspect_ratio as well"""
     clip: bool
+    """limit boxes to the image"""
     variance: _Float | Sequence[_Float]
+    """one or four; unset: 0.1"""
     img_size: _Int
+    """size of the image; unset: that of bottom 1"""
     img_h: _Int
+    """height of the image; with img_w"""
     img_w: _Int
+    """width of the image; with img_h"""
     step: _Float
+    """pixels between positions; unset: image / map"""
     step_h: _Float
+    """along the height; with step_w"""
     step_w: _Float
+    """along the width; with step_h"""
     offset: _Float
+    """of the first centre, in positions"""
 
 _PriorBoxParameter: TypeAlias = _PriorBoxParameterFields | Mapping[str, Any] | pb.PriorBoxParameter
 
@@ -1532,10 +1634,11 @@ class _RegionLossParameterFields(TypedDict, total=False):
     bias_match: _Int
     """true boxes are compared with biases, not with found boxes"""
     coords: _Int
+    """4 is what is offered"""
     num: _Int
     """anchors of each position"""
     softmax: _Int
-    """of the classes; 0 is not offered"""
+    """1: one softmax of the classes; 0: a sigmoid for each"""
     jitter: _Float
     """read, without effect: of Darknet's data"""
     rescore: _Int
@@ -1554,9 +1657,9 @@ class _RegionLossParameterFields(TypedDict, total=False):
     biases: _Float | Sequence[_Float]
     """width and height of each anchor, in positions of the map"""
     softmax_tree: str
-    """not offered"""
+    """file with lines "name parent": a softmax for each group of siblings"""
     class_map: str
-    """not offered"""
+    """file with the class of each label in a line"""
 
 _RegionLossParameter: TypeAlias = _RegionLossParameterFields | Mapping[str, Any] | pb.RegionLossParameter
 
@@ -1583,18 +1686,26 @@ class _ReshapeParameterFields(TypedDict, total=False):
 _ReshapeParameter: TypeAlias = _ReshapeParameterFields | Mapping[str, Any] | pb.ReshapeParameter
 
 class _ResizeParameterFields(TypedDict, total=False):
-    """Fields of ResizeParameter."""
+    """How images are resized."""
 
     prob: _Float
     """of several in transform_param, of which each batch follows one"""
     resize_mode: _Int | Literal['WARP', 'FIT_SMALL_SIZE', 'FIT_LARGE_SIZE_AND_PAD']
+    """WARP stretches, FIT_SMALL_SIZE keeps the shape, FIT_LARGE_SIZE_AND_PAD pads it"""
     height: _Int
+    """of the image that comes out"""
     width: _Int
+    """of the image that comes out"""
     height_scale: _Int
+    """FIT_SMALL_SIZE: boxes are in units of width_scale by height_scale pixels"""
     width_scale: _Int
+    """given together with height_scale"""
     pad_mode: _Int | Literal['CONSTANT', 'MIRRORED', 'REPEAT_NEAREST']
+    """what padding consists of"""
     pad_value: _Float | Sequence[_Float]
+    """CONSTANT: one for each channel, or one for all; unset: 0"""
     interp_mode: _Int | Literal['LINEAR', 'AREA', 'NEAREST', 'CUBIC', 'LANCZOS4'] | Sequence[_Int | Literal['LINEAR', 'AREA', 'NEAREST', 'CUBIC', 'LANCZOS4']]
+    """one of these is drawn for each image; unset: LINEAR"""
 
 _ResizeParameter: TypeAlias = _ResizeParameterFields | Mapping[str, Any] | pb.ResizeParameter
 
@@ -1644,22 +1755,30 @@ class _SPPParameterFields(TypedDict, total=False):
 _SPPParameter: TypeAlias = _SPPParameterFields | Mapping[str, Any] | pb.SPPParameter
 
 class _SaltPepperParameterFields(TypedDict, total=False):
-    """Fields of SaltPepperParameter."""
+    """Pixels of a fixed value."""
 
     fraction: _Float
+    """of the pixels that change"""
     value: _Float | Sequence[_Float]
+    """what they become: one for each channel, or one for all"""
 
 _SaltPepperParameter: TypeAlias = _SaltPepperParameterFields | Mapping[str, Any] | pb.SaltPepperParameter
 
 class _SampleConstraintFields(TypedDict, total=False):
-    """Fields of SampleConstraint."""
+    """What one object of a window has to meet."""
 
     min_jaccard_overlap: _Float
+    """least intersection over union of the window and an object"""
     max_jaccard_overlap: _Float
+    """largest one"""
     min_sample_coverage: _Float
+    """least part of the window that an object covers"""
     max_sample_coverage: _Float
+    """largest one"""
     min_object_coverage: _Float
+    """least part of an object in the window"""
     max_object_coverage: _Float
+    """largest one"""
 
 _SampleConstraint: TypeAlias = _SampleConstraintFields | Mapping[str, Any] | pb.SampleConstraint
 
@@ -1667,22 +1786,33 @@ class _SamplerFields(TypedDict, total=False):
     """Fields of Sampler."""
 
     min_scale: _Float
+    """least root of a window's area, in parts of the image"""
     max_scale: _Float
+    """largest one, at most 1"""
     min_aspect_ratio: _Float
+    """least width / height"""
     max_aspect_ratio: _Float
+    """largest one"""
 
 _Sampler: TypeAlias = _SamplerFields | Mapping[str, Any] | pb.Sampler
 
 class _SaveOutputParameterFields(TypedDict, total=False):
-    """Fields of SaveOutputParameter."""
+    """Files of detections."""
 
     output_directory: str
+    """folder of the files; unset: none are written"""
     output_name_prefix: str
+    """beginning of their names"""
     output_format: str
+    """VOC, COCO or ILSVRC"""
     label_map_file: str
+    """names of the labels"""
     name_size_file: str
+    """lines "name height width" of the images, in their order"""
     num_test_image: _Int
+    """images before the files are written; unset: as many as name_size_file has"""
     resize_param: _ResizeParameter
+    """how the images were resized"""
 
 _SaveOutputParameter: TypeAlias = _SaveOutputParameterFields | Mapping[str, Any] | pb.SaveOutputParameter
 
@@ -1961,6 +2091,7 @@ class _YoloDetectionOutputParameterFields(TypedDict, total=False):
     num_box: _Int
     """anchors of each position"""
     coords: _Int
+    """4 is what is offered"""
     confidence_threshold: _Float
     """least score"""
     nms_threshold: _Float
@@ -1991,7 +2122,7 @@ class _Yolov3DetectionOutputParameterFields(TypedDict, total=False):
     mask: _Int | Sequence[_Int]
     """anchors of the bottoms, one after another"""
     gaussian_box: bool
-    """not offered"""
+    """each number of a box has a deviation behind it (Gaussian YOLO)"""
 
 _Yolov3DetectionOutputParameter: TypeAlias = _Yolov3DetectionOutputParameterFields | Mapping[str, Any] | pb.Yolov3DetectionOutputParameter
 
@@ -2021,17 +2152,17 @@ class _Yolov3ParameterFields(TypedDict, total=False):
     use_focal_loss: bool
     """of the classes"""
     iou_loss: _Int | Literal['IOU', 'GIOU', 'MSE', 'DIOU', 'CIOU']
-    """of the box"""
+    """of the box; not of GaussianYolov3"""
     iou_normalizer: _Float
-    """weight of an overlap as the loss of a box"""
+    """weight of an overlap as the loss of a box, and of GaussianYolov3's boxes"""
     iou_thresh: _Float
     """further anchors of a true box have a larger overlap with its shape"""
     max_delta: _Float
-    """largest gradient of a box by its overlap"""
+    """largest gradient of a box by its overlap, and of GaussianYolov3's boxes"""
     accumulate: bool
     """boxes of one anchor add up; false: the last one counts"""
     label_smooth_eps: _Float
-    """targets of classes are e / 2 and 1 - e / 2"""
+    """targets of classes are e / 2 and 1 - e / 2; not of GaussianYolov3"""
 
 _Yolov3Parameter: TypeAlias = _Yolov3ParameterFields | Mapping[str, Any] | pb.Yolov3Parameter
 
@@ -2189,6 +2320,7 @@ class _AnnotatedData(TypedDict, total=False):
     anno_type: _Int | Literal['BBOX']
     yolo_data_type: _Int
     yolo_data_jitter: _Float
+    train_diffcult: bool
     source: str
     batch_size: _Int
     rand_skip: _Int
@@ -2234,7 +2366,8 @@ def AnnotatedData(*bottoms: Top, ntop: int = 1, **settings: Unpack[_AnnotatedDat
     Tops: data (batch_size, C, h, w), blue first, and label (1, 1, boxes of the batch, 8): index of the image in the
     batch, label, instance, xmin, ymin, xmax, ymax in fractions of the image, difficult. A batch without boxes has one
     row of -1. Records without a type have a label each: (batch_size, 1, 1, 1). With `yolo_data_type: 1` labels are
-    MobileNet-YOLO's, (batch_size, 1, 300, 5): class from 0, x, y, width, height, then zeros; without difficult boxes.
+    MobileNet-YOLO's, (batch_size, 1, 300, 5): class from 0, x, y, width, height, then zeros; without difficult boxes if
+    `train_diffcult: false`.
 
     In this order: distort_param, expand_param, a window that one of `batch_sampler` found, resize_param, noise_param,
     crop, mirror, mean and scale. Of several resize_param each batch follows one, by their `prob`. emit_constraint says
@@ -2245,11 +2378,12 @@ def AnnotatedData(*bottoms: Top, ntop: int = 1, **settings: Unpack[_AnnotatedDat
         name: the layer's name; without it, that of its first named top
         in_place: write the top over the bottom
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
-        batch_sampler
-        label_map_file
-        anno_type
-        yolo_data_type (default 0)
-        yolo_data_jitter: most of a side that the window leaves out (default 0.3)
+        batch_sampler: each finds windows; one of all that were found is cut out
+        label_map_file: names of the labels; read, to find faults, and without further effect
+        anno_type: BBOX: records without a type are an error
+        yolo_data_type: 1: labels (N, 1, 300, 5) of MobileNet-YOLO, and a window as it draws them (default 0)
+        yolo_data_jitter: most of a side that the window leaves out, where there is no batch_sampler (default 0.3)
+        train_diffcult: difficult boxes are in the labels of yolo_data_type: 1; spelled so (default true)
         source: folder of the database
         batch_size: images in one pass
         rand_skip: skip up to so many records at the start (default 0)
@@ -3707,12 +3841,12 @@ def DetectionEvaluate(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Detectio
         name: the layer's name; without it, that of its first named top
         in_place: write the top over the bottom
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
-        num_classes
-        background_label_id (default 0)
-        overlap_threshold (default 0.5)
-        evaluate_difficult_gt (default true)
-        name_size_file
-        resize_param
+        num_classes: with the background
+        background_label_id: the label of the background (default 0)
+        overlap_threshold: least overlap with the label of a true detection (default 0.5)
+        evaluate_difficult_gt: false: difficult labels, and detections of them, do not count (default true)
+        name_size_file: lines "name height width" of the images: overlaps are then those in the original images
+        resize_param: how these images were resized, for name_size_file
         detection_evaluate_param: settings as a dict, or a DetectionEvaluateParameter
         phase: instead of the net's
         loss_weight: one per top
@@ -3814,19 +3948,19 @@ def DetectionOutput(*bottoms: Top, ntop: int = 1, **settings: Unpack[_DetectionO
         name: the layer's name; without it, that of its first named top
         in_place: write the top over the bottom
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
-        num_classes
-        share_location (default true)
-        background_label_id (default 0)
-        nms_param
-        save_output_param
-        code_type (default CORNER)
-        variance_encoded_in_target (default false)
-        keep_top_k (default -1)
-        confidence_threshold
-        visualize (default false)
-        visualize_threshold
-        save_file
-        objectness_score (default 0.01)
+        num_classes: with the background
+        share_location: one box for all classes, not one for each (default true)
+        background_label_id: the label of the background, which gives no boxes (default 0)
+        nms_param: which overlapping boxes are dropped
+        save_output_param: files that are written
+        code_type: how offsets are coded (default CORNER)
+        variance_encoded_in_target: offsets are not multiplied by variances (default false)
+        keep_top_k: most boxes of an image; -1: all (default -1)
+        confidence_threshold: scores are larger; unset: any
+        visualize: there is no display: a warning, and the boxes are in the top (default false)
+        visualize_threshold: read, without effect: of visualize
+        save_file: there is no display: a warning, and no film is written
+        objectness_score: of bottom 3: boxes below this are background (RefineDet) (default 0.01)
         detection_output_param: settings as a dict, or a DetectionOutputParameter
         phase: instead of the net's
         loss_weight: one per top
@@ -4306,6 +4440,77 @@ def FocalLoss(*bottoms: Top, ntop: int = 1, **settings: Unpack[_FocalLoss]) -> A
         focal_loss_param: settings as a dict, or a FocalLossParameter
         softmax_param: settings as a dict, or a SoftmaxParameter
         loss_param: settings as a dict, or a LossParameter
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
+class _GaussianYolov3(TypedDict, total=False):
+    name: str
+    in_place: bool
+    side: _Int
+    num_class: _Int
+    num: _Int
+    object_scale: _Float
+    class_scale: _Float
+    noobject_scale: _Float
+    coord_scale: _Float
+    thresh: _Float
+    anchors_scale: _Int
+    biases: _Float | Sequence[_Float]
+    mask: _Int | Sequence[_Int]
+    use_logic_gradient: bool
+    use_focal_loss: bool
+    iou_loss: _Int | Literal['IOU', 'GIOU', 'MSE', 'DIOU', 'CIOU']
+    iou_normalizer: _Float
+    iou_thresh: _Float
+    max_delta: _Float
+    accumulate: bool
+    label_smooth_eps: _Float
+    yolov3_param: _Yolov3Parameter
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def GaussianYolov3(*bottoms: Top, ntop: int = 1, **settings: Unpack[_GaussianYolov3]) -> Top:
+    """The loss of Gaussian YOLO v3 (Choi et al. 2019), as MobileNet-YOLO trains with it.
+
+    As Yolov3, with a map (N, num * (9 + num_class), H, W) whose boxes have a deviation behind each of x, y, w and h.
+    The terms of a box are -log(n + 1e-9) / 2 for each of them, weighted by iou_normalizer, coord_scale and the box's
+    size; n = exp(-z^2 / 2) / (sqrt(2 pi) (d + 0.3)) is the density of the true value, d the sigmoid of the deviation's
+    channel, and z the distance of the true value in units of d. Their gradient, that of the loss, is clipped to
+    max_delta; the fork leaves out the factor of the sigmoids. `iou_loss` and `label_smooth_eps` are errors.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        side: read, without effect: as the bottom has (default 13)
+        num_class (default 20)
+        num: anchors of each position (default 5)
+        object_scale: weights of the terms (default 1)
+        class_scale (default 1)
+        noobject_scale (default 0.5)
+        coord_scale (default 5)
+        thresh: boxes with a larger overlap have no term for no object (default 0.2)
+        anchors_scale: pixels of the image for one position of the map (default 32)
+        biases: width and height of all anchors, in pixels
+        mask: those of this map; unset: the first
+        use_logic_gradient: squared errors, not cross-entropies (default false)
+        use_focal_loss: of the classes (default false)
+        iou_loss: of the box; not of GaussianYolov3 (default MSE)
+        iou_normalizer: weight of an overlap as the loss of a box, and of GaussianYolov3's boxes (default 0.25)
+        iou_thresh: further anchors of a true box have a larger overlap with its shape (default 0.5)
+        max_delta: largest gradient of a box by its overlap, and of GaussianYolov3's boxes (default 10)
+        accumulate: boxes of one anchor add up; false: the last one counts (default true)
+        label_smooth_eps: targets of classes are e / 2 and 1 - e / 2; not of GaussianYolov3 (default 0.1)
+        yolov3_param: settings as a dict, or a Yolov3Parameter
         phase: instead of the net's
         loss_weight: one per top
         param: one per learned blob: rate, decay, name
@@ -5890,29 +6095,29 @@ def MultiBoxLoss(*bottoms: Top, ntop: int = 1, **settings: Unpack[_MultiBoxLoss]
         name: the layer's name; without it, that of its first named top
         in_place: write the top over the bottom
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
-        loc_loss_type (default SMOOTH_L1)
-        conf_loss_type (default SOFTMAX)
-        loc_weight (default 1)
-        num_classes
-        share_location (default true)
-        match_type (default PER_PREDICTION)
-        overlap_threshold (default 0.5)
-        use_prior_for_matching (default true)
-        background_label_id (default 0)
-        use_difficult_gt (default true)
-        do_neg_mining
-        neg_pos_ratio (default 3)
-        neg_overlap (default 0.5)
-        code_type (default CORNER)
-        encode_variance_in_target (default false)
-        map_object_to_agnostic (default false)
-        ignore_cross_boundary_bbox (default false)
-        bp_inside (default false)
-        mining_type (default MAX_NEGATIVE)
-        nms_param
-        sample_size (default 64)
-        use_prior_for_nms (default false)
-        objectness_score (default 0.01)
+        loc_loss_type: loss of offsets (default SMOOTH_L1)
+        conf_loss_type: loss of classes: softmax, or a sigmoid for each (default SOFTMAX)
+        loc_weight: weight of the loss of offsets (default 1)
+        num_classes: with the background
+        share_location: one box for all classes, not one for each (default true)
+        match_type: PER_PREDICTION: any number of boxes for a label; BIPARTITE: one (default PER_PREDICTION)
+        overlap_threshold: PER_PREDICTION: least overlap of a match (default 0.5)
+        use_prior_for_matching: default boxes are matched; false: predicted ones (default true)
+        background_label_id: the label of the background (default 0)
+        use_difficult_gt: false: difficult labels do not count (default true)
+        do_neg_mining: older form of mining_type; false: NONE
+        neg_pos_ratio: MAX_NEGATIVE: most negatives for each match (default 3)
+        neg_overlap: MAX_NEGATIVE: negatives have a smaller overlap with labels (default 0.5)
+        code_type: how offsets are coded (default CORNER)
+        encode_variance_in_target: the loss of offsets is divided by variances, not the offsets (default false)
+        map_object_to_agnostic: all labels are class 1 (default false)
+        ignore_cross_boundary_bbox: boxes that cross the border of the image do not count (default false)
+        bp_inside: coordinates outside of the image have no loss of offsets (default false)
+        mining_type: which boxes count in the loss of classes (default MAX_NEGATIVE)
+        nms_param: with mining: of examples that overlap only the hardest counts
+        sample_size: HARD_EXAMPLE: boxes of an image that count (default 64)
+        use_prior_for_nms: nms_param compares default boxes; false: predicted ones (default false)
+        objectness_score: of bottom 4: boxes below this are no hard examples (RefineDet) (default 0.01)
         ignore_label: examples with this label do not count
         normalization: what the sum is divided by (default VALID)
         normalize: older form of normalization
@@ -6129,10 +6334,10 @@ def Normalize(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Normalize]) -> T
         name: the layer's name; without it, that of its first named top
         in_place: write the top over the bottom
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
-        across_spatial (default true)
-        scale_filler
-        channel_shared (default true)
-        eps (default 1e-10)
+        across_spatial: the norm of the whole item; false: of each position (default true)
+        scale_filler: start of the scale; unset: 1
+        channel_shared: one scale; false: one for each channel (default true)
+        eps: added to the sum of squares (default 1e-10)
         norm_param: settings as a dict, or a NormalizeParameter
         phase: instead of the net's
         loss_weight: one per top
@@ -6340,7 +6545,7 @@ def Permute(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Permute]) -> Top:
         name: the layer's name; without it, that of its first named top
         in_place: write the top over the bottom
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
-        order
+        order: axes of the bottom, in the order of the top; others follow
         permute_param: settings as a dict, or a PermuteParameter
         phase: instead of the net's
         loss_weight: one per top
@@ -6515,19 +6720,19 @@ def PriorBox(*bottoms: Top, ntop: int = 1, **settings: Unpack[_PriorBox]) -> Top
         name: the layer's name; without it, that of its first named top
         in_place: write the top over the bottom
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
-        min_size
-        max_size
-        aspect_ratio
-        flip (default true)
-        clip (default false)
-        variance
-        img_size
-        img_h
-        img_w
-        step
-        step_h
-        step_w
-        offset (default 0.5)
+        min_size: pixels of the image; each gives boxes
+        max_size: one for each min_size: a further square of the geometric mean
+        aspect_ratio: further boxes, width / height
+        flip: boxes of 1 / aspect_ratio as well (default true)
+        clip: limit boxes to the image (default false)
+        variance: one or four; unset: 0.1
+        img_size: size of the image; unset: that of bottom 1
+        img_h: height of the image; with img_w
+        img_w: width of the image; with img_h
+        step: pixels between positions; unset: image / map
+        step_h: along the height; with step_w
+        step_w: along the width; with step_h
+        offset: of the first centre, in positions (default 0.5)
         prior_box_param: settings as a dict, or a PriorBoxParameter
         phase: instead of the net's
         loss_weight: one per top
@@ -6984,6 +7189,10 @@ def RegionLoss(*bottoms: Top, ntop: int = 1, **settings: Unpack[_RegionLoss]) ->
     images one that draws them to the middle of their position. MobileNet-YOLO has the same gradients, but prints the
     sum of their squares as the loss.
 
+    With `softmax: 0` the classes have a cross-entropy of a sigmoid each, as in Darknet. `softmax_tree` names a file of
+    Darknet with lines "name parent": siblings have a softmax, and a true class counts with those above it.
+    `class_map` names a file whose lines are the classes of the labels 0, 1, ... (of SSD's boxes 1, 2, ...).
+
     Settings:
         name: the layer's name; without it, that of its first named top
         in_place: write the top over the bottom
@@ -6991,9 +7200,9 @@ def RegionLoss(*bottoms: Top, ntop: int = 1, **settings: Unpack[_RegionLoss]) ->
         side: read, without effect: as the bottom has (default 13)
         num_class (default 20)
         bias_match: true boxes are compared with biases, not with found boxes (default 1)
-        coords (default 4)
+        coords: 4 is what is offered (default 4)
         num: anchors of each position (default 5)
-        softmax: of the classes; 0 is not offered (default 1)
+        softmax: 1: one softmax of the classes; 0: a sigmoid for each (default 1)
         jitter: read, without effect: of Darknet's data (default 0.2)
         rescore: the target of an object is the overlap of its box, not 1 (default 1)
         object_scale: weights of the terms (default 1)
@@ -7004,8 +7213,8 @@ def RegionLoss(*bottoms: Top, ntop: int = 1, **settings: Unpack[_RegionLoss]) ->
         thresh: boxes with a larger overlap have no term for no object (default 0.2)
         random: read, without effect: of Darknet's data (default 1)
         biases: width and height of each anchor, in positions of the map
-        softmax_tree: not offered
-        class_map: not offered
+        softmax_tree: file with lines "name parent": a softmax for each group of siblings
+        class_map: file with the class of each label in a line
         region_loss_param: settings as a dict, or a RegionLossParameter
         phase: instead of the net's
         loss_weight: one per top
@@ -8227,7 +8436,7 @@ def YoloDetectionOutput(*bottoms: Top, ntop: int = 1, **settings: Unpack[_YoloDe
         side: read, without effect: as the bottom has (default 13)
         num_classes (default 20)
         num_box: anchors of each position (default 5)
-        coords (default 4)
+        coords: 4 is what is offered (default 4)
         confidence_threshold: least score (default 0.01)
         nms_threshold: overlap from which the box of the lower score is dropped (default 0.45)
         biases: width and height of each anchor, in positions of the map
@@ -8301,12 +8510,12 @@ def Yolov3(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Yolov3]) -> Top:
         mask: those of this map; unset: the first
         use_logic_gradient: squared errors, not cross-entropies (default false)
         use_focal_loss: of the classes (default false)
-        iou_loss: of the box (default MSE)
-        iou_normalizer: weight of an overlap as the loss of a box (default 0.25)
+        iou_loss: of the box; not of GaussianYolov3 (default MSE)
+        iou_normalizer: weight of an overlap as the loss of a box, and of GaussianYolov3's boxes (default 0.25)
         iou_thresh: further anchors of a true box have a larger overlap with its shape (default 0.5)
-        max_delta: largest gradient of a box by its overlap (default 10)
+        max_delta: largest gradient of a box by its overlap, and of GaussianYolov3's boxes (default 10)
         accumulate: boxes of one anchor add up; false: the last one counts (default true)
-        label_smooth_eps: targets of classes are e / 2 and 1 - e / 2 (default 0.1)
+        label_smooth_eps: targets of classes are e / 2 and 1 - e / 2; not of GaussianYolov3 (default 0.1)
         yolov3_param: settings as a dict, or a Yolov3Parameter
         phase: instead of the net's
         loss_weight: one per top
@@ -8343,6 +8552,9 @@ def Yolov3DetectionOutput(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Yolo
     score, xmin, ymin, xmax, ymax: a row for each class whose score, times that of an object, exceeds
     confidence_threshold.
 
+    With gaussian_box (Choi et al. 2019) a map has 9 + num_classes channels for each anchor, with a deviation behind
+    each number of the box. The score of an object is then multiplied by 1 - the mean of the four deviations.
+
     Settings:
         name: the layer's name; without it, that of its first named top
         in_place: write the top over the bottom
@@ -8355,7 +8567,7 @@ def Yolov3DetectionOutput(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Yolo
         anchors_scale: pixels of the image for one position, of each bottom
         mask_group_num: bottoms (default 2)
         mask: anchors of the bottoms, one after another
-        gaussian_box: not offered (default false)
+        gaussian_box: each number of a box has a deviation behind it (Gaussian YOLO) (default false)
         yolov3_detection_output_param: settings as a dict, or a Yolov3DetectionOutputParameter
         phase: instead of the net's
         loss_weight: one per top

@@ -24,7 +24,8 @@ class AnnotatedData(FromDatabase):
     Tops: data (batch_size, C, h, w), blue first, and label (1, 1, boxes of the batch, 8): index of the image in the
     batch, label, instance, xmin, ymin, xmax, ymax in fractions of the image, difficult. A batch without boxes has one
     row of -1. Records without a type have a label each: (batch_size, 1, 1, 1). With `yolo_data_type: 1` labels are
-    MobileNet-YOLO's, (batch_size, 1, 300, 5): class from 0, x, y, width, height, then zeros; without difficult boxes.
+    MobileNet-YOLO's, (batch_size, 1, 300, 5): class from 0, x, y, width, height, then zeros; without difficult boxes if
+    `train_diffcult: false`.
 
     In this order: distort_param, expand_param, a window that one of `batch_sampler` found, resize_param, noise_param,
     crop, mirror, mean and scale. Of several resize_param each batch follows one, by their `prob`. emit_constraint says
@@ -57,8 +58,9 @@ class AnnotatedData(FromDatabase):
                 boxes = True if annotated.HasField("anno_type") else None
                 yolo = annotated.yolo_data_type == 1
                 rows = self.rows(p.batch_size)
+                difficult, share = annotated.train_diffcult, self.context.share
                 reader = AnnotatedReader(
-                    source, change, rest, self.stream, rows, color, boxes, yolo=yolo, share=self.context.share
+                    source, change, rest, self.stream, rows, color, boxes, yolo=yolo, difficult=difficult, share=share
                 )
                 self.skip_some(reader, len(source))
             except BaseException:

@@ -10,7 +10,7 @@ from dragon.bases.box_matching import Truth, truth_of
 from dragon.bases.boxes import pair_overlaps
 from dragon.bases.layer import register
 from dragon.bases.no_gradient import NoGradient
-from dragon.errors import DataError, PrototxtError, WeightsError
+from dragon.errors import DataError, WeightsError
 from dragon.files.detection_files import names_and_sizes, original_boxes
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
@@ -55,12 +55,9 @@ class DetectionEvaluate(NoGradient):
         self.seen = 0  # images
         self.sizes: list[tuple[int, int]] = []
         if p.name_size_file:
-            try:
+            with self.naming_errors():
                 self.sizes = [size for _, size in names_and_sizes(self.find(p.name_size_file, "file"))]
                 original_boxes(np.zeros(4), (1, 1), self._resize)
-            except (DataError, PrototxtError) as error:
-                error.at(self.where)
-                raise
 
     @property
     def _resize(self) -> pb.ResizeParameter | None:

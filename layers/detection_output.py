@@ -11,7 +11,6 @@ from dragon.bases.box_matching import check_predictions, refined_boxes, shows_ob
 from dragon.bases.boxes import decode_boxes, suppress
 from dragon.bases.layer import register
 from dragon.bases.no_gradient import NoGradient
-from dragon.errors import DataError, PrototxtError
 from dragon.files.detection_files import DetectionFiles
 from dragon.files.layer_files import may_write
 from dragon.memory.blob import Blob
@@ -71,11 +70,8 @@ class DetectionOutput(NoGradient):
                 return None
         if not may_write(save.output_directory, self.where):
             return None
-        try:
+        with self.naming_errors():
             return DetectionFiles(save, p.background_label_id, lambda path: self.find(path, "file"))
-        except (DataError, PrototxtError) as error:
-            error.at(self.where)
-            raise
 
     def close(self) -> None:
         if self.files is not None and self.files.pending:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from dragon.bases.boxes import pair_overlaps
+from dragon.bases.class_files import ClassTree, read_class_map, read_class_tree
 from dragon.bases.layer import TRAIN, register
-from dragon.bases.yolo import Truth, YoloLoss, corners, decode_map, squared
+from dragon.bases.yolo import Truth, YoloLoss, corners, cross_entropy, decode_map, squared
 from dragon.errors import DataError
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
@@ -31,6 +32,10 @@ class RegionLoss(YoloLoss):
     anchors have a term for no object, unless their box overlaps a true one by more than thresh, and for the first 12800
     images one that draws them to the middle of their position. MobileNet-YOLO has the same gradients, but prints the
     sum of their squares as the loss.
+
+    With `softmax: 0` the classes have a cross-entropy of a sigmoid each, as in Darknet. `softmax_tree` names a file of
+    Darknet with lines "name parent": siblings have a softmax, and a true class counts with those above it.
+    `class_map` names a file whose lines are the classes of the labels 0, 1, ... (of SSD's boxes 1, 2, ...).
     """
 
     type = "RegionLoss"
@@ -40,9 +45,13 @@ class RegionLoss(YoloLoss):
         p = self.param.region_loss_param
         if p.coords != 4:
             self.bad_param(f"coords must be 4, got {p.coords}")
-        if not p.softmax or p.softmax_tree or p.class_map:
-            self.bad_param("offers the softmax of all classes only: no softmax: 0, softmax_tree or class_map")
         self.check_map(p.num, p.num_class, p.biases, p.num)
+        self.tree: ClassTree | None = None
+        with self.naming_errors():
+            if p.softmax_tree:
+                self.tree = read_class_tree(self.find(p.softmax_tree, "tree of classes"), p.num_class)
+            if p.class_map:
+                self.class_of = read_class_map(self.find(p.class_map, "map of classes"), p.num_class)
         self.sizes = np.array(p.biases, np.float64).reshape(-1, 2)[: p.num]
         self.seen = 0
 
@@ -84,14 +93,22 @@ class RegionLoss(YoloLoss):
         wrong = offsets[:, 2:] - np.log(true[:, 2:] / sizes[anchor])
         loss += (scale * value).sum() + (scale * wrong**2).sum() / 2
         gradient[item, anchor, :4, row, column] = scale * np.concatenate([slope, wrong], axis=1)
-        # the classes
-        scores = x[item, anchor, 5:, row, column]
+        value, slope = self._classes(x[item, anchor, 5:, row, column], truth.label[which])
+        loss += p.class_scale * value.sum()
+        gradient[item, anchor, 5:, row, column] = p.class_scale * slope
+        self.finish(top, float(loss), gradient)
+
+    def _classes(self, scores: Array, label: Array) -> tuple[Array, Array]:
+        """The losses of true classes (M) and their gradients (M, C), from scores (M, C)."""
+        if self.tree is not None:
+            return self.tree.losses(scores, label)
+        right = np.eye(self.classes)[label]
+        if not self.param.region_loss_param.softmax:
+            value, slope = cross_entropy(scores, right)
+            return value.sum(axis=1), slope
         scores = scores - scores.max(axis=1, keepdims=True, initial=-np.inf)
         total = np.log(np.exp(scores).sum(axis=1, keepdims=True))
-        right = np.eye(self.classes)[truth.label[which]]
-        loss += p.class_scale * ((total - scores) * right).sum()
-        gradient[item, anchor, 5:, row, column] = p.class_scale * (np.exp(scores - total) - right)
-        self.finish(top, float(loss), gradient)
+        return ((total - scores) * right).sum(axis=1), np.exp(scores - total) - right
 
     def _assigned(self, truth: Truth, boxes: Array, sizes: Array) -> tuple[Array, Array]:
         """Pairs of a true box and its anchor; of several true boxes of an anchor the last one."""

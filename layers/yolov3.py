@@ -46,29 +46,36 @@ class Yolov3(YoloLoss):
         self.sizes = np.array(p.biases, np.float64).reshape(-1, 2)
         self.mask = np.array(mask, np.intp)
         self.term = squared if p.use_logic_gradient else cross_entropy
+        self.smoothing: float = p.label_smooth_eps
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.yolov3_param
         x, truth = self.map_of(bottom), self.truth(bottom)
         height, width = x.shape[3:]
         sizes = self.sizes / (np.array([width, height]) * p.anchors_scale)
-        boxes = decode_map(x, sizes[self.mask])
+        boxes = decode_map(self.places(x), sizes[self.mask])
         gradient = np.zeros_like(x)
         which, anchor = self._assigned(truth, sizes)
         at: tuple[Array, ...] = (truth.item[which], anchor, truth.row[which], truth.column[which])
         target, weight = np.zeros(boxes.shape[:-1]), np.full(boxes.shape[:-1], p.noobject_scale)
         weight[self.best_overlaps(boxes, truth) > p.thresh] = 0
         target[at], weight[at] = 1, p.object_scale
-        value, slope = self.term(x[:, :, 4], target)
+        value, slope = self.term(x[:, :, self.values - 1], target)
         loss = (weight * value).sum()
-        gradient[:, :, 4] = weight * slope
+        gradient[:, :, self.values - 1] = weight * slope
         loss += self._class_terms(x, gradient, at, truth.label[which])
         if not p.accumulate:  # the last true box of an anchor counts
             _, last = np.unique(np.stack(at)[:, ::-1], axis=1, return_index=True)
             last = len(which) - 1 - last
             which, at = which[last], tuple(index[last] for index in at)
-        loss += self._box_terms(x, gradient, boxes, at, truth.box[which], sizes)
-        self.finish(top, float(loss), gradient)
+        of_boxes, steps = self.box_terms(x, boxes, at, truth.box[which], sizes)
+        for k, step in enumerate(steps.T):
+            np.add.at(gradient[:, :, k], at, step)
+        self.finish(top, float(loss) + of_boxes, gradient)
+
+    def places(self, x: Array) -> Array:
+        """The channels x, y, w, h of a map (N, A, values + C, H, W)."""
+        return x
 
     def _assigned(self, truth: Truth, sizes: Array) -> tuple[Array, Array]:
         """Pairs of a true box and its anchor, as an index of the mask."""
@@ -88,29 +95,35 @@ class Yolov3(YoloLoss):
         target[item, anchor, labels, row, column] = 1
         item, anchor, row, column = np.unique(np.stack(at), axis=1) if len(item) else at
         true = target[item, anchor, :, row, column]
-        smooth = true if p.use_focal_loss else true * (1 - p.label_smooth_eps) + 0.5 * p.label_smooth_eps
-        scores = x[item, anchor, 5:, row, column]
+        smooth = true if p.use_focal_loss else true * (1 - self.smoothing) + 0.5 * self.smoothing
+        scores = x[item, anchor, self.values :, row, column]
         value, slope = self.term(scores, smooth)
         weight: Array | float = p.class_scale
         if p.use_focal_loss:
             right = (logistic(scores) * true).max(axis=1, keepdims=True) + 1e-15
             weight = weight * 0.5 * (1 - right) * (1 - right - 2 * right * np.log(right))
-        gradient[item, anchor, 5:, row, column] = weight * slope
+        gradient[item, anchor, self.values :, row, column] = weight * slope
         return float((weight * value).sum())
 
-    def _box_terms(
-        self, x: Array, gradient: Array, boxes: Array, at: tuple[Array, ...], true: Array, sizes: Array
-    ) -> float:
-        """Add the gradients of x, y, w and h; the sum of their terms."""
+    def goal(self, at: tuple[Array, ...], true: Array, sizes: Array, width: int, height: int) -> Array:
+        """x, y, w and h (M, 4) of the map, x and y behind the sigmoid, that give the true boxes (M, 4)."""
+        _, anchor, row, column = at
+        centre = true[:, :2] * [width, height] - np.stack([column, row], axis=1)
+        return np.concatenate([centre, np.log(true[:, 2:] / sizes[self.mask[anchor]])], axis=1)
+
+    def box_terms(
+        self, x: Array, boxes: Array, at: tuple[Array, ...], true: Array, sizes: Array
+    ) -> tuple[float, Array]:
+        """The sum of the terms of the boxes (M), and the gradients (M, 4) of x, y, w and h."""
         p = self.param.yolov3_param
         item, anchor, row, column = at
         found, offsets = boxes[at], x[item, anchor, :4, row, column]
         places = np.array(x.shape[:2:-1])  # W, H
         if p.iou_loss == pb.Yolov3Parameter.MSE:
             scale = (p.coord_scale * (2 - true[:, 2:].prod(axis=1)))[:, None]
-            centre = true[:, :2] * places - np.stack([column, row], axis=1)
-            value, slope = self.term(offsets[:, :2], centre)
-            wrong = offsets[:, 2:] - np.log(true[:, 2:] / sizes[self.mask[anchor]])
+            goal = self.goal(at, true, sizes, *x.shape[:2:-1])
+            value, slope = self.term(offsets[:, :2], goal[:, :2])
+            wrong = offsets[:, 2:] - goal[:, 2:]
             loss = (scale * value).sum() + (scale * wrong**2).sum() / 2
             steps = scale * np.concatenate([slope, wrong], axis=1)
         else:
@@ -119,9 +132,7 @@ class Yolov3(YoloLoss):
             chain = np.concatenate([middle * (1 - middle) / places, found[:, 2:] * (offsets[:, 2:] < MAX_LOG)], axis=1)
             loss = p.iou_normalizer * value.sum()
             steps = np.clip(p.iou_normalizer * slope * chain, -p.max_delta, p.max_delta)
-        for k in range(4):
-            np.add.at(gradient[:, :, k], at, steps[:, k])
-        return float(loss)
+        return float(loss), steps
 
 
 def _at_origin(sizes: Array) -> Array:

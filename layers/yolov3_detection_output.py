@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dragon.bases.layer import register
-from dragon.bases.yolo import logistic
+from dragon.bases.yolo import GAUSSIAN, PLAIN, logistic
 from dragon.bases.yolo_output import YoloOutput
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
@@ -22,6 +22,9 @@ class Yolov3DetectionOutput(YoloOutput):
     Bottoms: mask_group_num maps (N, num_box * (5 + num_classes), H, W). Top: (1, 1, K, 7) with item, label (from 1),
     score, xmin, ymin, xmax, ymax: a row for each class whose score, times that of an object, exceeds
     confidence_threshold.
+
+    With gaussian_box (Choi et al. 2019) a map has 9 + num_classes channels for each anchor, with a deviation behind
+    each number of the box. The score of an object is then multiplied by 1 - the mean of the four deviations.
     """
 
     type = "Yolov3DetectionOutput"
@@ -31,8 +34,7 @@ class Yolov3DetectionOutput(YoloOutput):
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.yolov3_detection_output_param
         self.anchors, self.classes, self.nms_threshold = p.num_box, p.num_classes, p.nms_threshold
-        if p.gaussian_box:
-            self.bad_param("does not read the maps of Gaussian YOLO: no gaussian_box")
+        self.values = GAUSSIAN if p.gaussian_box else PLAIN
         if len(bottom) != p.mask_group_num:
             self.bad_param(f"takes mask_group_num bottoms, {p.mask_group_num}, got {len(bottom)}")
         if min(self.anchors, self.classes) < 1 or len(p.mask) != p.num_box * len(bottom):
@@ -54,6 +56,8 @@ class Yolov3DetectionOutput(YoloOutput):
         return found
 
     def scores(self, x: Array) -> Array:
-        scores = logistic(x[:, :, 5:]) * logistic(x[:, :, 4:5])
+        scores = logistic(x[:, :, self.values :]) * logistic(x[:, :, self.values - 1 : self.values])
+        if self.values == GAUSSIAN:
+            scores *= 1 - logistic(x[:, :, 1:8:2]).mean(axis=2, keepdims=True)
         found: Array = np.where(scores > self.least, scores, 0)
         return found

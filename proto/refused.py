@@ -14,6 +14,7 @@ _SIDES = "write pad_l, pad_r, pad_t and pad_b"
 _OFFLINE = "prepare the images before training, or with a Python layer"
 _AUGMENTS = "augments images"
 _WINDOWS, _INTEL, _NVIDIA, _SYNOPSYS = "caffe-windows", "Intel Caffe", "NVCaffe", "Synopsys Caffe"
+_YOLO = "MobileNet-YOLO"
 _SEGMENTS, _DEEPLAB = "the temporal segment fork", "DeepLab and PSPNet"
 
 _Known = Mapping[str, tuple[str, str, str]]  # name -> (fork, what it does there, what to use instead)
@@ -73,6 +74,16 @@ _FIELDS: Mapping[str, _Known] = {
     "ReductionParameter": _all("k", _SEGMENTS, "is the number of values that the operation TOPK sums"),
     "ReshapeParameter": _all("pixelshuffler", _INTEL, "turns channels into pixels"),
     "ROIPoolingParameter": _all("pooled_size", _INTEL, "is the size of the output", "write pooled_h and pooled_w"),
+    "AnnotatedDataParameter": {
+        **_all(
+            "single_class seg_scales seg_resize_width seg_resize_height", _YOLO,
+            "is of label maps beside the boxes, a third top",
+        ),
+        **_all("difficult_label_warmup", _YOLO, "is about difficult boxes in training"),
+    },
+    "MultiBoxLossParameter": _all(
+        "ignore_difficult_gt", _NVIDIA, "is about difficult boxes", "write use_difficult_gt: false to leave them out"
+    ),
     "ParameterParameter": _all("blob_filler", _WINDOWS, "fills the blob at the start"),
     "MemoryDataParameter": _all("transpose", _WINDOWS, "exchanges height and width"),
     "DataParameter": _all("side", _INTEL, "is the grid of YOLO's labels"),
@@ -109,9 +120,9 @@ _FIELDS: Mapping[str, _Known] = {
         **_all(
             "enable_classf_aug min_scaling_factor max_scaling_factor max_rotation_angle contrast_brightness_adjustment "
             "smooth_filtering min_contrast max_contrast max_brightness_shift max_smooth max_color_shift min_side_min "
-            "min_side_max min_side apply_probability debug_params", "MobileNet-YOLO", _AUGMENTS, _OFFLINE,
+            "min_side_max min_side apply_probability debug_params", _YOLO, _AUGMENTS, _OFFLINE,
         ),
-        **_all("cvt_bgr2rgb", "MobileNet-YOLO", "exchanges red and blue"),
+        **_all("cvt_bgr2rgb", _YOLO, "exchanges red and blue"),
     },
     "SolverParameter": {
         **_all(
@@ -147,6 +158,10 @@ _VALUES: Mapping[tuple[str, str], _Known] = {
         **_all("MIN", _SYNOPSYS, "is the smallest of the bottoms", "write MAX of the negated bottoms, negated"),
     },
     ("ReductionParameter", "operation"): _all("TOPK", _SEGMENTS, "sums the k largest values"),
+    ("AnnotatedDataParameter", "anno_type"): {
+        **_all("BBOXandSeg", _YOLO, "adds label maps"),
+        **_all("LANE", _YOLO, "is lanes in place of boxes"),
+    },
     ("SolverParameter", "solver_type"): _all("SAG", _NVIDIA, "is the stochastic average gradient"),
 }
 

@@ -10,7 +10,8 @@ own blobs, which the solver clears.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -246,6 +247,15 @@ class Layer:
         """Raise PrototxtError with the layer's name."""
         raise PrototxtError(message, layer=self.where)
 
+    @contextmanager
+    def naming_errors(self) -> Iterator[None]:
+        """Add the layer's name to an error of the block."""
+        try:
+            yield
+        except DragonError as error:
+            error.at(self.where)
+            raise
+
     def find(self, path: str, what: str) -> str:
         """Path of a file that the prototxt names (see dragon.files.paths). Raises DataError if it does not exist.
 
@@ -270,11 +280,8 @@ class Layer:
             settings = filler.SerializeToString()  # which can be pickled
             blob.data_storage.fill_later(partial(_fill_flat, self.where, blob.shape, settings, seed, name, who))
         else:
-            try:
+            with self.naming_errors():
                 fill(blob.data, filler, Stream(seed, name), who)
-            except DragonError as error:
-                error.at(self.where)
-                raise
         self.blobs.append(blob)
         return blob
 

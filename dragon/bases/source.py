@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -147,15 +146,6 @@ class Source(Layer):
         if ways and not all(ways[0]):
             self.bad_param(f"a crop needs a height and a width, got {ways[0][0]} and {ways[0][1]}")
         return ways[0] if ways else None
-
-    @contextmanager
-    def naming_errors(self) -> Iterator[None]:
-        """Add the layer's name to a DataError of the block."""
-        try:
-            yield
-        except DataError as error:
-            error.at(self.where)
-            raise
 
 
 class Prefetched(Source):

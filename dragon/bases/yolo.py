@@ -1,15 +1,17 @@
 """YOLO's maps: what their channels mean, true boxes, and the terms of its losses (Redmon et al. 2016 to 2018).
 
 A map (N, A * (5 + C), H, W) holds for each of A anchors at each position x, y, w, h, the score of an object and C
-scores of classes. Boxes are centre, width and height, relative to the image.
+scores of classes. Gaussian YOLO (Choi et al. 2019) has the deviation of each number of the box behind it, so 9 + C
+channels. Boxes are centre, width and height, relative to the image.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dragon.bases.boxes import pair_overlaps
 from dragon.bases.loss import Loss
@@ -17,8 +19,21 @@ from dragon.errors import DataError
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 
-__all__ = ["MAX_LOG", "Truth", "YoloLoss", "corners", "cross_entropy", "decode_map", "logistic", "squared"]
+__all__ = [
+    "GAUSSIAN",
+    "MAX_LOG",
+    "PLAIN",
+    "Truth",
+    "YoloLoss",
+    "corners",
+    "cross_entropy",
+    "decode_map",
+    "logistic",
+    "squared",
+]
 
+PLAIN = 5  # channels of an anchor before those of the classes
+GAUSSIAN = 9  # the same with deviations
 MAX_LOG = 50.0  # of the width and height of a box, so that a net that diverges gives a box and no overflow
 
 
@@ -56,7 +71,7 @@ def corners(boxes: Array) -> Array:
 
 
 def decode_map(x: Array, anchors: Array) -> Array:
-    """The boxes (N, A, H, W, 4) of a map (N, A, 5 + C, H, W). anchors: widths and heights (A, 2), of the image."""
+    """The boxes (N, A, H, W, 4) of a map (N, A, 4 or more, H, W). anchors: widths and heights (A, 2), of the image."""
     height, width = x.shape[3:]
     cx = (logistic(x[:, :, 0]) + np.arange(width)) / width
     cy = (logistic(x[:, :, 1]) + np.arange(height)[:, None]) / height
@@ -73,8 +88,10 @@ class YoloLoss(Loss):
     """
 
     host_only = "matches boxes with true ones, whose number depends on the values"
+    values: ClassVar[int] = PLAIN
     anchors: int
     classes: int
+    class_of: NDArray[np.intp] | None = None  # of each label, where they are not the classes themselves
 
     def check_map(self, anchors: int, classes: int, biases: Sequence[float], least: int) -> None:
         """Set the numbers of anchors and classes. Raises PrototxtError for numbers that make no map."""
@@ -86,11 +103,11 @@ class YoloLoss(Loss):
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         shape, label = bottom[0].shape, bottom[1].shape
-        channels = self.anchors * (5 + self.classes)
+        channels = self.anchors * (self.values + self.classes)
         if len(shape) != 4 or shape[1] != channels:
             self.bad_shape(
-                f"expected a map (N, {channels}, H, W), with 5 + {self.classes} channels for each of {self.anchors} "
-                f"anchors, got {shape}"
+                f"expected a map (N, {channels}, H, W), with {self.values} + {self.classes} channels for each of "
+                f"{self.anchors} anchors, got {shape}"
             )
         if not self._of_ssd(label) and (label[:1] != shape[:1] or bottom[1].count % (5 * max(1, shape[0]))):
             self.bad_shape(f"bottom 1: expected true boxes (N, 1, T, 5) or (1, 1, M, 8), got {label}")
@@ -101,9 +118,10 @@ class YoloLoss(Loss):
         return len(shape) == 4 and shape[:2] == (1, 1) and shape[3] == 8
 
     def map_of(self, bottom: Sequence[Blob]) -> Array:
-        """Bottom 0 as (N, A, 5 + C, H, W), in float64."""
+        """Bottom 0 as (N, A, values + C, H, W), in float64."""
         n, _, height, width = bottom[0].shape
-        found: Array = bottom[0].peek().reshape(n, self.anchors, 5 + self.classes, height, width).astype(np.float64)
+        shape = n, self.anchors, self.values + self.classes, height, width
+        found: Array = bottom[0].peek().reshape(shape).astype(np.float64)
         return found
 
     def truth(self, bottom: Sequence[Blob]) -> Truth:
@@ -121,8 +139,9 @@ class YoloLoss(Loss):
             there = np.cumprod(rows[:, :, 3] != 0, axis=1) > 0
             item, row = np.nonzero(there)
             label, box = rows[item, row, 0], rows[item, row, 1:]
+        labels = self.classes if self.class_of is None else len(self.class_of)
         for bad, what in (
-            ((label < 0) | (label >= self.classes), f"a class out of range: expected 0 to {self.classes - 1}"),
+            ((label < 0) | (label >= labels), f"a class out of range: expected 0 to {labels - 1}"),
             (item >= n, f"an item out of range: expected 0 to {n - 1}"),
             (
                 ~((box[:, :2] >= 0) & (box[:, :2] <= 1) & (box[:, 2:] > 0)).all(axis=1),
@@ -137,7 +156,8 @@ class YoloLoss(Loss):
                     layer=self.where,
                 )
         place = np.minimum((box[:, :2] * [width, height]).astype(np.intp), [width - 1, height - 1])
-        return Truth(item.astype(np.intp), label.astype(np.intp), box, place[:, 1], place[:, 0])
+        of_class = label.astype(np.intp) if self.class_of is None else self.class_of[label.astype(np.intp)]
+        return Truth(item.astype(np.intp), of_class, box, place[:, 1], place[:, 0])
 
     @staticmethod
     def best_overlaps(boxes: Array, truth: Truth) -> Array:

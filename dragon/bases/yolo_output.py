@@ -8,7 +8,7 @@ import numpy as np
 
 from dragon.bases.boxes import suppress
 from dragon.bases.no_gradient import NoGradient
-from dragon.bases.yolo import corners, decode_map
+from dragon.bases.yolo import GAUSSIAN, PLAIN, corners, decode_map
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 
@@ -16,7 +16,7 @@ __all__ = ["YoloOutput"]
 
 
 class YoloOutput(NoGradient):
-    """Bottoms: maps (N, anchors * (5 + classes), H, W). Top: (1, 1, K, 7), as DetectionOutput gives it.
+    """Bottoms: maps (N, anchors * (values + classes), H, W). Top: (1, 1, K, 7), as DetectionOutput gives it.
 
     A row is item, label (from 1), score, xmin, ymin, xmax, ymax, by item and falling score; without any box one row for
     each item: its number and six times -1. Boxes that overlap one of a higher score by nms_threshold or more are
@@ -25,18 +25,19 @@ class YoloOutput(NoGradient):
 
     gives_boxes = True
     host_only = "sorts boxes and drops those that overlap, one after another"
+    values: int = PLAIN
     anchors: int
     classes: int
     nms_threshold: float
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        channels = self.anchors * (5 + self.classes)
+        channels = self.anchors * (self.values + self.classes)
         for i, blob in enumerate(bottom):
             shape = blob.shape
             if len(shape) != 4 or shape[1] != channels or shape[0] != bottom[0].shape[0]:
                 self.bad_shape(
-                    f"bottom {i}: expected a map ({bottom[0].shape[0]}, {channels}, H, W), with 5 + {self.classes} "
-                    f"channels for each of {self.anchors} anchors, got {shape}"
+                    f"bottom {i}: expected a map ({bottom[0].shape[0]}, {channels}, H, W), with {self.values} + "
+                    f"{self.classes} channels for each of {self.anchors} anchors, got {shape}"
                 )
         if top[0].ndim != 4 or top[0].shape[3] != 7:
             top[0].reshape(1, 1, 1, 7)  # the number of boxes is known only in forward
@@ -46,15 +47,16 @@ class YoloOutput(NoGradient):
         raise NotImplementedError
 
     def scores(self, x: Array) -> Array:
-        """Scores of the classes (N, A, C, H, W), 0 where they do not count, of a map (N, A, 5 + C, H, W)."""
+        """Scores of the classes (N, A, C, H, W), 0 where they do not count, of a map (N, A, values + C, H, W)."""
         raise NotImplementedError
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         n = bottom[0].shape[0]
         found: list[list[Array]] = [[] for _ in range(n)]  # rows of label, score and box, of each item
         for i, blob in enumerate(bottom):
-            x = blob.peek().reshape(n, self.anchors, 5 + self.classes, *blob.shape[2:]).astype(np.float64)
-            boxes, scores = decode_map(x, self.sizes(i, *x.shape[3:])), self.scores(x)
+            x = blob.peek().reshape(n, self.anchors, self.values + self.classes, *blob.shape[2:]).astype(np.float64)
+            places = x[:, :, :8:2] if self.values == GAUSSIAN else x
+            boxes, scores = decode_map(places, self.sizes(i, *x.shape[3:])), self.scores(x)
             item, row, column, anchor, label = np.nonzero(scores.transpose(0, 3, 4, 1, 2))
             values = scores[item, anchor, label, row, column]
             rows = np.column_stack([label + 1, values, corners(boxes[item, anchor, row, column])])

@@ -228,34 +228,44 @@ def test_rand_skip_begins_elsewhere(scenes: Path, opened: list[One]) -> None:
 SIZES = "resize_param { height: 24 width: 32 prob: 0.5 } resize_param { height: 48 width: 32 prob: 0.5 }"
 
 
-def test_labels_of_mobilenet_yolo(scenes: Path, opened: list[One]) -> None:
-    """With yolo_data_type: 1 an image has 300 rows: class from 0, centre, size; difficult boxes are left out."""
-    whole = "yolo_data_type: 1 yolo_data_jitter: 0"
+@pytest.mark.parametrize(("more", "difficult"), [("", True), ("train_diffcult: false", False)])
+def test_labels_of_mobilenet_yolo(scenes: Path, opened: list[One], more: str, difficult: bool) -> None:
+    """With yolo_data_type: 1 an image has 300 rows: class from 0, centre, size."""
+    whole = f"yolo_data_type: 1 yolo_data_jitter: 0 {more}"
     one, plain = data(opened, scenes, annotated=whole), data(opened, scenes)
     assert one.top[1].shape == (3, 1, 300, 5)
-    seen = 0
+    seen = hard = 0
     for _ in range(3):
         np.testing.assert_array_equal(one.forward(), plain.forward())
         rows = plain.top[1].data[0, 0]
         for item, found in enumerate(one.top[1].data[:, 0]):
-            mine = rows[(rows[:, 0] == item) & (rows[:, 7] == 0)]
+            mine = rows[(rows[:, 0] == item) & ((rows[:, 7] == 0) | difficult)]
+            hard += int(mine[:, 7].sum())
             seen += len(mine)
             low, high = mine[:, 3:5], mine[:, 5:7]
             expected = np.column_stack([mine[:, 1] - 1, (low + high) / 2, high - low])
             np.testing.assert_allclose(found[: len(mine)], expected, rtol=1e-6)
             assert not found[len(mine) :].any()
     assert seen
+    assert bool(hard) == difficult
     with pytest.raises(PrototxtError, match="yolo_data_type must be 0 or 1, got 2"):
         data(opened, scenes, annotated="yolo_data_type: 2")
 
 
+def test_samplers_come_before_windows_of_yolo(scenes: Path, opened: list[One]) -> None:
+    """As in MobileNet-YOLO's newest form; the same windows as without yolo_data_type."""
+    yolo, ssd = (data(opened, scenes, SSD, f"{more} {SAMPLERS}") for more in ("yolo_data_type: 1", ""))
+    for _ in range(3):
+        np.testing.assert_array_equal(yolo.forward(), ssd.forward())
+
+
 def test_too_many_boxes_for_yolo() -> None:
-    """A difficult box does not count."""
+    """Where difficult boxes are left out they do not count."""
     rows = np.tile([1, 0, 0.1, 0.1, 0.5, 0.5, 0], (301, 1))
     with pytest.raises(DataError, match="an image has 301 boxes, yolo_data_type: 1 takes at most 300"):
         reader.yolo_rows([rows])
     rows[0, 6] = 1
-    assert reader.yolo_rows([rows])[0, 0, 299].tolist() == pytest.approx([0, 0.3, 0.3, 0.4, 0.4])
+    assert reader.yolo_rows([rows], difficult=False)[0, 0, 299].tolist() == pytest.approx([0, 0.3, 0.3, 0.4, 0.4])
 
 
 def test_batches_of_several_sizes_and_windows_of_yolo_resume(scenes: Path, opened: list[One]) -> None:

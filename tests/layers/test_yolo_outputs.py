@@ -20,7 +20,11 @@ V3 = (
 CATALOGUE = {
     "YoloDetectionOutput": [(f"yolo_detection_output_param {{ {V2} confidence_threshold: 0.2 }}", ((2, 16, 4, 5),))],
     "Yolov3DetectionOutput": [
-        (f"yolov3_detection_output_param {{ {V3} confidence_threshold: 0.3 }}", ((2, 16, 3, 4), (2, 16, 6, 8)))
+        (f"yolov3_detection_output_param {{ {V3} confidence_threshold: 0.3 }}", ((2, 16, 3, 4), (2, 16, 6, 8))),
+        (
+            f"yolov3_detection_output_param {{ {V3} confidence_threshold: 0.1 gaussian_box: true }}",
+            ((2, 24, 3, 4), (2, 24, 6, 8)),
+        ),
     ],
 }
 MAPS = [random_map(2, 3, 3, 4, 1.5), random_map(2, 3, 6, 8, 1.5)]
@@ -88,6 +92,32 @@ def test_v3(least: float, threshold: float) -> None:
     compare(one.forward(), expected)
 
 
+def test_gaussian_boxes() -> None:
+    """A deviation stands behind each number of a box; their mean lowers the score."""
+    maps = [
+        np.random.default_rng(k).standard_normal((3, 2 * 12, *shape)) * 1.5 for k, shape in ((1, (3, 4)), (2, (6, 8)))
+    ]
+    text = f"{V3} confidence_threshold: 0.15 nms_threshold: 0.3 gaussian_box: true"
+    one = One(f'type: "Yolov3DetectionOutput" yolov3_detection_output_param {{ {text} }}', *maps, dtype=np.float64)
+    biases = [(10, 14), (23, 27), (37, 58), (81, 82)]
+    expected = []
+    for n in range(3):
+        candidates = []
+        for x, mask, scale in zip(maps, ((2, 3), (0, 1)), (16, 8), strict=True):
+            height, width = x.shape[2:]
+            values = x.reshape(3, 2, 12, height, width)[n]
+            for j, i, a, c in np.ndindex(height, width, 2, 3):
+                v = values[a, :, j, i]
+                size = (biases[mask[a]][0] / (width * scale), biases[mask[a]][1] / (height * scale))
+                certain = 1 - sum(logistic(v[k]) for k in (1, 3, 5, 7)) / 4
+                score = logistic(v[8]) * certain * logistic(v[9 + c])
+                if score > 0.15:
+                    candidates.append((score, c + 1, box_of(v[[0, 2, 4, 6]], j, i, size, (height, width))))
+        expected.append(chosen(candidates, 0.3))
+    assert all(expected)
+    compare(one.forward(), expected)
+
+
 def test_nothing_found() -> None:
     one = One(f'type: "YoloDetectionOutput" yolo_detection_output_param {{ {V2} confidence_threshold: 2 }}', MAPS[0])
     np.testing.assert_array_equal(one.forward()[0, 0], [[n, -1, -1, -1, -1, -1, -1] for n in range(3)])
@@ -97,7 +127,6 @@ def test_errors() -> None:
     for kind, field, settings, message in (
         ("Yolo", "yolo", V2 + " coords: 5", "coords must be 4"),
         ("Yolo", "yolo", V2 + " biases: 1", "needs biases"),
-        ("Yolov3", "yolov3", V3 + " gaussian_box: true", "no gaussian_box"),
         ("Yolov3", "yolov3", V3 + " mask: 1", "mask must name num_box anchors"),
         ("Yolov3", "yolov3", V3 + " mask_group_num: 3", "takes mask_group_num bottoms, 3, got 2"),
         ("Yolov3", "yolov3", V3 + " anchors_scale: 3", "needs a positive anchors_scale"),
@@ -106,5 +135,7 @@ def test_errors() -> None:
         maps = MAPS if kind == "Yolov3" else MAPS[:1]
         with pytest.raises(PrototxtError, match=message):
             One(f'type: "{kind}DetectionOutput" {field}_detection_output_param {{ {settings} }}', *maps)
+    with pytest.raises(ShapeError, match=r"bottom 0: expected a map \(3, 24, H, W\), with 9 \+ 3 channels"):
+        One(f'type: "Yolov3DetectionOutput" yolov3_detection_output_param {{ {V3} gaussian_box: true }}', *MAPS)
     with pytest.raises(ShapeError, match=r"bottom 1: expected a map \(3, 16, H, W\)"):
         One(f'type: "Yolov3DetectionOutput" yolov3_detection_output_param {{ {V3} }}', MAPS[0], MAPS[1][:2])

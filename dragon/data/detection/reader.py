@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,8 @@ class AnnotatedReader:
 
     Each image takes one draw of `stream`, of which its own random numbers come, so that the result does not depend on
     the number of threads. transformer: takes off the mean and scales, nothing else. boxes: whether records have boxes;
-    None: what the first one says. yolo: whether labels have MobileNet-YOLO's form. share: of several ranks, as in
-    BatchReader. Raises DataError.
+    None: what the first one says. yolo: whether labels have MobileNet-YOLO's form, and difficult: then with difficult
+    boxes. share: of several ranks, as in BatchReader. Raises DataError.
     """
 
     def __init__(
@@ -48,10 +49,12 @@ class AnnotatedReader:
         boxes: bool | None = None,
         threads: int | None = None,
         yolo: bool = False,
+        difficult: bool = True,
         share: Share = ALONE,
     ) -> None:
         self._source, self._change, self._stream, self._share = source, change, stream, share
-        self._batch_size, self._color, self._label_rows = batch_size, color, yolo_rows if yolo else label_rows
+        self._batch_size, self._color = batch_size, color
+        self._label_rows = partial(yolo_rows, difficult=difficult) if yolo else label_rows
         self._threads = threads or max(1, min(_MOST_THREADS, batch_size, (os.cpu_count() or 1) // 2))
         self._pool: ThreadPoolExecutor | None = None
         start = source.position
@@ -140,14 +143,14 @@ def label_rows(annotations: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
     return made
 
 
-def yolo_rows(annotations: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+def yolo_rows(annotations: Sequence[NDArray[Any]], difficult: bool = True) -> NDArray[np.float32]:
     """MobileNet-YOLO's label blob (N, 1, 300, 5) of a batch: class (from 0), x, y, width and height; then zeros.
 
-    Difficult boxes are left out. Raises DataError for an image with more boxes.
+    difficult: whether difficult boxes are among them. Raises DataError for an image with more boxes.
     """
     made = np.zeros((len(annotations), 1, YOLO_BOXES, 5), np.float32)
     for item, rows in zip(made, annotations, strict=True):
-        counted = rows[rows[:, DIFFICULT] == 0]
+        counted = rows if difficult else rows[rows[:, DIFFICULT] == 0]
         if len(counted) > YOLO_BOXES:
             raise DataError(f"an image has {len(counted)} boxes, yolo_data_type: 1 takes at most {YOLO_BOXES}")
         low, high = counted[:, BOX][:, :2], counted[:, BOX][:, 2:]

@@ -73,12 +73,15 @@ def satisfying(windows: Array, objects: Array, constraint: pb.SampleConstraint) 
     return accepted
 
 
-def jittered(jitter: float, draws: Draws) -> Array:
+def jittered(jitter: float, draws: Draws, keep_shape: bool = False) -> Array:
     """A window (4) as MobileNet-YOLO draws it, each side shorter than the image's by up to `jitter` of it.
 
-    One image in five stays whole, and for one in five the sides are shorter by up to half of that.
+    One image in five stays whole, and for one in five the sides are shorter by up to half of that. keep_shape: both
+    sides by the same part, as there before images are padded.
     """
     kind, wide, high, x, y = draws.many(5)
+    if keep_shape:
+        high = wide
     most = 0.0 if kind < 0.2 else jitter / 2 if kind < 0.4 else jitter
     size = 1 - most * np.array([wide, high])
     corner = (1 - size) * np.array([x, y])

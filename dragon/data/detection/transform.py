@@ -31,7 +31,7 @@ class BoxTransform:
     """Changes images (C, H, W) uint8 and their annotations, see the module.
 
     crop: (height, width) of a window of the resized image, or None; random in TRAIN, else central. mean: what the
-    canvas of expand_param is filled with. jitter: of YOLO's windows, which take the place of samplers; None for none.
+    canvas of expand_param is filled with. jitter: of YOLO's windows, where there are no samplers; None for none.
     Raises DataError for settings that contradict each other.
     """
 
@@ -96,7 +96,7 @@ class BoxTransform:
             image = distort(image, self._distort, draws)
         if self._expand is not None:
             image, found = expand(image, found, self._expand, self._emit, self._mean, draws)
-        window = self._part(found, draws)
+        window = self._part(found, to, draws)
         if window is not None:
             image, found = _cut(image, window), project(found, window, self._emit)
         height, width = image.shape[1:]
@@ -114,11 +114,14 @@ class BoxTransform:
             found = extrapolated(found, to, (height, width), window)
         return image, found
 
-    def _part(self, rows: Rows, draws: Draws) -> NDArray[Any] | None:
+    def _part(self, rows: Rows, to: pb.ResizeParameter | None, draws: Draws) -> NDArray[Any] | None:
         """A window (4) of the image that is cut out, None for the whole image."""
-        if self._jitter is not None:
-            return jittered(self._jitter, draws)
-        return sample(self._samplers, rows[:, BOX], draws) if self._samplers else None
+        if self._samplers:
+            return sample(self._samplers, rows[:, BOX], draws)
+        if self._jitter is None:
+            return None
+        padded = to is not None and to.resize_mode == pb.ResizeParameter.FIT_LARGE_SIZE_AND_PAD
+        return jittered(self._jitter, draws, keep_shape=padded)
 
     def _window(self, image: Image, draws: Draws) -> tuple[Image, NDArray[np.float64]]:
         """The image cropped to the size of the crop, and what part of it that is."""

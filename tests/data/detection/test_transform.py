@@ -199,6 +199,15 @@ def test_of_several_sizes_a_batch_follows_one_by_its_probability() -> None:
     assert one.draw_size(lambda: pytest.fail("one size is no matter of chance")) == 0
 
 
+def test_windows_of_yolo_keep_the_shape_before_padding() -> None:
+    """A window of an image of 3 : 4 then fills a canvas of 3 : 4, without padding."""
+    size = "resize_param { height: 30 width: 40 resize_mode: FIT_LARGE_SIZE_AND_PAD pad_value: 255 }"
+    change = BoxTransform(text_format.Parse(size, pb.TransformationParameter()), [], None, True, (0,), 0.7)
+    for n in range(20):
+        image, _ = change.apply(np.zeros((3, 300, 400), np.uint8), ROWS, draws(n))
+        assert not image[:, 1:-1, 1:-1].any()
+
+
 def test_windows_of_yolo_lack_up_to_the_jitter_of_each_side() -> None:
     windows = np.array([jittered(0.3, draws(n)) for n in range(2000)])
     size = windows[:, 2:] - windows[:, :2]
@@ -211,5 +220,9 @@ def test_windows_of_yolo_lack_up_to_the_jitter_of_each_side() -> None:
     assert (size[:, 0] < 0.85).mean() == pytest.approx(0.3, abs=0.03)
     image, rows = BoxTransform(pb.TransformationParameter(), [], None, True, (0,), 0.3).apply(IMAGE, ROWS, draws(7))
     check_boxes(image, rows, slack=1, partly=1)
+    windows = np.array([jittered(0.3, draws(n), keep_shape=True) for n in range(200)])
+    size = windows[:, 2:] - windows[:, :2]
+    np.testing.assert_allclose(size[:, 0], size[:, 1], atol=1e-12)
+    assert size.min() < 0.75
     with pytest.raises(DataError, match=r"yolo_data_jitter must lie in \[0, 1\), got 1"):
         BoxTransform(pb.TransformationParameter(), [], None, True, (0,), 1.0)

@@ -154,7 +154,7 @@ def test_kernels(name: str, precision: str) -> None:
 
 # layers that choose boxes, anchors or signs by the values: both nets choose among the same ones
 CHOOSING = (
-    "DenseBlock", "Proposal", "RCNNDetectionOutput", "RegionLoss", "Yolov3", "YoloDetectionOutput",
+    "DenseBlock", "GaussianYolov3", "Proposal", "RCNNDetectionOutput", "RegionLoss", "Yolov3", "YoloDetectionOutput",
     "Yolov3DetectionOutput",
 )  # fmt: skip
 

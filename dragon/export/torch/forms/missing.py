@@ -10,6 +10,7 @@ from dragon.layers.ctc_beam_search_decoder import CTCBeamSearchDecoder
 from dragon.layers.detection_evaluate import DetectionEvaluate
 from dragon.layers.detection_loss import DetectionLoss
 from dragon.layers.detection_output import DetectionOutput
+from dragon.layers.gaussian_yolov3 import GaussianYolov3
 from dragon.layers.hdf5_output import HDF5Output
 from dragon.layers.label_specific_add import LabelSpecificAdd
 from dragon.layers.large_margin_inner_product import LargeMarginInnerProduct
@@ -59,6 +60,7 @@ without_form(
         RCNNDetectionOutput: _READS,
         RegionLoss: _YOLO,
         DetectionLoss: _YOLO,
+        GaussianYolov3: _YOLO,
         Yolov3: _YOLO,
         YoloDetectionOutput: _READS,
         Yolov3DetectionOutput: _READS,
