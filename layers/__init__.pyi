@@ -482,7 +482,7 @@ class _DenseBlockParameterFields(TypedDict, total=False):
     use_BC: bool
     """a 1 x 1 convolution to 4 growthRate channels before each 3 x 3 one"""
     BC_ultra_space_efficient: bool
-    """compute the 1 x 1 convolutions again in backward"""
+    """compute the 1 x 1 convolutions again in backward, which needs less memory for the same result"""
     workspace_MB: _Int
     """read, without effect"""
     moving_average_fraction: _Float
@@ -544,13 +544,17 @@ class _DetectionLossParameterFields(TypedDict, total=False):
     side: _Int
     """positions each way"""
     num_class: _Int
+    """classes of objects"""
     num_object: _Int
     """boxes of each position"""
     object_scale: _Float
-    """weights of the terms"""
+    """weight of the scores of boxes with an object"""
     noobject_scale: _Float
+    """weight of the scores of other boxes"""
     class_scale: _Float
+    """weight of the classes"""
     coord_scale: _Float
+    """weight of the boxes"""
     sqrt: bool
     """the map holds roots of width and height"""
     constriant: bool
@@ -1163,7 +1167,9 @@ class _MaskResizeParameterFields(TypedDict, total=False):
     """Masks of another size (multi-task network cascades)."""
 
     output_width: _Int
+    """of the masks that come out"""
     output_height: _Int
+    """of the masks that come out"""
 
 _MaskResizeParameter: TypeAlias = _MaskResizeParameterFields | Mapping[str, Any] | pb.MaskResizeParameter
 
@@ -1332,9 +1338,11 @@ class _PSROIPoolingParameterFields(TypedDict, total=False):
     """Position-sensitive average pooling of regions."""
 
     spatial_scale: _Float
+    """from pixels of the image to those of the features"""
     output_dim: _Int
     """channels of the top"""
     group_size: _Int
+    """bins along each side"""
 
 _PSROIPoolingParameter: TypeAlias = _PSROIPoolingParameterFields | Mapping[str, Any] | pb.PSROIPoolingParameter
 
@@ -1580,8 +1588,11 @@ class _ROIPoolingParameterFields(TypedDict, total=False):
     """Max pooling of regions into a fixed grid."""
 
     pooled_h: _Int
+    """bins along the height"""
     pooled_w: _Int
+    """bins along the width"""
     spatial_scale: _Float
+    """from pixels of the image to those of the features"""
 
 _ROIPoolingParameter: TypeAlias = _ROIPoolingParameterFields | Mapping[str, Any] | pb.ROIPoolingParameter
 
@@ -1631,6 +1642,7 @@ class _RegionLossParameterFields(TypedDict, total=False):
     side: _Int
     """read, without effect: as the bottom has"""
     num_class: _Int
+    """classes of objects"""
     bias_match: _Int
     """true boxes are compared with biases, not with found boxes"""
     coords: _Int
@@ -1644,10 +1656,13 @@ class _RegionLossParameterFields(TypedDict, total=False):
     rescore: _Int
     """the target of an object is the overlap of its box, not 1"""
     object_scale: _Float
-    """weights of the terms"""
+    """weight of the scores of anchors with an object"""
     class_scale: _Float
+    """weight of the classes"""
     noobject_scale: _Float
+    """weight of the scores of other anchors"""
     coord_scale: _Float
+    """weight of the boxes"""
     absolute: _Int
     """read, without effect"""
     thresh: _Float
@@ -1863,6 +1878,7 @@ class _SmoothL1LossParameterFields(TypedDict, total=False):
     """Quadratic below 1/sigma^2, linear above."""
 
     sigma: _Float
+    """the loss is quadratic below 1 / sigma^2"""
 
 _SmoothL1LossParameter: TypeAlias = _SmoothL1LossParameterFields | Mapping[str, Any] | pb.SmoothL1LossParameter
 
@@ -1945,12 +1961,19 @@ class _TransformationParameterFields(TypedDict, total=False):
     force_gray: bool
     """make colour images grey"""
     resize_param: _ResizeParameter | Sequence[_ResizeParameter]
+    """how images are resized; of several each batch follows one"""
     noise_param: _NoiseParameter
+    """changes of resized images"""
     emit_constraint: _EmitConstraint
+    """which boxes a window keeps"""
     crop_h: _Int
+    """height of a cut, instead of crop_size, with crop_w"""
     crop_w: _Int
+    """width of a cut, with crop_h"""
     distort_param: _DistortionParameter
+    """random changes of colour"""
     expand_param: _ExpansionParameter
+    """larger canvases"""
     zero_pad: _Int
     """zeros on each side, after the mean; crop_size takes its window from what results"""
     cutout: _Int
@@ -1991,11 +2014,17 @@ class _UpsampleParameterFields(TypedDict, total=False):
     scale: _Int
     """forks differ in what unset means: see the layer"""
     scale_h: _Int
+    """instead of scale, along the height"""
     scale_w: _Int
+    """instead of scale, along the width"""
     pad_out_h: bool
+    """two bottoms: one row less"""
     pad_out_w: bool
+    """two bottoms: one column less"""
     upsample_h: _Int
+    """two bottoms: the height itself, with upsample_w"""
     upsample_w: _Int
+    """two bottoms: the width itself, with upsample_h"""
 
 _UpsampleParameter: TypeAlias = _UpsampleParameterFields | Mapping[str, Any] | pb.UpsampleParameter
 
@@ -2088,6 +2117,7 @@ class _YoloDetectionOutputParameterFields(TypedDict, total=False):
     side: _Int
     """read, without effect: as the bottom has"""
     num_classes: _Int
+    """classes of objects"""
     num_box: _Int
     """anchors of each position"""
     coords: _Int
@@ -2099,7 +2129,7 @@ class _YoloDetectionOutputParameterFields(TypedDict, total=False):
     biases: _Float | Sequence[_Float]
     """width and height of each anchor, in positions of the map"""
     label_map_file: str
-    """read, without effect"""
+    """names of the classes; read, without effect"""
 
 _YoloDetectionOutputParameter: TypeAlias = _YoloDetectionOutputParameterFields | Mapping[str, Any] | pb.YoloDetectionOutputParameter
 
@@ -2107,6 +2137,7 @@ class _Yolov3DetectionOutputParameterFields(TypedDict, total=False):
     """Fields of Yolov3DetectionOutputParameter."""
 
     num_classes: _Int
+    """classes of objects"""
     num_box: _Int
     """anchors of each position"""
     confidence_threshold: _Float
@@ -2132,13 +2163,17 @@ class _Yolov3ParameterFields(TypedDict, total=False):
     side: _Int
     """read, without effect: as the bottom has"""
     num_class: _Int
+    """classes of objects"""
     num: _Int
     """anchors of each position"""
     object_scale: _Float
-    """weights of the terms"""
+    """weight of the scores of anchors with an object"""
     class_scale: _Float
+    """weight of the classes"""
     noobject_scale: _Float
+    """weight of the scores of other anchors"""
     coord_scale: _Float
+    """weight of the boxes"""
     thresh: _Float
     """boxes with a larger overlap have no term for no object"""
     anchors_scale: _Int
@@ -2398,13 +2433,13 @@ def AnnotatedData(*bottoms: Top, ntop: int = 1, **settings: Unpack[_AnnotatedDat
         mean_value: instead of it: one for all channels, or one for each
         force_color: make images of one channel colour (default false)
         force_gray: make colour images grey (default false)
-        resize_param
-        noise_param
-        emit_constraint
-        crop_h (default 0)
-        crop_w (default 0)
-        distort_param
-        expand_param
+        resize_param: how images are resized; of several each batch follows one
+        noise_param: changes of resized images
+        emit_constraint: which boxes a window keeps
+        crop_h: height of a cut, instead of crop_size, with crop_w (default 0)
+        crop_w: width of a cut, with crop_h (default 0)
+        distort_param: random changes of colour
+        expand_param: larger canvases
         zero_pad: zeros on each side, after the mean; crop_size takes its window from what results (default 0)
         cutout: side of a square that becomes zero, after all else; 0: none (default 0)
         brightness: b multiplies values by a factor from [1 - b, 1 + b] (default 0)
@@ -3382,13 +3417,13 @@ def Data(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Data]) -> Any:
         mean_value: instead of it: one for all channels, or one for each
         force_color: make images of one channel colour (default false)
         force_gray: make colour images grey (default false)
-        resize_param
-        noise_param
-        emit_constraint
-        crop_h (default 0)
-        crop_w (default 0)
-        distort_param
-        expand_param
+        resize_param: how images are resized; of several each batch follows one
+        noise_param: changes of resized images
+        emit_constraint: which boxes a window keeps
+        crop_h: height of a cut, instead of crop_size, with crop_w (default 0)
+        crop_w: width of a cut, with crop_h (default 0)
+        distort_param: random changes of colour
+        expand_param: larger canvases
         zero_pad: zeros on each side, after the mean; crop_size takes its window from what results (default 0)
         cutout: side of a square that becomes zero, after all else; 0: none (default 0)
         brightness: b multiplies values by a factor from [1 - b, 1 + b] (default 0)
@@ -3613,7 +3648,8 @@ def DenseBlock(*bottoms: Top, ntop: int = 1, **settings: Unpack[_DenseBlock]) ->
         use_dropout: drop values that a layer adds, in TRAIN (default false)
         dropout_amount: probability that a value is dropped (default 0)
         use_BC: a 1 x 1 convolution to 4 growthRate channels before each 3 x 3 one (default false)
-        BC_ultra_space_efficient: compute the 1 x 1 convolutions again in backward (default false)
+        BC_ultra_space_efficient: compute the 1 x 1 convolutions again in backward, which needs less memory for the same
+            result (default false)
         workspace_MB: read, without effect (default 8)
         moving_average_fraction: weight of the newest batch in running averages (default 0.1)
         denseblock_param: settings as a dict, or a DenseBlockParameter
@@ -3695,13 +3731,13 @@ def DenseImageData(*bottoms: Top, ntop: int = 1, **settings: Unpack[_DenseImageD
         mean_value: instead of it: one for all channels, or one for each
         force_color: make images of one channel colour (default false)
         force_gray: make colour images grey (default false)
-        resize_param
-        noise_param
-        emit_constraint
-        crop_h (default 0)
-        crop_w (default 0)
-        distort_param
-        expand_param
+        resize_param: how images are resized; of several each batch follows one
+        noise_param: changes of resized images
+        emit_constraint: which boxes a window keeps
+        crop_h: height of a cut, instead of crop_size, with crop_w (default 0)
+        crop_w: width of a cut, with crop_h (default 0)
+        distort_param: random changes of colour
+        expand_param: larger canvases
         zero_pad: zeros on each side, after the mean; crop_size takes its window from what results (default 0)
         cutout: side of a square that becomes zero, after all else; 0: none (default 0)
         brightness: b multiplies values by a factor from [1 - b, 1 + b] (default 0)
@@ -3891,12 +3927,12 @@ def DetectionLoss(*bottoms: Top, ntop: int = 1, **settings: Unpack[_DetectionLos
         in_place: write the top over the bottom
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
         side: positions each way (default 7)
-        num_class (default 20)
+        num_class: classes of objects (default 20)
         num_object: boxes of each position (default 2)
-        object_scale: weights of the terms (default 1)
-        noobject_scale (default 0.5)
-        class_scale (default 1)
-        coord_scale (default 5)
+        object_scale: weight of the scores of boxes with an object (default 1)
+        noobject_scale: weight of the scores of other boxes (default 0.5)
+        class_scale: weight of the classes (default 1)
+        coord_scale: weight of the boxes (default 5)
         sqrt: the map holds roots of width and height (default true)
         constriant: x and y are relative to the position, not to the image (default false)
         detection_loss_param: settings as a dict, or a DetectionLossParameter
@@ -4492,12 +4528,12 @@ def GaussianYolov3(*bottoms: Top, ntop: int = 1, **settings: Unpack[_GaussianYol
         in_place: write the top over the bottom
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
         side: read, without effect: as the bottom has (default 13)
-        num_class (default 20)
+        num_class: classes of objects (default 20)
         num: anchors of each position (default 5)
-        object_scale: weights of the terms (default 1)
-        class_scale (default 1)
-        noobject_scale (default 0.5)
-        coord_scale (default 5)
+        object_scale: weight of the scores of anchors with an object (default 1)
+        class_scale: weight of the classes (default 1)
+        noobject_scale: weight of the scores of other anchors (default 0.5)
+        coord_scale: weight of the boxes (default 5)
         thresh: boxes with a larger overlap have no term for no object (default 0.2)
         anchors_scale: pixels of the image for one position of the map (default 32)
         biases: width and height of all anchors, in pixels
@@ -4880,13 +4916,13 @@ def ImageData(*bottoms: Top, ntop: int = 1, **settings: Unpack[_ImageData]) -> A
         mean_value: instead of it: one for all channels, or one for each
         force_color: make images of one channel colour (default false)
         force_gray: make colour images grey (default false)
-        resize_param
-        noise_param
-        emit_constraint
-        crop_h (default 0)
-        crop_w (default 0)
-        distort_param
-        expand_param
+        resize_param: how images are resized; of several each batch follows one
+        noise_param: changes of resized images
+        emit_constraint: which boxes a window keeps
+        crop_h: height of a cut, instead of crop_size, with crop_w (default 0)
+        crop_w: width of a cut, with crop_h (default 0)
+        distort_param: random changes of colour
+        expand_param: larger canvases
         zero_pad: zeros on each side, after the mean; crop_size takes its window from what results (default 0)
         cutout: side of a square that becomes zero, after all else; 0: none (default 0)
         brightness: b multiplies values by a factor from [1 - b, 1 + b] (default 0)
@@ -4991,13 +5027,13 @@ def ImageSegData(*bottoms: Top, ntop: int = 1, **settings: Unpack[_ImageSegData]
         mean_value: instead of it: one for all channels, or one for each
         force_color: make images of one channel colour (default false)
         force_gray: make colour images grey (default false)
-        resize_param
-        noise_param
-        emit_constraint
-        crop_h (default 0)
-        crop_w (default 0)
-        distort_param
-        expand_param
+        resize_param: how images are resized; of several each batch follows one
+        noise_param: changes of resized images
+        emit_constraint: which boxes a window keeps
+        crop_h: height of a cut, instead of crop_size, with crop_w (default 0)
+        crop_w: width of a cut, with crop_h (default 0)
+        distort_param: random changes of colour
+        expand_param: larger canvases
         zero_pad: zeros on each side, after the mean; crop_size takes its window from what results (default 0)
         cutout: side of a square that becomes zero, after all else; 0: none (default 0)
         brightness: b multiplies values by a factor from [1 - b, 1 + b] (default 0)
@@ -5882,8 +5918,8 @@ def MaskResize(*bottoms: Top, ntop: int = 1, **settings: Unpack[_MaskResize]) ->
         name: the layer's name; without it, that of its first named top
         in_place: write the top over the bottom
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
-        output_width
-        output_height
+        output_width: of the masks that come out
+        output_height: of the masks that come out
         mask_resize_param: settings as a dict, or a MaskResizeParameter
         phase: instead of the net's
         loss_weight: one per top
@@ -5952,13 +5988,13 @@ def MemoryData(*bottoms: Top, ntop: int = 1, **settings: Unpack[_MemoryData]) ->
         mean_value: instead of it: one for all channels, or one for each
         force_color: make images of one channel colour (default false)
         force_gray: make colour images grey (default false)
-        resize_param
-        noise_param
-        emit_constraint
-        crop_h (default 0)
-        crop_w (default 0)
-        distort_param
-        expand_param
+        resize_param: how images are resized; of several each batch follows one
+        noise_param: changes of resized images
+        emit_constraint: which boxes a window keeps
+        crop_h: height of a cut, instead of crop_size, with crop_w (default 0)
+        crop_w: width of a cut, with crop_h (default 0)
+        distort_param: random changes of colour
+        expand_param: larger canvases
         zero_pad: zeros on each side, after the mean; crop_size takes its window from what results (default 0)
         cutout: side of a square that becomes zero, after all else; 0: none (default 0)
         brightness: b multiplies values by a factor from [1 - b, 1 + b] (default 0)
@@ -6214,13 +6250,13 @@ def MultiLabelImageData(*bottoms: Top, ntop: int = 1, **settings: Unpack[_MultiL
         mean_value: instead of it: one for all channels, or one for each
         force_color: make images of one channel colour (default false)
         force_gray: make colour images grey (default false)
-        resize_param
-        noise_param
-        emit_constraint
-        crop_h (default 0)
-        crop_w (default 0)
-        distort_param
-        expand_param
+        resize_param: how images are resized; of several each batch follows one
+        noise_param: changes of resized images
+        emit_constraint: which boxes a window keeps
+        crop_h: height of a cut, instead of crop_size, with crop_w (default 0)
+        crop_w: width of a cut, with crop_h (default 0)
+        distort_param: random changes of colour
+        expand_param: larger canvases
         zero_pad: zeros on each side, after the mean; crop_size takes its window from what results (default 0)
         cutout: side of a square that becomes zero, after all else; 0: none (default 0)
         brightness: b multiplies values by a factor from [1 - b, 1 + b] (default 0)
@@ -6404,9 +6440,9 @@ def PSROIAlign(*bottoms: Top, ntop: int = 1, **settings: Unpack[_PSROIAlign]) ->
         name: the layer's name; without it, that of its first named top
         in_place: write the top over the bottom
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
-        spatial_scale
+        spatial_scale: from pixels of the image to those of the features
         output_dim: channels of the top
-        group_size
+        group_size: bins along each side
         psroi_align_param: settings as a dict, or a PSROIPoolingParameter
         phase: instead of the net's
         loss_weight: one per top
@@ -6441,9 +6477,9 @@ def PSROIPooling(*bottoms: Top, ntop: int = 1, **settings: Unpack[_PSROIPooling]
         name: the layer's name; without it, that of its first named top
         in_place: write the top over the bottom
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
-        spatial_scale
+        spatial_scale: from pixels of the image to those of the features
         output_dim: channels of the top
-        group_size
+        group_size: bins along each side
         psroi_pooling_param: settings as a dict, or a PSROIPoolingParameter
         phase: instead of the net's
         loss_weight: one per top
@@ -7036,9 +7072,9 @@ def ROIPooling(*bottoms: Top, ntop: int = 1, **settings: Unpack[_ROIPooling]) ->
         name: the layer's name; without it, that of its first named top
         in_place: write the top over the bottom
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
-        pooled_h (default 0)
-        pooled_w (default 0)
-        spatial_scale (default 1)
+        pooled_h: bins along the height (default 0)
+        pooled_w: bins along the width (default 0)
+        spatial_scale: from pixels of the image to those of the features (default 1)
         roi_pooling_param: settings as a dict, or a ROIPoolingParameter
         phase: instead of the net's
         loss_weight: one per top
@@ -7198,17 +7234,17 @@ def RegionLoss(*bottoms: Top, ntop: int = 1, **settings: Unpack[_RegionLoss]) ->
         in_place: write the top over the bottom
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
         side: read, without effect: as the bottom has (default 13)
-        num_class (default 20)
+        num_class: classes of objects (default 20)
         bias_match: true boxes are compared with biases, not with found boxes (default 1)
         coords: 4 is what is offered (default 4)
         num: anchors of each position (default 5)
         softmax: 1: one softmax of the classes; 0: a sigmoid for each (default 1)
         jitter: read, without effect: of Darknet's data (default 0.2)
         rescore: the target of an object is the overlap of its box, not 1 (default 1)
-        object_scale: weights of the terms (default 1)
-        class_scale (default 1)
-        noobject_scale (default 0.5)
-        coord_scale (default 5)
+        object_scale: weight of the scores of anchors with an object (default 1)
+        class_scale: weight of the classes (default 1)
+        noobject_scale: weight of the scores of other anchors (default 0.5)
+        coord_scale: weight of the boxes (default 5)
         absolute: read, without effect (default 1)
         thresh: boxes with a larger overlap have no term for no object (default 0.2)
         random: read, without effect: of Darknet's data (default 1)
@@ -7658,7 +7694,7 @@ def SmoothL1Loss(*bottoms: Top, ntop: int = 1, **settings: Unpack[_SmoothL1Loss]
         name: the layer's name; without it, that of its first named top
         in_place: write the top over the bottom
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
-        sigma (default 1)
+        sigma: the loss is quadratic below 1 / sigma^2 (default 1)
         smooth_l1_loss_param: settings as a dict, or a SmoothL1LossParameter
         phase: instead of the net's
         loss_weight: one per top
@@ -8162,12 +8198,12 @@ def Upsample(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Upsample]) -> Top
         in_place: write the top over the bottom
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
         scale: forks differ in what unset means: see the layer
-        scale_h
-        scale_w
-        pad_out_h (default false)
-        pad_out_w (default false)
-        upsample_h
-        upsample_w
+        scale_h: instead of scale, along the height
+        scale_w: instead of scale, along the width
+        pad_out_h: two bottoms: one row less (default false)
+        pad_out_w: two bottoms: one column less (default false)
+        upsample_h: two bottoms: the height itself, with upsample_w
+        upsample_w: two bottoms: the width itself, with upsample_h
         upsample_param: settings as a dict, or a UpsampleParameter
         phase: instead of the net's
         loss_weight: one per top
@@ -8283,13 +8319,13 @@ def VideoData(*bottoms: Top, ntop: int = 1, **settings: Unpack[_VideoData]) -> A
         mean_value: instead of it: one for all channels, or one for each
         force_color: make images of one channel colour (default false)
         force_gray: make colour images grey (default false)
-        resize_param
-        noise_param
-        emit_constraint
-        crop_h (default 0)
-        crop_w (default 0)
-        distort_param
-        expand_param
+        resize_param: how images are resized; of several each batch follows one
+        noise_param: changes of resized images
+        emit_constraint: which boxes a window keeps
+        crop_h: height of a cut, instead of crop_size, with crop_w (default 0)
+        crop_w: width of a cut, with crop_h (default 0)
+        distort_param: random changes of colour
+        expand_param: larger canvases
         zero_pad: zeros on each side, after the mean; crop_size takes its window from what results (default 0)
         cutout: side of a square that becomes zero, after all else; 0: none (default 0)
         brightness: b multiplies values by a factor from [1 - b, 1 + b] (default 0)
@@ -8379,13 +8415,13 @@ def WindowData(*bottoms: Top, ntop: int = 1, **settings: Unpack[_WindowData]) ->
         mean_value: instead of it: one for all channels, or one for each
         force_color: make images of one channel colour (default false)
         force_gray: make colour images grey (default false)
-        resize_param
-        noise_param
-        emit_constraint
-        crop_h (default 0)
-        crop_w (default 0)
-        distort_param
-        expand_param
+        resize_param: how images are resized; of several each batch follows one
+        noise_param: changes of resized images
+        emit_constraint: which boxes a window keeps
+        crop_h: height of a cut, instead of crop_size, with crop_w (default 0)
+        crop_w: width of a cut, with crop_h (default 0)
+        distort_param: random changes of colour
+        expand_param: larger canvases
         zero_pad: zeros on each side, after the mean; crop_size takes its window from what results (default 0)
         cutout: side of a square that becomes zero, after all else; 0: none (default 0)
         brightness: b multiplies values by a factor from [1 - b, 1 + b] (default 0)
@@ -8434,13 +8470,13 @@ def YoloDetectionOutput(*bottoms: Top, ntop: int = 1, **settings: Unpack[_YoloDe
         in_place: write the top over the bottom
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
         side: read, without effect: as the bottom has (default 13)
-        num_classes (default 20)
+        num_classes: classes of objects (default 20)
         num_box: anchors of each position (default 5)
         coords: 4 is what is offered (default 4)
         confidence_threshold: least score (default 0.01)
         nms_threshold: overlap from which the box of the lower score is dropped (default 0.45)
         biases: width and height of each anchor, in positions of the map
-        label_map_file: read, without effect
+        label_map_file: names of the classes; read, without effect
         yolo_detection_output_param: settings as a dict, or a YoloDetectionOutputParameter
         phase: instead of the net's
         loss_weight: one per top
@@ -8498,12 +8534,12 @@ def Yolov3(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Yolov3]) -> Top:
         in_place: write the top over the bottom
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
         side: read, without effect: as the bottom has (default 13)
-        num_class (default 20)
+        num_class: classes of objects (default 20)
         num: anchors of each position (default 5)
-        object_scale: weights of the terms (default 1)
-        class_scale (default 1)
-        noobject_scale (default 0.5)
-        coord_scale (default 5)
+        object_scale: weight of the scores of anchors with an object (default 1)
+        class_scale: weight of the classes (default 1)
+        noobject_scale: weight of the scores of other anchors (default 0.5)
+        coord_scale: weight of the boxes (default 5)
         thresh: boxes with a larger overlap have no term for no object (default 0.2)
         anchors_scale: pixels of the image for one position of the map (default 32)
         biases: width and height of all anchors, in pixels
@@ -8559,7 +8595,7 @@ def Yolov3DetectionOutput(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Yolo
         name: the layer's name; without it, that of its first named top
         in_place: write the top over the bottom
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
-        num_classes (default 20)
+        num_classes: classes of objects (default 20)
         num_box: anchors of each position (default 3)
         confidence_threshold: scores are larger (default 0.01)
         nms_threshold: overlap from which the box of the lower score is dropped (default 0.45)
