@@ -29,6 +29,7 @@ __all__ = ["carried", "of_affine", "of_batch", "of_product", "pass_on", "set_bou
 # a bound grows by 10 to 100 with each layer that has weights
 _FAR, _FAR_IF_SMALL = 9, 6  # layers
 _SMALL = 1 << 15  # elements
+_MEASURABLE = (DataType.f32, DataType.bf16)
 
 
 def of_product(
@@ -92,7 +93,7 @@ def set_bound(b: Builder, top: Blob, bound: Bound | None) -> None:
 def _measure_top(b: Builder, top: Blob) -> None:
     """Measure a top within the pass."""
     value = b.value_of(top)
-    if isinstance(value, Value) and value.memory.desc.dtype == DataType.f32:
+    if isinstance(value, Value) and value.memory.desc.dtype in _MEASURABLE:
         value.bound = Measured(value.memory)
         b.run(value.bound)
 
@@ -137,7 +138,7 @@ def _measured(b: Builder, bottom: Blob, top: Blob, always: bool) -> Measured | N
     overwritten = not b.training and (isinstance(value, Value) or (b.ahead and value.made))
     memory = b.data(bottom)
     costly = 2 * bottom.count > top.count and not always
-    if overwritten or costly or memory.desc.dtype != DataType.f32:
+    if overwritten or costly or memory.desc.dtype not in _MEASURABLE:
         return None
     measured = Measured(memory)
     if b.ahead:

@@ -12,9 +12,10 @@ import math
 
 import numpy as np
 
+from dragon.engines.onednn.library.constants import DataType
 from dragon.engines.onednn.library.memory import Memory
 
-__all__ = ["Bound", "Measured", "squares"]
+__all__ = ["Bound", "Measured", "largest_bf16", "squares"]
 
 LARGEST = 1e30  # far enough below the largest float32, 3e38, for what is added up on the way
 _EXPECTED = 1e8  # the norm of a value inside a net; a net with larger values is measured once more
@@ -43,7 +44,7 @@ class Bound:
 
 
 class Measured(Bound):
-    """The Euclidean norm of a whole float32 memory, or a limit that it does not exceed.
+    """The Euclidean norm of a whole memory, in bf16 a bound of it, or a limit that it does not exceed.
 
     Called as a step of a run, it returns True where the norm is above the limit. `largest` is the limit or, after
     `measure`, the norm itself.
@@ -60,7 +61,7 @@ class Measured(Bound):
         return self.largest
 
     def __call__(self) -> bool:
-        return not squares(self.memory) <= self.limit * self.limit  # true for NaN
+        return not _norm(self.memory) <= self.limit  # true for NaN
 
     def assume(self) -> None:
         """Count the limit as the bound."""
@@ -68,9 +69,26 @@ class Measured(Bound):
 
     def measure(self) -> None:
         """Count the norm as the bound, and from the next run on a limit above it; both infinite if it is not finite."""
-        norm = math.sqrt(squares(self.memory))
+        norm = _norm(self.memory)
         self.largest = norm if math.isfinite(norm) else math.inf
         self.limit = _SPARE * self.largest
+
+
+def _norm(memory: Memory) -> float:
+    if memory.desc.dtype != DataType.bf16:
+        return math.sqrt(squares(memory))
+    flat = memory.elements()
+    return largest_bf16(memory) * math.sqrt(flat.size) if flat.size else 0.0
+
+
+def largest_bf16(memory: Memory) -> float:
+    """The largest magnitude in a bf16 memory that is not empty; infinite or NaN where an element is.
+
+    Without their sign the bits of floating-point numbers are in the numbers' order, with NaN last.
+    """
+    bits = memory.elements()
+    positive, negative = int(bits.view(np.int16).max()), int(bits.max()) - 0x8000
+    return float(np.array([max(positive, negative) << 16], np.uint32).view(np.float32)[0])
 
 
 def squares(memory: Memory) -> float:

@@ -19,12 +19,10 @@ from dragon.engines.onednn.kernels.eltwise import LIMITS, keeping_nan
 from dragon.engines.onednn.library.constants import Arg, DataType
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.library.primitive import Call, EltwisePost, Primitive
-from dragon.engines.onednn.plan.bound import Bound, squares
+from dragon.engines.onednn.plan.bound import Bound, largest_bf16, squares
 from dragon.memory.storage import Array
 
 __all__ = ["BoundedCall", "GuardedCall", "bounded_call", "fetch", "is_finite", "store"]
-
-_BF16_EXPONENT = 0x7F80
 
 
 class GuardedCall(Call):
@@ -137,7 +135,7 @@ def bounded_call(primitive: Primitive, memories: Mapping[int, Memory], scratchpa
 def is_finite(memory: Memory) -> bool:
     """Whether no element is NaN or infinite."""
     if memory.desc.dtype == DataType.bf16:
-        return not bool((memory.elements() & _BF16_EXPONENT == _BF16_EXPONENT).any())
+        return not memory.elements().size or math.isfinite(largest_bf16(memory))
     return math.isfinite(squares(memory)) or bool(np.isfinite(memory.elements()).all())
 
 

@@ -7,8 +7,12 @@ import pytest
 from numpy.typing import NDArray
 
 import dragon
+from dragon.engines import Options
 from dragon.engines.onednn.executor import OneDNNExecutor
-from dragon.engines.onednn.plan.bound import Measured
+from dragon.engines.onednn.library.constants import DataType
+from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
+from dragon.engines.onednn.plan.bound import Measured, largest_bf16
+from dragon.engines.onednn.plan.guarded import is_finite
 from dragon.engines.onednn.plan.settled import SettledProgram
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
@@ -215,8 +219,6 @@ def test_a_blob_whose_view_is_kept_is_brought_up_to_date(pair: Pair) -> None:
 
 
 def test_a_measured_memory_is_above_its_limit_where_it_is_not_finite() -> None:
-    from dragon.engines.onednn.library.memory import Device, Memory
-
     memory = Memory.wrap(Device(), np.array([3, 4], np.float32))
     measured = Measured(memory, limit=5)
     assert not measured()
@@ -229,3 +231,50 @@ def test_a_measured_memory_is_above_its_limit_where_it_is_not_finite() -> None:
     measured.measure()
     assert not measured.holds()
     assert measured()
+
+
+@pytest.mark.parametrize(
+    ("values", "largest"),
+    [([1.0, -2.5], 2.5), ([-1.0, -0.0], 1.0), ([0.0], 0.0), ([3e38, 1.0], 3e38), ([-np.inf, 1.0], np.inf),
+     ([2.0, np.nan], np.nan), ([2.0, -np.nan], np.nan)],
+)  # fmt: skip
+def test_the_largest_magnitude_in_bf16(values: list[float], largest: float) -> None:
+    bits = (np.array(values, np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    memory = Memory(Device(), MemoryDesc.plain(bits.shape, DataType.bf16))
+    memory.elements()[...] = bits
+    np.testing.assert_allclose(largest_bf16(memory), largest, rtol=0.01)
+    assert is_finite(memory) == np.isfinite(values).all()
+    measured = Measured(memory, limit=1e39)
+    assert measured() == (not np.isfinite(largest))
+    measured.measure()
+    assert measured.holds() == (largest < 1e30)
+    assert not measured.holds() or measured.norm(1) >= np.linalg.norm(values) * 0.99
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_bounds_hold_in_bf16(device: Device, normalised: bool) -> None:
+    """Then no layer is checked by itself, and NaN is not lost either."""
+    if not device.native_bf16:
+        pytest.skip("this CPU has no bf16")
+    text = parse_text(_chain(normalised), pb.NetParameter())
+    net = dragon.Net(text, phase=dragon.TEST, engine="onednn", seed=3, options=Options(precision="bf16"))
+    for name in net.params:
+        for blob in net.params[name] if name.endswith("BatchNorm") else ():
+            blob.data[...] = 1
+    images = np.random.default_rng(0).standard_normal((2, 3, 8, 8))
+    net.blobs["x"].data[...] = images
+    net.forward()
+    executor = net.executor
+    assert isinstance(executor, OneDNNExecutor)
+    (program,) = executor.plans.plan(True)._programs.values()
+    assert isinstance(program, SettledProgram)
+    assert program._inside
+    for value, holds in ((np.nan, False), (np.inf, False), (1.0, True)):
+        net.blobs["x"].data[...] = images
+        net.blobs["x"].data[1, 2, 3, 4] = value
+        for _ in range(2):  # the first after NaN measures the limits
+            with np.errstate(all="ignore"):
+                net.forward()
+        assert program._holds == holds
+        assert np.isnan(net.blobs["p"].peek()[1]).any() == (not holds)
+        assert np.isfinite(net.blobs["p"].peek()[0]).all()
