@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dragon import models
-from dragon.compare.yaml_tree import read_yaml
 from dragon.errors import UsageError, nearest
 from dragon.files.reading import read_text
+from dragon.files.yaml_tree import read_yaml
 
 __all__ = ["Listed", "find_experiment", "list_experiments"]
 

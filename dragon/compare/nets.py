@@ -10,8 +10,8 @@ from google.protobuf.message import Message
 
 from dragon.bases.batch_statistics import normalization_of
 from dragon.bases.registry import canonical, class_of
-from dragon.compare.yaml_tree import Section, plain
 from dragon.errors import DataError, nearest
+from dragon.files.yaml_tree import Section, plain
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.surgery.fields import find_field, set_value

@@ -13,8 +13,8 @@ from dragon.compare.plan import Plan, Run
 from dragon.compare.probing import probe_titles
 from dragon.compare.recorder import series_name
 from dragon.compare.results import all_metrics, contrast_as_dict
-from dragon.compare.yaml_tree import Section
 from dragon.errors import DragonError, nearest
+from dragon.files.yaml_tree import Section
 
 __all__ = ["check_questions", "planned_series"]
 

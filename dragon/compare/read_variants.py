@@ -9,8 +9,8 @@ from pathlib import Path
 
 from dragon.compare.averages import FRACTIONS
 from dragon.compare.config import Average, Change, Factor, Level, Operation, Selection, Value, Variant
-from dragon.compare.yaml_tree import Section
 from dragon.errors import UsageError, nearest
+from dragon.files.yaml_tree import Section
 from dragon.models.zoo import SOLVER, TRAIN_VAL, resolve
 from dragon.proto import dragon_pb2 as pb
 

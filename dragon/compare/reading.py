@@ -9,9 +9,9 @@ from pathlib import Path
 from dragon.compare.config import Cost, CostSetting, Experiment, ProbeSetting, Stop, Tune
 from dragon.compare.read_questions import read_contrasts, read_metrics, read_picture
 from dragon.compare.read_variants import read_factors, read_selections, read_variants
-from dragon.compare.yaml_tree import Section, read_yaml
 from dragon.engines import ENGINES
 from dragon.errors import nearest
+from dragon.files.yaml_tree import Section, read_yaml
 from dragon.surgery.recalibrate import VARIANCES
 
 __all__ = ["KEYS", "read_comparison", "read_experiment"]
