@@ -28,14 +28,13 @@ def binary(
     ``runtime_scales`` lists the sources that a one-element float32 memory, passed as
     ``Arg.runtime_scale(source)``, scales at each run: a new learning rate needs no new primitive.
     """
-    scaled = tuple(runtime_scales)
     return Primitive(
         device,
         "binary_primitive_desc_create",
         [alg, src0, src1, dst or src0],
         [Arg.SRC, Arg.SRC_1, *binary_operands(post_ops)],
         [Arg.DST],
-        attributes=Attributes(post_ops, scaled),
+        attributes=Attributes(post_ops, dict.fromkeys(runtime_scales, 0)),
         layer=layer,
     )
 
@@ -104,8 +103,12 @@ def reduction(device: Device, alg: Alg, src: MemoryDesc, dst: MemoryDesc, *, lay
     return Primitive(device, create, [alg, src, dst, 0.0, 0.0], [Arg.SRC], [Arg.DST], layer=layer)
 
 
-def reorder(device: Device, src: MemoryDesc, dst: MemoryDesc, *, layer: str = "") -> Primitive:
-    """SRC -> DST: another layout, another element type, or a copy."""
+def reorder(device: Device, src: MemoryDesc, dst: MemoryDesc, *, scaled: bool = False, layer: str = "") -> Primitive:
+    """SRC -> DST: another layout, another element type, or a copy.
+
+    scaled: multiplied by the one-element float32 memory ``Arg.runtime_scale(Arg.SRC)``. Integers are the nearest ones,
+    of a tie the even one, and saturate.
+    """
     return Primitive(
         device,
         "reorder_primitive_desc_create",
@@ -113,5 +116,6 @@ def reorder(device: Device, src: MemoryDesc, dst: MemoryDesc, *, layer: str = ""
         [Arg.SRC],
         [Arg.DST],
         prefix=[],
+        attributes=Attributes((), {Arg.SRC: 0}) if scaled else None,
         layer=layer,
     )

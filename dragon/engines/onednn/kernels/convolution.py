@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from dragon.engines.onednn.kernels.weighted import backward_data, backward_weights, forward
+from dragon.engines.onednn.kernels.weighted import backward_data, backward_weights, forward, forward_int8
 from dragon.engines.onednn.library.binding import dims
 from dragon.engines.onednn.library.constants import Alg, DataType
 from dragon.engines.onednn.library.memory import MemoryDesc, Shape
 
-__all__ = ["ConvSpec", "backward_data", "backward_weights", "forward"]
+__all__ = ["ConvSpec", "backward_data", "backward_weights", "forward", "forward_int8"]
 
 
 @dataclass(frozen=True)

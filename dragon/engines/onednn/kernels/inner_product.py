@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar
 
-from dragon.engines.onednn.kernels.weighted import backward_data, backward_weights, forward
+from dragon.engines.onednn.kernels.weighted import backward_data, backward_weights, forward, forward_int8
 from dragon.engines.onednn.library.constants import DataType
 from dragon.engines.onednn.library.memory import MemoryDesc, Shape
 
-__all__ = ["InnerProductSpec", "backward_data", "backward_weights", "forward"]
+__all__ = ["InnerProductSpec", "backward_data", "backward_weights", "forward", "forward_int8"]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,8 @@
-"""The part that convolution, deconvolution and inner product share: source, weights and bias to destination."""
+"""The part that convolution, deconvolution and inner product share: source, weights and bias to destination.
+
+In int8 with s source, w weights, each with a float32 scale: dst = post-ops(scale_s scale_w sum(s w) + bias), where the
+sum is exact in 32 bits, bias and post-ops are float32, and an int8 destination is divided by its scale and rounded.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from dragon.engines.onednn.library.constants import Arg, DataType, Prop
 from dragon.engines.onednn.library.memory import Device, MemoryDesc, Shape
 from dragon.engines.onednn.library.primitive import Attributes, PostOp, Primitive, binary_operands
 
-__all__ = ["WeightedSpec", "backward_data", "backward_weights", "forward"]
+__all__ = ["WeightedSpec", "backward_data", "backward_weights", "forward", "forward_int8"]
 
 
 class WeightedSpec(Protocol):
@@ -87,6 +91,36 @@ def forward(
         [Arg.SRC, Arg.WEIGHTS, *([Arg.BIAS] if spec.bias else []), *binary_operands(post_ops)],
         [Arg.DST],
         attributes=Attributes(post_ops),
+        layer=layer,
+    )
+
+
+def forward_int8(
+    device: Device,
+    spec: WeightedSpec,
+    *,
+    src: MemoryDesc,
+    dst: MemoryDesc,
+    post_ops: Sequence[PostOp] = (),
+    layer: str = "",
+) -> Primitive:
+    """SRC (s8 or u8), WEIGHTS (s8), BIAS (float32) -> DST (float32, s8 or u8), for inference.
+
+    Scales are float32 memories under ``Arg.runtime_scale``: one of SRC, one of each output of WEIGHTS, and one of DST
+    unless that is float32.
+    """
+    grouped = len(spec.weights) > len(spec.src)
+    scales = {Arg.SRC: 0, Arg.WEIGHTS: 0b11 if grouped else 0b1}
+    if dst.dtype != DataType.f32:
+        scales[Arg.DST] = 0
+    weights = MemoryDesc.any(spec.weights, DataType.s8)
+    return Primitive(
+        device,
+        f"{spec.family}_forward_primitive_desc_create",
+        [Prop.forward_inference, *spec.algorithm, src, weights, _bias(spec), dst, *spec.window],
+        [Arg.SRC, Arg.WEIGHTS, *([Arg.BIAS] if spec.bias else []), *binary_operands(post_ops)],
+        [Arg.DST],
+        attributes=Attributes(post_ops, scales),
         layer=layer,
     )
 

@@ -172,7 +172,7 @@ class Arg:
 
     @staticmethod
     def runtime_scale(arg: int) -> int:
-        """The one-element float32 memory that scales ``arg`` when the primitive runs."""
+        """The float32 memory, one axis of at least one element, that scales ``arg`` when the primitive runs."""
         return Arg.ATTR_SCALES | arg
 
 

@@ -67,6 +67,11 @@ class Device:
         return self._has(0xE7)  # dnnl_cpu_isa_avx512_core_bf16
 
     @property
+    def has_vnni(self) -> bool:
+        """Whether the CPU adds up products of int8 in 32 bits. Others add pairs of them in 16 bits, which saturate."""
+        return self._has(0x67) or self._has(0x0F)  # dnnl_cpu_isa_avx512_core_vnni, dnnl_cpu_isa_avx2_vnni
+
+    @property
     def has_avx512(self) -> bool:
         """Whether vectors have 16 numbers of float32."""
         return self._has(0x27)  # dnnl_cpu_isa_avx512_core

@@ -57,17 +57,22 @@ PostOp = EltwisePost | SumPost | BinaryPost
 
 
 class Attributes(Owner):
-    """Attributes of one primitive: scratchpad from the user, post-ops, arguments scaled when it runs."""
+    """Attributes of one primitive: scratchpad from the user, post-ops, arguments scaled when it runs.
 
-    def __init__(self, post_ops: Sequence[PostOp] = (), runtime_scales: Iterable[int] = ()) -> None:
+    runtime_scales: for each argument that a float32 memory scales, the axes that its scales belong to, bit k for axis
+    k; 0 for one scale of the whole tensor. A source or weights are multiplied by theirs, a destination is divided.
+    """
+
+    def __init__(self, post_ops: Sequence[PostOp] = (), runtime_scales: Mapping[int, int] | None = None) -> None:
         lib = library()
         self.post_ops = tuple(post_ops)
+        self.runtime_scales = dict(runtime_scales or {})
         handle = c_void_p()
         check(lib.primitive_attr_create(byref(handle)), "attributes")
         super().__init__(handle, lib.primitive_attr_destroy)
         check(lib.primitive_attr_set_scratchpad_mode(self, USER_SCRATCHPAD), "scratchpad mode")
-        for arg in runtime_scales:
-            check(lib.primitive_attr_set_scales_mask(self, arg, 0), "runtime scale")
+        for arg, axes in self.runtime_scales.items():
+            check(lib.primitive_attr_set_scales_mask(self, arg, axes), "runtime scale")
         if not post_ops:
             return
         chain = c_void_p()
@@ -122,6 +127,7 @@ class Primitive(Owner):
         attributes = attributes or Attributes()
         self.post_ops = attributes.post_ops
         self._made_of = create, arguments, tuple(inputs), tuple(outputs), prefix
+        self._runtime_scales = attributes.runtime_scales
         desc, handle = c_void_p(), c_void_p()
         head = [device.engine] if prefix is None else prefix
         status = getattr(lib, create)(byref(desc), *head, *arguments, attributes)
@@ -140,9 +146,9 @@ class Primitive(Owner):
         return self.inputs[arg] if arg in self.inputs else self.outputs[arg]
 
     def with_post_ops(self, post_ops: Sequence[PostOp]) -> Primitive:
-        """The same operation with other post-ops, and without runtime scales."""
+        """The same operation with other post-ops."""
         create, arguments, inputs, outputs, prefix = self._made_of
-        attributes = Attributes(post_ops)
+        attributes = Attributes(post_ops, self._runtime_scales)
         return Primitive(
             self.device, create, arguments, inputs, outputs, attributes=attributes, prefix=prefix, layer=self.layer
         )
