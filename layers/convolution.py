@@ -24,6 +24,7 @@ class Convolution(ConvolutionBase):
     """
 
     type = "Convolution"
+    runs_in_int8 = True
 
     @classmethod
     def coordinates(cls, param: pb.LayerParameter) -> Coordinates:

@@ -28,11 +28,16 @@ class InnerProduct(Weighted):
     type = "InnerProduct"
     settings = ("inner_product_param",)
     family = "inner product"
+    runs_in_int8 = True
 
     @property
     def transposed(self) -> bool:
         """Whether the weight is stored as (K, num_output)."""
         return self.param.inner_product_param.transpose
+
+    @property
+    def output_axis(self) -> int:
+        return 1 if self.transposed else 0
 
     @classmethod
     def scale_outputs(cls, param: pb.LayerParameter, weight: NDArray[Any], factors: NDArray[Any]) -> NDArray[Any]:

@@ -117,6 +117,7 @@ class Layer:
     takes_share: ClassVar[bool] = False  # a source that reads the part of one of several ranks (`context.share`)
     gives_bytes: ClassVar[bool] = False  # a source that can give its images as uint8, for the engine to transform
     capturable: ClassVar[bool] = False  # its array code reads no value on the host and keeps no array for backward
+    runs_in_int8: ClassVar[bool] = False  # multiplies its bottoms by blob 0, which engines may do in int8
 
     # -- set by engines -------------------------------------------------------------------------------------
     labels_checked: bool = False  # a kernel checks the labels: those out of range may count as 0

@@ -20,6 +20,11 @@ class Weighted(Layer):
     Base of Convolution, Deconvolution and InnerProduct.
     """
 
+    @property
+    def output_axis(self) -> int:
+        """The axis of the weight that the outputs are, where it is one."""
+        return 0
+
     @classmethod
     def product_param(cls, param: pb.LayerParameter) -> Any:
         """The message of a definition that has num_output, axis and bias_term."""

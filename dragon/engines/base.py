@@ -18,6 +18,9 @@ from dragon.memory.shortage import error_of_layer
 from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dragon.engines.int8.table import Calibration
     from dragon.graph.net import Net
     from dragon.graph.update import Update
     from dragon.memory.blob import Blob
@@ -44,7 +47,8 @@ MOST_THREADS = max(256, 4 * (os.cpu_count() or 1))  # OpenMP ends the process wh
 class Options:
     """Options of a run besides the engine."""
 
-    precision: str = "fp32"  # fp32 | bf16 | fp16
+    precision: str = "fp32"  # fp32 | bf16 | fp16 | int8
+    calibration: Calibration | str | Path | None = None  # or its file; of int8 alone
     fuse: bool = True
     winograd: bool = True  # convolve with fewer products where that is faster
     threads: int | None = None  # None: as many as the process may use
@@ -57,6 +61,8 @@ class Options:
     default_device: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
+        if self.calibration is not None and self.precision != "int8":
+            raise UsageError(f"a calibration is for precision int8, got it with {self.precision}")
         if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
             raise UsageError(f"threads must lie between 1 and {MOST_THREADS} on this machine, got {self.threads}")
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from dragon.engines.base import Executor, Options, out_of_memory, watched, weighted_loss
 from dragon.engines.blas import set_blas_threads
 from dragon.engines.frozen import clear, frozen_blobs
+from dragon.engines.int8.reference import forward_in_int8
+from dragon.engines.int8.run import Int8Run
 from dragon.engines.untraced import run_missing
 from dragon.errors import DragonError, EngineError
 
@@ -17,22 +19,25 @@ __all__ = ["NumpyExecutor"]
 
 
 class NumpyExecutor(Executor):
-    """Runs a net by its layers' own array code. EngineError for any precision but fp32."""
+    """Runs a net layer by layer with the layers' own NumPy code: the reference for all other engines.
 
-    """Runs a net layer by layer with the layers' own NumPy code: the reference for all other engines."""
+    In int8 the layers get what is left of bottoms and weights in 8 bits. EngineError for 16 bits.
+    """
 
     name = "numpy"
 
     def __init__(self, net: Net, options: Options) -> None:
         super().__init__(net, options)
-        if options.precision != "fp32":
-            raise EngineError(f"the NumPy engine computes in fp32, not in {options.precision}")
+        if options.precision not in ("fp32", "int8"):
+            raise EngineError(f"the NumPy engine computes in fp32 or int8, not in {options.precision}")
+        self._int8 = Int8Run(net, options)
         if options.threads:
             set_blas_threads(options.threads)  # for the whole process
         self._ran = [False] * len(net.nodes)
         self._frozen = [frozen_blobs(net, node) for node in net.nodes]
 
     def forward(self, start: int, end: int) -> float:
+        self._int8.begin()
         total = 0.0
         for i in range(start, end + 1):
             with watched(self.net, "Forward", i):
@@ -45,7 +50,10 @@ class NumpyExecutor(Executor):
         self._ran[i] = True
         try:
             layer.reshape(node.bottoms, node.tops)
-            if not node.is_empty:
+            of = self._int8.ranges.get(node.name)
+            if of is not None:
+                forward_in_int8(node, of)
+            elif not node.is_empty:
                 layer.forward(node.bottoms, node.tops)
         except DragonError as error:
             error.at(layer.where)
@@ -58,6 +66,7 @@ class NumpyExecutor(Executor):
         return weighted_loss(node.tops, node.loss_weights)
 
     def backward(self, start: int, end: int) -> None:
+        self._int8.refuse_backward()
         net = self.net
         run_missing(net.nodes, range(end, start + 1), self._ran, self._forward_layer)
         for i in range(start, end - 1, -1):
