@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dragon.engines.base import Executor, LayerTime, Options, is_watched, layer_times, watched, weighted_loss
+from dragon.engines.int8.run import Int8Run
 from dragon.engines.onednn.library.constants import DataType
 from dragon.engines.onednn.library.memory import Device
 from dragon.engines.onednn.library.threads import default_threads, set_threads
@@ -31,13 +32,15 @@ from dragon.memory.changes import Changes
 from dragon.memory.storage import Array, Storage, held_among
 
 if TYPE_CHECKING:
+    from dragon.engines.int8.arithmetic import Range
     from dragon.graph.net import Net
     from dragon.graph.update import Update
 
 __all__ = ["OneDNNExecutor"]
 
 log = logging.getLogger("dragon")
-_DTYPES = {"fp32": DataType.f32, "bf16": DataType.bf16}
+# of what is not multiplied in int8
+_DTYPES = {"fp32": DataType.f32, "bf16": DataType.bf16, "int8": DataType.f32}
 
 
 class OneDNNExecutor(Executor):
@@ -49,20 +52,33 @@ class OneDNNExecutor(Executor):
         super().__init__(net, options)
         self.device = Device()
         if options.precision not in _DTYPES:
-            raise EngineError(f"the oneDNN engine computes in {' or '.join(_DTYPES)}, not in {options.precision}")
+            known = ", ".join(_DTYPES)
+            raise EngineError(f"the oneDNN engine computes in one of {known}, not in {options.precision}")
         if options.precision == "bf16" and not self.device.native_bf16:
             raise EngineError("precision bf16 needs a CPU with AVX-512 BF16 or AMX, which this one has not")
         self.dtype = _DTYPES[options.precision]
+        self._int8 = Int8Run(net, options)
+        if self._int8.enabled and net.context.dtype != np.float32:
+            raise EngineError(f"precision int8 needs a net of float32, got {net.context.dtype}")
         self.threads = options.threads or default_threads()
         self._waiting = waiting() if self.threads > 1 else None
         training = net.phase == 0 and any(node.need_backward for node in net.nodes)
-        self.plans = PlanCache(net, self.device, self.dtype, options, training, self._materialize)
+        self.plans = PlanCache(net, self.device, self.dtype, options, training, self._materialize, self._ranges())
         self._ran: list[Plan | None] = [None] * len(net.nodes)  # the plan that ran each layer's forward most recently
         self._last = len(net.nodes) - 1
         self._replay = Replay(net)
         self._sgd: SGDUpdate | None = None
         self._changes: Changes | None = None  # of the blobs, in TEST
         self._changes_of = -1  # the version of the net's arrays that they follow
+
+    def _ranges(self) -> dict[str, Range]:
+        """The ranges of the layers that run in int8.
+
+        Without VNNI products are added in 16 bits, so weights get 7 bits. Integers with a sign would need 6, since
+        oneDNN adds 128 to each: layers that read such stay in float32.
+        """
+        vnni = self.device.has_vnni
+        return {name: of for name, of in self._int8.ranges.items() if vnni or not of.signed}
 
     # -- plans ----------------------------------------------------------------------------------------------
     def _refresh(self, first: int = 0) -> None:
@@ -78,6 +94,7 @@ class OneDNNExecutor(Executor):
 
     # -- running --------------------------------------------------------------------------------------------
     def forward(self, start: int, end: int) -> float:
+        self._int8.begin()
         set_threads(self.threads)
         self._refresh(start)
         if is_watched(self.net):
@@ -129,6 +146,7 @@ class OneDNNExecutor(Executor):
         return loss
 
     def backward(self, start: int, end: int) -> None:
+        self._int8.refuse_backward()
         set_threads(self.threads)
         if not self.plans.training:
             self._refresh()
@@ -293,6 +311,8 @@ class OneDNNExecutor(Executor):
 
     def profile(self, iterations: int, backward: bool = True) -> list[LayerTime]:
         """As the base class, but for the groups of the whole plan; a fused group's time stands at its first layer."""
+        if backward:
+            self._int8.refuse_backward()
         set_threads(self.threads)
         self._settle()
         if backward and not self.plans.training:

@@ -33,7 +33,9 @@ def with_neuron(b: Builder, node: Node, neuron: Node, epilogue: Epilogue) -> Epi
     limits = alg in eltwise.LIMITS
     bound = None
     if limits or eltwise.keeping_nan(alg, alpha) != alg:
-        bound = of_product(b, node.bottoms[0], epilogue, epilogue.parameters_of(b, layer), always=limits)
+        bound = of_product(
+            b, node.bottoms[0], epilogue, epilogue.parameters_of(b, layer), limits, b.ranges.get(node.name)
+        )
     if bound is None:
         if limits:
             raise NotLoweredError("as a post-op it would turn NaN into a number")

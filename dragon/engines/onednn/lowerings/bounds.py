@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dragon.engines.int8.arithmetic import Range
 from dragon.engines.onednn.library.constants import Alg, DataType
 from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import BinaryPost, EltwisePost, PostOp
 from dragon.engines.onednn.lowerings.parameters import Epilogue, Parameters
-from dragon.engines.onednn.plan.bound import Bound, Measured
+from dragon.engines.onednn.plan.bound import Bound, Measured, of_range
 from dragon.engines.onednn.plan.builder import Builder
 from dragon.engines.onednn.plan.values import Value
 from dragon.memory.storage import Array
@@ -33,11 +34,17 @@ _MEASURABLE = (DataType.f32, DataType.bf16)
 
 
 def of_product(
-    b: Builder, bottom: Blob, epilogue: Epilogue, parameters: Parameters, always: bool = False
+    b: Builder,
+    bottom: Blob,
+    epilogue: Epilogue,
+    parameters: Parameters,
+    always: bool = False,
+    of: Range | None = None,
 ) -> Bound | None:
     """The bound of a convolution's or inner product's top, measured at this point of the plan.
 
-    None where it cannot be known, or costs more than it saves unless `always` is set.
+    None where it cannot be known, or costs more than it saves unless `always` is set. of: the range that the bottom is
+    rounded for, which no integer is beyond; None in float.
     """
     top, weights = epilogue.top, parameters.size
     # in training the weights are read anew in every step
@@ -48,7 +55,7 @@ def of_product(
     known = [other for other in others if other is not None]
     if len(known) < len(others):
         return None
-    source = b.value_of(bottom).bound or _measured(b, bottom, top, always)
+    source = of_range(of) if of is not None else b.value_of(bottom).bound or _measured(b, bottom, top, always)
     if source is None:
         return None
     bound = Bound(max(1 + source.depth, *(other.depth for other in known), 0))
@@ -63,15 +70,22 @@ def of_product(
     return bound
 
 
-def carried(b: Builder, bottom: Blob, epilogue: Epilogue, parameters: Parameters, pooled: bool = False) -> Bound | None:
+def carried(
+    b: Builder,
+    bottom: Blob,
+    epilogue: Epilogue,
+    parameters: Parameters,
+    pooled: bool = False,
+    of: Range | None = None,
+) -> Bound | None:
     """The bound of `epilogue`, else that of its top where a layer behind it may need one.
 
-    pooled: whether a maximum pooling reads the top.
+    pooled: whether a maximum pooling reads the top. of: as `of_product` has it.
     """
     needed = b.ahead or (pooled and not epilogue.post_ops)
     if epilogue.bound is not None or not needed or not all(map(_keeps_bound, epilogue.post_ops)):
         return epilogue.bound
-    return of_product(b, bottom, epilogue, parameters)
+    return of_product(b, bottom, epilogue, parameters, of=of)
 
 
 def _keeps_bound(post: PostOp) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 from dragon.engines.onednn.kernels import combine
 from dragon.engines.onednn.library.constants import Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc, Shape, like
-from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.lowerings import int8, lowers
 from dragon.engines.onednn.lowerings.bounds import pass_on
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.places import Place
@@ -36,6 +36,8 @@ def concat(b: Builder, node: Node) -> Backward | None:
     """Build Concat."""
     layer = cast("Concat", node.layer)
     bottoms, top = node.bottoms, node.tops[0]
+    if int8.concat(b, node, layer.along):
+        return None
     bounds = [b.value_of(bottom).bound for bottom in bottoms]
     place = b.places.get(top.data_storage)
     if place is None:

@@ -8,9 +8,9 @@ from math import prod
 from typing import TYPE_CHECKING, cast
 
 from dragon.engines.onednn.kernels import convolution as conv
-from dragon.engines.onednn.library.constants import Arg
+from dragon.engines.onednn.library.constants import Arg, DataType
 from dragon.engines.onednn.library.memory import MemoryDesc
-from dragon.engines.onednn.lowerings import lowers, winograd
+from dragon.engines.onednn.lowerings import int8, lowers, winograd
 from dragon.engines.onednn.lowerings.bounds import carried, set_bound
 from dragon.engines.onednn.lowerings.parameters import Epilogue, Parameters, add_gradients, forward_arguments
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
@@ -71,6 +71,8 @@ def convolve(b: Builder, node: Node, which: int, epilogue: Epilogue, spec: conv.
     spec = spec or spec_of(b, layer, node.bottoms[which], node.tops[which])
     spec = replace(spec, bias=parameters.has_bias)
     epilogue = _with_bound(b, node, which, epilogue, parameters)
+    if node.name in b.ranges:
+        return int8.multiply(b, node, node.bottoms[which], epilogue, spec, spec.host_weights(DataType.s8))
     with b.guarded_by(epilogue.bound):
         backward = _convolve(b, node, which, epilogue, spec)
     set_bound(b, top, epilogue.bound)
@@ -81,8 +83,9 @@ def _with_bound(b: Builder, node: Node, which: int, epilogue: Epilogue, paramete
     """The epilogue with a bound of the top, where a layer behind it needs one."""
     if node.layer.type == "Deconvolution":
         return epilogue
+    of = b.ranges.get(node.name)
     pooled = any(isinstance(reader.layer, Pooling) for reader in b.readers.get(epilogue.top, ()))
-    return replace(epilogue, bound=carried(b, node.bottoms[which], epilogue, parameters, pooled))
+    return replace(epilogue, bound=carried(b, node.bottoms[which], epilogue, parameters, pooled, of))
 
 
 def _convolve(b: Builder, node: Node, which: int, epilogue: Epilogue, spec: conv.ConvSpec) -> Backward:

@@ -130,8 +130,7 @@ class _Fold:
     shift: Array = field(init=False)
 
     def __post_init__(self) -> None:
-        # outputs are the last axis of a transposed inner product
-        self.axis = 1 if self.layer.type == "InnerProduct" and cast("InnerProduct", self.layer).transposed else 0
+        self.axis = self.layer.output_axis
         self.shift = np.zeros(self.layer.weight.shape[self.axis], np.float32)
 
     @property
@@ -152,6 +151,17 @@ class _Fold:
 
     def bias(self) -> Memory:
         return Memory.wrap(self.b.device, self.shift)
+
+    def row_major(self) -> Array:
+        scale, self.shift[...] = self._affine()
+        folded: Array = (self.layer.weight.peek() * self._by_output(scale)).astype(np.float32)
+        return folded
+
+    def _by_output(self, factors: Array) -> Array:
+        """Factors of the outputs in a shape that the weights are multiplied by."""
+        laid = [1] * self.layer.weight.ndim
+        laid[self.axis] = -1
+        return factors.reshape(laid)
 
     @property
     def size(self) -> int:
@@ -175,14 +185,10 @@ class _Fold:
 
     def compute(self) -> None:
         """W' and b' from the present parameters, in float64."""
-        scale, shift = self._affine()
+        scale, self.shift[...] = self._affine()
         source = self.layer.weight.peek()
-        laid = [1] * source.ndim
-        laid[self.axis] = -1
-        np.multiply(
-            source, scale.reshape(laid), out=self.staged.buffer.view(np.float32)[: source.size].reshape(source.shape)
-        )
-        self.shift[...] = shift
+        staged = self.staged.buffer.view(np.float32)[: source.size].reshape(source.shape)
+        np.multiply(source, self._by_output(scale), out=staged)
 
     def _affine(self) -> tuple[Array, Array]:
         """The factor and the shift of each output."""

@@ -6,14 +6,15 @@ weights stay as they are and the image becomes rows.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from dragon.engines.onednn.kernels import inner_product as ip
-from dragon.engines.onednn.library.constants import Arg
+from dragon.engines.onednn.library.constants import Arg, DataType
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
-from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.lowerings import int8, lowers
 from dragon.engines.onednn.lowerings.bounds import carried, set_bound
-from dragon.engines.onednn.lowerings.parameters import Epilogue, add_gradients, forward_arguments
+from dragon.engines.onednn.lowerings.parameters import Epilogue, Parameters, add_gradients, forward_arguments
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.values import logical
 from dragon.graph.node import Node
@@ -41,6 +42,8 @@ def multiply(b: Builder, node: Node, epilogue: Epilogue) -> Backward:
     whole = layer.rows == bottom.shape[0] and 2 <= bottom.ndim <= 5 and top.ndim == 2 and not plain
     if not whole and bottom.ndim > 6:
         raise NotLoweredError("more axes than oneDNN knows here")
+    if node.name in b.ranges:
+        return _in_int8(b, node, epilogue, parameters)
     src = bottom.shape if whole else (layer.rows, layer.inputs)
     spec = ip.InnerProductSpec(src, outputs, parameters.has_bias, layer.transposed, b.dtype)
     rows = MemoryDesc.plain((layer.rows, outputs), b.dtype)
@@ -110,3 +113,13 @@ def multiply(b: Builder, node: Node, epilogue: Epilogue) -> Backward:
             b.call(down, {Arg.DIFF_DST: dy, Arg.WEIGHTS: weights, Arg.DIFF_SRC: dx})
 
     return backward
+
+
+def _in_int8(b: Builder, node: Node, epilogue: Epilogue, parameters: Parameters) -> Backward:
+    layer = cast("InnerProduct", node.layer)
+    bottom = node.bottoms[0]
+    spec = ip.InnerProductSpec(
+        (layer.rows, layer.inputs), epilogue.top.shape[-1], parameters.has_bias, layer.transposed
+    )
+    bound = carried(b, bottom, epilogue, parameters, of=b.ranges[node.name])
+    return int8.multiply(b, node, bottom, replace(epilogue, bound=bound), spec, spec.host_weights(DataType.s8))

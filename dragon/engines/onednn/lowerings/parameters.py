@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -16,11 +16,12 @@ from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
     from dragon.bases.convolution import ConvolutionBase
+    from dragon.bases.weighted import Weighted
     from dragon.engines.onednn.plan.builder import Builder
     from dragon.layers.inner_product import InnerProduct
     from dragon.memory.blob import Blob
 
-__all__ = ["Epilogue", "Learned", "Parameters", "add_gradients", "forward_arguments"]
+__all__ = ["Epilogue", "Learned", "Parameters", "add_gradients", "forward_arguments", "operand_arguments"]
 
 
 class Parameters(Protocol):
@@ -42,6 +43,10 @@ class Parameters(Protocol):
 
     def bias(self) -> Memory:
         """The bias, float32 (outputs,)."""
+        ...
+
+    def row_major(self) -> Array:
+        """The present weights, in the order and shape of the layer's blob; brings `bias` up to date."""
         ...
 
     @property
@@ -95,6 +100,9 @@ class Learned(Parameters):
         assert self._bias is not None
         return self._b.host_vector(self._bias)
 
+    def row_major(self) -> Array:
+        return self._weight.peek()
+
     @property
     def size(self) -> int:
         return self._weight.count
@@ -135,10 +143,9 @@ class Epilogue:
     parameters: Parameters | None = None
     bound: Bound | None = None
 
-    def parameters_of(self, b: Builder, layer: ConvolutionBase | InnerProduct) -> Parameters:
+    def parameters_of(self, b: Builder, layer: Weighted) -> Parameters:
         """The parameters to use: those given, else the layer's own."""
-        axis = 1 if layer.type == "InnerProduct" and cast("InnerProduct", layer).transposed else 0
-        return self.parameters or Learned(b, layer.weight, layer.bias, axis)
+        return self.parameters or Learned(b, layer.weight, layer.bias, layer.output_axis)
 
 
 def forward_arguments(
@@ -148,9 +155,12 @@ def forward_arguments(
     arguments = {Arg.SRC: source, Arg.WEIGHTS: parameters.weights(primitive[Arg.WEIGHTS], host)}
     if parameters.has_bias:
         arguments[Arg.BIAS] = parameters.bias()
-    for i, operand in enumerate(epilogue.operands):
-        arguments[Arg.post_op(i)] = b.data(operand, primitive[Arg.post_op(i)])
-    return arguments
+    return arguments | operand_arguments(b, primitive, epilogue)
+
+
+def operand_arguments(b: Builder, primitive: Primitive, epilogue: Epilogue) -> dict[int, Memory]:
+    """The memories of the epilogue's operands, by argument."""
+    return {Arg.post_op(i): b.data(blob, primitive[Arg.post_op(i)]) for i, blob in enumerate(epilogue.operands)}
 
 
 def add_gradients(

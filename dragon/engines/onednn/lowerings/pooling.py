@@ -14,7 +14,7 @@ from dragon.bases.pooling import maximum, maximum_backward
 from dragon.engines.onednn.kernels import combine, pooling
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
-from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.lowerings import int8, lowers
 from dragon.engines.onednn.lowerings.bounds import pass_on
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.guarded import fetch
@@ -62,6 +62,10 @@ def pool(
         else:
             alg = Alg.pooling_avg_exclude_padding
         spec = replace(spec, alg=alg)
+    rounded = b.range_of(bottom)
+    if rounded is not None and spec.alg == Alg.pooling_max:
+        int8.pool(b, node, spec, rounded)
+        return None
     present = b.desc(bottom) if source is None else source.desc
     if present.dtype != spec.dtype:
         raise NotLoweredError("a source of another type")

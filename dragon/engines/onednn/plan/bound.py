@@ -12,10 +12,11 @@ import math
 
 import numpy as np
 
+from dragon.engines.int8.arithmetic import Range
 from dragon.engines.onednn.library.constants import DataType
 from dragon.engines.onednn.library.memory import Memory
 
-__all__ = ["Bound", "Measured", "largest_bf16", "squares"]
+__all__ = ["Bound", "Measured", "largest_bf16", "of_range", "squares"]
 
 LARGEST = 1e30  # far enough below the largest float32, 3e38, for what is added up on the way
 _EXPECTED = 1e8  # the norm of a value inside a net; a net with larger values is measured once more
@@ -41,6 +42,13 @@ class Bound:
     def norm(self, count: int) -> float:
         """A bound of the Euclidean norm of any `count` elements."""
         return self.largest * math.sqrt(count)
+
+
+def of_range(of: Range) -> Bound:
+    """The bound of values that are rounded for a range."""
+    bound = Bound()
+    bound.largest = of.scale * max(map(abs, of.bounds))
+    return bound
 
 
 class Measured(Bound):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.engines.int8.arithmetic import Range
 from dragon.engines.lifetimes.sources import Sources
 from dragon.engines.onednn.library.constants import Arg, DataType
 from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, aligned_buffer
@@ -43,7 +44,8 @@ class Builder(Versions):
     a pass begins: in whole plans of TEST, where no layer in Python can change a parameter meanwhile. in_blocks: whether
     convolutions of one image work in blocks of channels, and concatenations copy nothing. remark: set by a
     lowering, how it computes a layer. parts: for each layer of a fused group, by index, a function that builds its
-    backward by itself.
+    backward by itself. ranges: of what layers read that run in int8, by their names. last: the last layer of the group
+    that is being built.
     """
 
     def __init__(
@@ -55,8 +57,11 @@ class Builder(Versions):
         cache: bool,
         winograd: bool,
         materialize: Materialize,
+        ranges: Mapping[str, Range],
     ) -> None:
         super().__init__(device, training, cache)
+        self.ranges = ranges
+        self.last = 0
         self.net = net
         self.runs_user_code = any(node.layer.runs_user_code for node in net.nodes)
         self.ahead = cache and not training and not self.runs_user_code
@@ -69,7 +74,8 @@ class Builder(Versions):
             top.data_storage: node.index for node in net.nodes if not node.layer.passes_memory for top in node.tops
         }
         self.dtype = dtype
-        self.in_blocks = self.ahead and dtype == DataType.f32 and device.has_avx512
+        # products in int8 want channels last
+        self.in_blocks = self.ahead and dtype == DataType.f32 and device.has_avx512 and not ranges
         if self.in_blocks:
             self.places = find_places(net.nodes)
         self.winograd = winograd

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from dragon.engines.base import Options
+from dragon.engines.int8.arithmetic import Range
 from dragon.engines.onednn.library.constants import DataType
 from dragon.engines.onednn.library.memory import Device
 from dragon.engines.onednn.plan.arena import ArenaMemory
@@ -31,7 +32,14 @@ class PlanCache:
     """
 
     def __init__(
-        self, net: Net, device: Device, dtype: DataType, options: Options, training: bool, materialize: Materialize
+        self,
+        net: Net,
+        device: Device,
+        dtype: DataType,
+        options: Options,
+        training: bool,
+        materialize: Materialize,
+        ranges: Mapping[str, Range],
     ) -> None:
         self.net = net
         self.training = training
@@ -39,6 +47,7 @@ class PlanCache:
         self.misfit: DragonError | None = None
         self.arena_memory = ArenaMemory()
         self._device, self._dtype, self._options, self._materialize = device, dtype, options, materialize
+        self._ranges = ranges
         self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
         self._current: dict[tuple[Any, ...], Plan] = {}  # plans known to be valid for the present version
         self._version = -1
@@ -119,6 +128,7 @@ class PlanCache:
             verbose=self._options.verbose,
             materialize=self._materialize,
             arena_memory=self.arena_memory,
+            ranges=self._ranges,
             last=self.fitting,
         )
 

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["find_groups"]
 
 
-def find_groups(net: Net, training: bool) -> list[Together]:
-    """The groups of a net in order."""
+def find_groups(net: Net, training: bool, rearrange: bool) -> list[Together]:
+    """The groups of a net in order. rearrange: whether some of a TEST plan may be computed at fewer pixels."""
     finder = _Finder(net, training)
     groups: list[Together] = []
     while (i := groups[-1].last + 1 if groups else 0) < len(net.nodes):
         groups.append(finder.relu_pool(i) or finder.normalization(i) or finder.weighted(i) or Together(i, i))
-    return groups if training else rearranged(net, finder.graph, groups)
+    return rearranged(net, finder.graph, groups) if rearrange and not training else groups
 
 
 class _Finder:

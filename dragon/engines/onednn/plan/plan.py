@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dragon.engines.base import memory_of
+from dragon.engines.int8.arithmetic import Range
 from dragon.engines.onednn import lowerings
 from dragon.engines.onednn.library.binding import UnimplementedError
 from dragon.engines.onednn.library.constants import MAX_NDIMS, DataType
@@ -35,7 +36,8 @@ class Plan:
 
     fuse: whether several layers may become one group. whole: whether the plan is for full passes, so that conversions
     made for one group may serve another; otherwise any range of layers can be run by itself. winograd: whether
-    convolutions may take fewer products. last: the last layer of the plan; all layers by default.
+    convolutions may take fewer products. ranges: of what layers read that run in int8, by their names. last: the last
+    layer of the plan; all layers by default.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Plan:
         verbose: bool = False,
         materialize: Materialize,
         arena_memory: ArenaMemory,
+        ranges: Mapping[str, Range],
         last: int | None = None,
     ) -> None:
         self.net = net
@@ -58,9 +61,9 @@ class Plan:
         self.training = training
         self.whole = whole
         self._notice = log.info if verbose and whole else log.debug
-        self.builder = Builder(net, device, dtype, training, whole, winograd, materialize)
+        self.builder = Builder(net, device, dtype, training, whole, winograd, materialize, ranges)
         self.groups: list[Group] = []
-        for layers in find_groups(net, training) if fuse else _single(self.last):
+        for layers in find_groups(net, training, rearrange=not ranges) if fuse else _single(self.last):
             with memory_of(net.nodes[layers.first].layer.where):
                 self.groups += self._forward(layers)
         self._intact = {
@@ -87,7 +90,7 @@ class Plan:
         group = Group(first, last)
         node, *others = self.net.nodes[first : last + 1]
         layer = node.layer
-        builder.watched = group.watched
+        builder.watched, builder.last = group.watched, last
         if fused is None and reference.is_free(node):
             group.note = "passes memory on"
             group.build_backward = self._free_backward(node) if self.training else None

@@ -12,14 +12,17 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from dragon.engines.int8.arithmetic import Range
 from dragon.engines.onednn.kernels import combine
-from dragon.engines.onednn.library.constants import MAX_NDIMS, Arg
+from dragon.engines.onednn.library.constants import MAX_NDIMS, Arg, DataType
 from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, Shape
 from dragon.engines.onednn.library.primitive import Call
 from dragon.engines.onednn.plan.bound import Bound
 from dragon.memory.storage import HOST, Array, Storage
 
-__all__ = ["HostValue", "LazyCopy", "MemoryCopy", "Value", "is_unchanged", "logical", "reorder"]
+__all__ = ["HostValue", "Layout", "LazyCopy", "MemoryCopy", "Value", "int8_type", "is_unchanged", "logical", "reorder"]
+
+Layout = MemoryDesc | tuple[MemoryDesc, Range]  # with the range that float32 values were rounded for
 
 
 def logical(shape: tuple[int, ...]) -> Shape:
@@ -36,17 +39,29 @@ def borrowed(device: Device, host: Array, shape: Shape) -> Memory:
     return Memory(device, MemoryDesc.plain(shape), np.frombuffer(memoryview(raw).cast("B"), np.uint8))
 
 
-def reorder(device: Device, source: Memory, target: Memory) -> Call:
-    """A prepared conversion between two memories of one shape."""
-    return Call(combine.reorder(device, source.desc, target.desc), {Arg.SRC: source, Arg.DST: target})
+def reorder(device: Device, source: Memory, target: Memory, factor: float = 1.0) -> Call:
+    """A prepared conversion between two memories of one shape. factor: what values are multiplied by."""
+    memories = {Arg.SRC: source, Arg.DST: target}
+    if factor != 1:
+        memories[Arg.runtime_scale(Arg.SRC)] = Memory.wrap(device, np.full(1, factor, np.float32))
+    return Call(combine.reorder(device, source.desc, target.desc, scaled=factor != 1), memories)
+
+
+def int8_type(of: Range) -> DataType:
+    """The type of the integers that a range is rounded to."""
+    return DataType.s8 if of.signed else DataType.u8
 
 
 class MemoryCopy:
-    """The copy of a storage in one oneDNN memory; conversions are prepared at their first use."""
+    """The copy of a storage in one oneDNN memory; conversions are prepared at their first use.
 
-    def __init__(self, device: Device, memory: Memory) -> None:
+    scale: what a 1 in the memory stands for.
+    """
+
+    def __init__(self, device: Device, memory: Memory, scale: float = 1.0) -> None:
         self.device = device
         self.memory = memory
+        self.scale = scale
         self.count = math.prod(memory.desc.dims)
         self.restore: Callable[[], None] | None = None  # recomputes the content where another value has overwritten it
         self._host_at = 0
@@ -63,13 +78,13 @@ class MemoryCopy:
         if self.restore is not None:
             self.restore()
         if self._down is None or host.ctypes.data != self._host_at:
-            self._down = reorder(self.device, self.memory, self._host(host))
+            self._down = reorder(self.device, self.memory, self._host(host), self.scale)
         self._down()
 
     def from_host(self, host: Array) -> None:
         """Copy the flat host array into the memory."""
         if self._up is None or host.ctypes.data != self._host_at:
-            self._up = reorder(self.device, self._host(host), self.memory)
+            self._up = reorder(self.device, self._host(host), self.memory, 1 / self.scale)
         self._up()
 
 
@@ -107,17 +122,18 @@ def is_unchanged(storage: Storage, place: str) -> bool:
 
 
 class Value:
-    """A version of a storage in oneDNN memory."""
+    """A version of a storage in oneDNN memory. range: of the values that the memory has as integers of 8 bits."""
 
     bound: Bound | None = None  # tells that all elements are finite
 
-    def __init__(self, device: Device, storage: Storage, memory: Memory, place: str) -> None:
+    def __init__(self, device: Device, storage: Storage, memory: Memory, place: str, of: Range | None = None) -> None:
         self.device = device
         self.storage = storage
         self.memory = memory
         self.place = place
-        self.copy = MemoryCopy(device, memory)
-        self.derived: dict[MemoryDesc, Memory] = {}
+        self.range = of
+        self.copy = MemoryCopy(device, memory, 1.0 if of is None else of.scale)
+        self.derived: dict[Layout, Memory] = {}
         self.refresh: list[Call] = []  # the conversions that made `derived`
         storage.attach(place, self.copy)
 
@@ -158,7 +174,7 @@ class HostValue:
         host = storage.read()
         self._address = host.ctypes.data
         self.memory = borrowed(device, host, shape)
-        self.derived: dict[MemoryDesc, Memory] = {}
+        self.derived: dict[Layout, Memory] = {}
         self.refresh: list[Call] = []
         self._epoch = storage.epoch
 

@@ -11,10 +11,13 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, Shape
+from dragon.engines.int8.arithmetic import Range
+from dragon.engines.onednn.library.constants import DataType
+from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, Shape, like
+from dragon.engines.onednn.plan.bound import of_range
 from dragon.engines.onednn.plan.places import Place
 from dragon.engines.onednn.plan.steps import Steps
-from dragon.engines.onednn.plan.values import HostValue, Value, is_unchanged, logical, reorder
+from dragon.engines.onednn.plan.values import HostValue, Layout, Value, is_unchanged, logical, reorder
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Storage
 
@@ -44,12 +47,15 @@ class Versions:
         self._now: dict[int, Value | HostValue] = {}  # storage id -> version current at this point
         self._alive: list[Storage] = []  # alive, so that no other storage gets their id
         self._protected: set[int] = set()  # ids of memories
-        self._derived: list[tuple[Value | HostValue, MemoryDesc]] = []
+        self._derived: list[tuple[Value | HostValue, Layout]] = []
 
     def _current(self, storage: Storage, shape: tuple[int, ...]) -> Value | HostValue:
+        """The current version, in float where it is an int8 one: see `int8` for those who can read that."""
         value = self._now.get(id(storage))
         if value is None:
-            value = self._host_value(storage, shape)
+            return self._host_value(storage, shape)
+        if isinstance(value, Value) and value.range is not None:
+            return self._restored(value, value.range)
         return value
 
     def _host_value(self, storage: Storage, shape: tuple[int, ...]) -> HostValue:
@@ -109,6 +115,47 @@ class Versions:
         self._now = now
         del self.values[values:], self._derived[derived:]
 
+    # -- in int8 --------------------------------------------------------------------------------------------
+    def range_of(self, blob: Blob) -> Range | None:
+        """The range of a blob's data that is there in int8; None for data in float."""
+        value = self._now.get(id(blob.data_storage))
+        return value.range if isinstance(value, Value) else None
+
+    def int8(self, blob: Blob, of: Range, desc: MemoryDesc | None = None) -> Memory:
+        """The blob's data rounded for a range, in a layout of this range's type; None: for data that is so already."""
+        if self.range_of(blob) not in (None, of):
+            self._current(blob.data_storage, blob.shape)  # in float
+        value = self._now.get(id(blob.data_storage)) or self._host_value(blob.data_storage, blob.shape)
+        rounding = of if self.range_of(blob) is None else None
+        self._need(value)
+        if desc is None:
+            return value.memory
+        if value.shape == desc.dims:
+            return self._converted(value, desc, rounding)
+        plain = self._converted(value, MemoryDesc.plain(value.shape, desc.dtype), rounding)
+        seen = plain.view(MemoryDesc.plain(desc.dims, desc.dtype))
+        if seen.desc == desc:
+            return seen
+        target = Memory(self.device, desc)
+        self.steps.calls.append(reorder(self.device, seen, target))
+        return target
+
+    def make_int8(self, blob: Blob, desc: MemoryDesc, of: Range) -> Memory:
+        """A new version of the blob's data, which is rounded for a range."""
+        self.places.pop(blob.data_storage, None)
+        return self._make(blob.data_storage, desc, None, of)
+
+    def _restored(self, value: Value, of: Range) -> Value:
+        """The version in float of one in int8, which becomes the current one."""
+        self._need(value)
+        memory = Memory(self.device, like(value.memory.desc, value.shape, DataType.f32))
+        self.steps.calls.append(reorder(self.device, value.memory, memory, of.scale))
+        self._make(value.storage, memory.desc, memory)
+        made = self._now[id(value.storage)]
+        made.bound = of_range(of)
+        assert isinstance(made, Value)
+        return made
+
     # -- reading --------------------------------------------------------------------------------------------
     def desc(self, blob: Blob) -> MemoryDesc:
         """The present layout of a blob's data if its value has the blob's shape; row-major otherwise."""
@@ -147,18 +194,20 @@ class Versions:
             return target
         return memory if desc is None else self._converted(value, desc)
 
-    def _converted(self, value: Value | HostValue, desc: MemoryDesc) -> Memory:
+    def _converted(self, value: Value | HostValue, desc: MemoryDesc, rounding: Range | None = None) -> Memory:
+        """The value in a layout. rounding: the range that its float numbers are rounded for, to integers."""
         if desc == value.memory.desc:
             return value.memory
-        if self.cache and desc in value.derived:
-            return value.derived[desc]
+        layout: Layout = desc if rounding is None else (desc, rounding)
+        if self.cache and layout in value.derived:
+            return value.derived[layout]
         target = Memory(self.device, desc)
-        call = reorder(self.device, value.memory, target)
+        call = reorder(self.device, value.memory, target, 1.0 if rounding is None else 1 / rounding.scale)
         self.steps.calls.append(call)
         if self.cache:
-            value.derived[desc] = target
+            value.derived[layout] = target
             value.refresh.append(call)
-            self._derived.append((value, desc))
+            self._derived.append((value, layout))
         return target
 
     def kept_source(self, bottom: Blob, *tops: Blob) -> Memory:
@@ -209,9 +258,9 @@ class Versions:
         """A new version of the blob's diff."""
         return self._make(blob.diff_storage, desc, memory)
 
-    def _make(self, storage: Storage, desc: MemoryDesc, memory: Memory | None) -> Memory:
+    def _make(self, storage: Storage, desc: MemoryDesc, memory: Memory | None, of: Range | None = None) -> Memory:
         memory = memory or Memory(self.device, desc)
-        value = Value(self.device, storage, memory, f"{self.name}.{len(self.values)}")
+        value = Value(self.device, storage, memory, f"{self.name}.{len(self.values)}", of)
         self._set(storage, value)
         self.steps.makes[id(value)] = value
         return memory
