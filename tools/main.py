@@ -62,6 +62,7 @@ COMMANDS = {
     "merge": "Turn BatchNorm + Scale into BN, net and weights.",
     "split": "Turn BN into BatchNorm + Scale, net and weights.",
     "fold": "Fold batch normalisation into convolutions, for deployment.",
+    "calibrate": "Measure the ranges of activations, for inference in int8.",
     "recalibrate": "Give batch normalisation exact statistics of the training set.",
     "completion": "Print the completion script of a shell.",
     "caffe-names": "Write programs named caffe, convert_imageset, ... into a folder.",

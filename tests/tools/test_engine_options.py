@@ -28,6 +28,7 @@ def options_of(*flags: str) -> Options:
     [
         ([], {}),
         (["--precision", "bf16"], {"precision": "bf16"}),
+        (["--precision", "int8", "--calibration", "t.yaml"], {"precision": "int8", "calibration": "t.yaml"}),
         (["--no-fuse"], {"fuse": False}),
         (["--no-winograd"], {"winograd": False}),
         (["--threads", "1"], {"threads": 1}),

@@ -18,7 +18,7 @@ from dragon.tools.common.numbers import Count
 __all__ = ["EngineChoice", "engine_option", "engine_options", "gpu_numbers", "named_gpus"]
 
 PRECISIONS = {"fp32": pb.SolverParameter.FP32, "bf16": pb.SolverParameter.BF16, "fp16": pb.SolverParameter.FP16}
-
+IN_TEST = "int8"  # in which nothing is trained
 
 engine_option = click.option(
     "--engine",
@@ -33,6 +33,7 @@ class EngineChoice:
 
     engine: str | None = None
     precision: str | None = None
+    calibration: str | None = None
     fuse: bool = True
     winograd: bool = True
     threads: int | None = None
@@ -48,6 +49,7 @@ class EngineChoice:
         """
         options = Options(
             precision=self.precision or "fp32",
+            calibration=self.calibration,
             fuse=self.fuse,
             winograd=self.winograd,
             threads=self.threads,
@@ -105,8 +107,14 @@ def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @engine_option
     @click.option(
         "--precision",
-        type=click.Choice(list(PRECISIONS)),
-        help="Of activations and products; fp32 by default. fp16 needs a GPU.",
+        type=click.Choice([*PRECISIONS, IN_TEST]),
+        help="Of activations and products; fp32 by default. fp16 needs a GPU; int8 a CPU and --calibration, in TEST.",
+    )
+    @click.option(
+        "--calibration",
+        type=click.Path(dir_okay=False),
+        metavar="FILE",
+        help="Of --precision int8: the ranges of activations, which `dragon calibrate` has measured.",
     )
     @click.option("--no-fuse", is_flag=True, help="Run every layer by itself.")
     @click.option(
@@ -130,6 +138,7 @@ def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
         *args: Any,
         engine: str | None,
         precision: str | None,
+        calibration: str | None,
         no_fuse: bool,
         no_winograd: bool,
         threads: int | None,
@@ -142,6 +151,7 @@ def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
         choice = EngineChoice(
             engine,
             precision,
+            calibration,
             not no_fuse,
             not no_winograd,
             threads,
