@@ -70,6 +70,8 @@ _TEXTS = {
     "list.txt": "cat.png 1\nsub/dog.jpg 3000000000\n",
     "windows.csv": "filename,ymin,xmin,ymax,xmax\ncat.png,0,0,8,8\n",
     "compare.yaml": "name: x\nsolver: solver.prototxt\nvariants:\n  - name: a\n    net: net.prototxt\n",
+    "int8.yaml": "{format: 1, net: small, weights: x, method: max, batches: 1,\n"
+    "layers: {conv: {limit: 1, signed: true}, ip: float32}}\n",
     "script.py": "import caffe, sys\nprint(sys.argv)\n",
     "good.txt": "dog.jpg 1\n/dog.jpg 2\n",
     "boxes.txt": "dog.jpg boxes_of_dog.txt\n",
@@ -178,6 +180,8 @@ split --model bn.prototxt --out-model new.prototxt --caffe
 split --model bn.prototxt --weights w.caffemodel --out-model new.prototxt --shape 2,3,24,24
 fold {_WEIGHTS} --out-model new.prototxt --out-weights new.caffemodel --batches 1
 recalibrate --model net.prototxt --weights w.caffemodel --out-weights new.caffemodel --batches 2
+calibrate --model net.prototxt --weights w.caffemodel --output new.yaml --iterations 2 --method percentile
+test --model net.prototxt --weights w.caffemodel --iterations 1 --precision int8 --calibration int8.yaml
 completion bash
 compare compare.yaml --output new --jobs 1
 """.strip().splitlines()

@@ -45,6 +45,7 @@ LINES = {
     "merge": "merge --model split.prototxt --weights s.caffemodel --out-model m.prototxt --batches 1",
     "split": f"split {SURGERY}",
     "fold": f"fold {SURGERY}",
+    "calibrate": f"calibrate {MODEL} --weights w.caffemodel --iterations 2 --engine numpy --float32 ip",
     "recalibrate": f"recalibrate {MODEL} --weights w.caffemodel --out-weights r.h5 --batches 2 --test-batches 1",
 }
 # commands without, and why

@@ -74,6 +74,7 @@ ON_WEIGHTS = {
     "bn remove": ("bn", "remove", *MODEL, "--out-model", "m.prototxt"),
     "bn show": ("bn", "show", *MODEL, "--weights", "w.caffemodel", "--batches", "1"),
     "fold": ("fold", *MODEL, "--weights", "w.caffemodel", "--out-model", "m.prototxt"),
+    "calibrate": ("calibrate", *MODEL, "--weights", "w.caffemodel", "--iterations", "1"),
     "recalibrate": (
         "recalibrate", *MODEL, "--weights", "w.caffemodel", "--out-weights", "r.caffemodel", "--batches", "1"
     ),

@@ -9,7 +9,7 @@ import numpy as np
 
 from dragon.engines.base import Executor, LayerTime, Options, is_watched, measure_layers
 from dragon.engines.cuda.device.gpu import open_gpu
-from dragon.engines.cuda.device.precision import FLOAT16, PRECISIONS, HalfPrecision
+from dragon.engines.cuda.device.precision import FLOAT16, HalfPrecision, type_in
 from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.division import Division
 from dragon.engines.cuda.plan.graphs import Graphs
@@ -49,9 +49,10 @@ class CudaExecutor(Executor):
 
     def __init__(self, net: Net, options: Options) -> None:
         super().__init__(net, options)
+        chosen = type_in(options.precision)
         gpu = self.gpu = open_gpu(Options.default_device if options.device is None else options.device)
         gpu.used_by(self)
-        half = PRECISIONS[options.precision] if net.context.dtype == np.float32 else None
+        half = chosen if net.context.dtype == np.float32 else None
         with gpu.active():
             self.loss_scale = LossScale(gpu) if half == FLOAT16 else None
         channels_last = options.channels_last and on_tensor_cores(net, half, options.tf32)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from dragon.errors import EngineError
 from dragon.memory.storage import Storage
 
-__all__ = ["BFLOAT16", "FLOAT16", "PRECISIONS", "HalfPrecision", "arithmetic", "defines", "is_16_bit"]
+__all__ = ["BFLOAT16", "FLOAT16", "PRECISIONS", "HalfPrecision", "arithmetic", "defines", "is_16_bit", "type_in"]
 
 FLOAT16: np.dtype[Any] = np.dtype(np.float16)
 BFLOAT16: np.dtype[Any] = np.dtype(np.uint16)  # NumPy has no such type: arrays on the GPU hold its bits
@@ -19,6 +20,13 @@ BFLOAT16: np.dtype[Any] = np.dtype(np.uint16)  # NumPy has no such type: arrays 
 PRECISIONS: dict[str, np.dtype[Any] | None] = {"fp32": None, "bf16": BFLOAT16, "fp16": FLOAT16}
 _REAL = {"float32": "float", "float64": "double"}
 _STORED: dict[np.dtype[Any], str] = {FLOAT16: "float16", BFLOAT16: "bfloat16"}
+
+
+def type_in(precision: str) -> np.dtype[Any] | None:
+    """The type of the activations in a precision, None for that of the masters. EngineError for any other precision."""
+    if precision not in PRECISIONS:
+        raise EngineError(f"the CUDA engine computes in {', '.join(PRECISIONS)}, not in {precision}")
+    return PRECISIONS[precision]
 
 
 def is_16_bit(dtype: DTypeLike) -> bool:

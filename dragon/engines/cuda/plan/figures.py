@@ -13,7 +13,7 @@ import numpy as np
 from dragon.columns import columns
 from dragon.engines.cuda.device.counting import CountingDevice, Shaped
 from dragon.engines.cuda.device.layout import Layout
-from dragon.engines.cuda.device.precision import FLOAT16, PRECISIONS, HalfPrecision
+from dragon.engines.cuda.device.precision import FLOAT16, HalfPrecision, type_in
 from dragon.engines.cuda.lowerings.transform import byte_count
 from dragon.engines.cuda.plan.gradients import first_writers
 from dragon.engines.cuda.plan.layouts import on_tensor_cores
@@ -176,7 +176,7 @@ def _fed(group: Group) -> int:
 
 def _half_precision(net: Net, device: CountingDevice, precision: str, masters: set[Storage]) -> HalfPrecision | None:
     """masters: filled with the parameters that are used in 16 bits."""
-    dtype = PRECISIONS[precision] if net.context.dtype == np.float32 else None
+    dtype = type_in(precision) if net.context.dtype == np.float32 else None
     if dtype is None:
         return None
 
