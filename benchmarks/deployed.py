@@ -36,7 +36,8 @@ __all__ = ["NETS", "layers", "main", "measure"]
 NETS = ("squeezenet_v1.1", "mobilenet_v1", "googlenet", "resnet50", "densenet121", "inception_v3")
 OURS, OTHER, COUNTED = "Dragon", "other oneDNN", "OpenVINO"
 _COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}  # modules are compiled once, as where packages are installed
-_TOLERANCE = {"fp32": 1e-3, "bf16": 0.05}  # of the scores from ours in float32, relative to the largest
+_TOLERANCE = {"fp32": 1e-3, "bf16": 0.05, "int8": 0.2}  # of the scores from ours in float32, relative to the largest
+_OWN = {f"Dragon {precision}": precision for precision in _TOLERANCE}  # beside OURS, in other precisions
 _MORE = 3  # times our own rounding: so much another library's may be in bf16, which random weights make large
 Result = dict[str, Any]
 
@@ -51,6 +52,8 @@ def _run(options: argparse.Namespace) -> None:
     check_clock(options.clock, options.threads)
     if options.precision != "fp32" and set(options.peer or ()) - {COUNTED}:
         raise BenchmarkError("OpenCV and ONNX Runtime are measured in fp32")
+    if options.precision == "int8" and not options.no_peer:
+        raise BenchmarkError("int8 is measured of ours alone: give --no-peer, and --own fp32 to compare")
     peers = [] if options.no_peer else _installed(options.peer or ([COUNTED] if options.precision != "fp32" else None))
     record: dict[str, Any] = {"command": " ".join(sys.argv), "machine": machine(), "results": []}
     print(json.dumps(record["machine"], indent=1))
@@ -94,19 +97,23 @@ def _facts(name: str) -> dict[str, Any]:
 
 
 def _module(name: str) -> str:
-    return "benchmarks.deployed_ours" if name in (OURS, OTHER) else "benchmarks.deployed_peers"
+    return "benchmarks.deployed_ours" if name in (OURS, OTHER, *_OWN) else "benchmarks.deployed_peers"
 
 
 def _settings(name: str, folder: str, options: argparse.Namespace) -> dict[str, Any]:
     """The settings of a library's candidate."""
-    own = {"engine": options.engine} if name in (OURS, OTHER) else {"library": name}
-    return {"folder": folder, "threads": options.threads, "precision": options.precision, **own}
+    own = {"library": name} if name in LIBRARIES else {"engine": options.engine}
+    return {"folder": folder, "threads": options.threads, "precision": _OWN.get(name, options.precision), **own}
 
 
 def measure(folder: str, peers: Sequence[str], options: argparse.Namespace) -> Result:
     """Time to the first scores and memory of each library by itself, then all of them in turn."""
     result: Result = {"candidates": {}, "ratios": {}, "notes": []}
-    names = [OURS, *([OTHER] if options.onednn else []), *peers]
+    own = [name for name, precision in _OWN.items() if precision in (options.own or ())]
+    names = [OURS, *([OTHER] if options.onednn else []), *own, *peers]
+    if "int8" in (options.precision, *(options.own or ())):
+        with Worker(_module(OURS)) as worker:
+            worker.ask("ranges", folder=folder)
     starts: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for k in range(options.starts - 1):
         for name in names if k % 2 == 0 else reversed(names):
@@ -244,7 +251,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--block-ms", type=float, default=60, metavar="MS", help="of passes timed at a time (60)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of each library (1)")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu needs --threads 1")
-    parser.add_argument("--precision", choices=tuple(_TOLERANCE), default="fp32", help="bf16: ours and OpenVINO only")
+    parser.add_argument(
+        "--precision", choices=tuple(_TOLERANCE), default="fp32", help="bf16: ours and OpenVINO only; int8: ours"
+    )
+    parser.add_argument("--own", action="append", choices=tuple(_TOLERANCE), help="our times in this precision too")
     parser.add_argument("--layers", action="store_true", help="times by layer beside OpenVINO's counters")
     parser.add_argument("--size", type=int, metavar="N", help="height and width of images, for quick trials")
     parser.add_argument("--json", metavar="FILE", help="write every time of every round")

@@ -11,22 +11,20 @@ from benchmarks._harness import Step, serve
 from dragon.bases.layer import TEST
 from dragon.engines import Options
 from dragon.graph.net import Net
+from dragon.surgery.calibrate import calibrate
 from dragon.version import __version__
 
-__all__ = ["IMAGES", "MODEL", "WEIGHTS", "answer", "facts", "make", "profile"]
+__all__ = ["IMAGES", "MODEL", "WEIGHTS", "answer", "facts", "make", "profile", "ranges"]
 
-MODEL, WEIGHTS, IMAGES = "net.prototxt", "net.caffemodel", "images.npy"
+MODEL, WEIGHTS, IMAGES, RANGES = "net.prototxt", "net.caffemodel", "images.npy", "int8.yaml"
 _nets: list[Net] = []  # that were made
 
 
 def make(folder: str, threads: int | None = None, precision: str = "fp32", engine: str = "onednn") -> Step:
-    """The step from images in the blob to scores on the host."""
-    path = Path(folder)
-    options = Options(precision=precision, threads=threads)
-    net = Net(str(path / MODEL), phase=TEST, weights=str(path / WEIGHTS), engine=engine, options=options)
-    blob = net.blobs[net.inputs[0]]
-    blob.data[...] = np.load(path / IMAGES)
-    images = blob.data_storage
+    """The step from images in the blob to scores on the host. precision: int8 needs the file of `ranges`."""
+    table = Path(folder) / RANGES if precision == "int8" else None
+    net = _open(folder, engine, Options(precision=precision, calibration=table, threads=threads))
+    images = net.blobs[net.inputs[0]].data_storage
     _nets.append(net)
 
     def infer() -> Any:
@@ -35,6 +33,19 @@ def make(folder: str, threads: int | None = None, precision: str = "fp32", engin
         return net.output_values()
 
     return infer
+
+
+def _open(folder: str, engine: str, options: Options) -> Net:
+    """The net with its images."""
+    path = Path(folder)
+    net = Net(str(path / MODEL), phase=TEST, weights=str(path / WEIGHTS), engine=engine, options=options)
+    net.blobs[net.inputs[0]].data[...] = np.load(path / IMAGES)
+    return net
+
+
+def ranges(folder: str) -> None:
+    """Write the ranges of activations on the images, for int8."""
+    calibrate(_open(folder, "auto", Options(threads=1)), 1).save(Path(folder) / RANGES)
 
 
 def answer() -> list[float]:
@@ -64,4 +75,4 @@ def facts() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    serve({"answer": answer, "profile": profile, "facts": facts}, make)
+    serve({"answer": answer, "profile": profile, "facts": facts, "ranges": ranges}, make)

@@ -42,6 +42,19 @@ def test_another_onednn_is_timed_beside_the_own(tmp_path: Path) -> None:
     assert main([*tiny, "--no-peer", "--onednn", str(tmp_path / "none.so")]) == 2
 
 
+def test_own_precisions_are_timed_beside_int8(tmp_path: Path) -> None:
+    needs.onednn()
+    path = tmp_path / "out.json"
+    tiny = [word if word != "numpy" else "onednn" for word in TINY]
+    common = [*tiny, "--precision", "int8", "--json", str(path)]
+    assert main([*common, "--no-peer", "--own", "fp32"]) == 0
+    (result,) = json.loads(path.read_text())["results"]
+    assert list(result["candidates"]) == ["Dragon", "Dragon fp32"]
+    assert 0 < result["candidates"]["Dragon"]["error"] < 1
+    assert result["candidates"]["Dragon fp32"]["error"] == 0
+    assert main(common) == 2
+
+
 def test_a_peer_with_other_scores_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     monkeypatch.setitem(deployed._TOLERANCE, "fp32", 0.0)
