@@ -423,6 +423,8 @@ class _DataParameterFields(TypedDict, total=False):
     prefetch: _Int
     shuffle: bool
     """new order of records every epoch"""
+    random_order: bool
+    """Tongcheng's name of shuffle"""
 
 _DataParameter: TypeAlias = _DataParameterFields | Mapping[str, Any] | pb.DataParameter
 
@@ -2367,6 +2369,7 @@ class _AnnotatedData(TypedDict, total=False):
     force_encoded_color: bool
     prefetch: _Int
     shuffle: bool
+    random_order: bool
     mean_value: _Float | Sequence[_Float]
     force_color: bool
     force_gray: bool
@@ -2430,6 +2433,7 @@ def AnnotatedData(*bottoms: Top, ntop: int = 1, **settings: Unpack[_AnnotatedDat
         force_encoded_color (default false)
         prefetch (default 4)
         shuffle: new order of records every epoch (default false)
+        random_order: Tongcheng's name of shuffle (default false)
         mean_value: instead of it: one for all channels, or one for each
         force_color: make images of one channel colour (default false)
         force_gray: make colour images grey (default false)
@@ -3366,6 +3370,7 @@ class _Data(TypedDict, total=False):
     force_encoded_color: bool
     prefetch: _Int
     shuffle: bool
+    random_order: bool
     mean_value: _Float | Sequence[_Float]
     force_color: bool
     force_gray: bool
@@ -3414,6 +3419,7 @@ def Data(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Data]) -> Any:
         force_encoded_color (default false)
         prefetch (default 4)
         shuffle: new order of records every epoch (default false)
+        random_order: Tongcheng's name of shuffle (default false)
         mean_value: instead of it: one for all channels, or one for each
         force_color: make images of one channel colour (default false)
         force_gray: make colour images grey (default false)
@@ -8242,6 +8248,7 @@ class _VideoData(TypedDict, total=False):
     backend: _Int | Literal['LEVELDB', 'LMDB']
     force_encoded_color: bool
     prefetch: _Int
+    random_order: bool
     mean_value: _Float | Sequence[_Float]
     force_color: bool
     force_gray: bool
@@ -8316,6 +8323,7 @@ def VideoData(*bottoms: Top, ntop: int = 1, **settings: Unpack[_VideoData]) -> A
         backend: kind of the database (default LEVELDB)
         force_encoded_color (default false)
         prefetch (default 4)
+        random_order: Tongcheng's name of shuffle (default false)
         mean_value: instead of it: one for all channels, or one for each
         force_color: make images of one channel colour (default false)
         force_gray: make colour images grey (default false)

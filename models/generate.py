@@ -31,6 +31,7 @@ from dragon.models.nets import (
     mtcnn,
     nin,
     openpose,
+    refinedet,
     resnet,
     restoration,
     rfcn,
@@ -51,7 +52,7 @@ __all__ = ["MODELS", "counts_of", "write_all"]
 _FAMILIES = (
     alexnet, cifar10, densenet, googlenet, imagenet, inception, linear, mnist, mnist_unlabelled, mobilenet, nin,
     resnet, shufflenet, squeezenet, vgg, xception, fcn, segmentation, enet, edges, restoration, dcgan, sequences,
-    ssd, faster_rcnn, rfcn, yolo, mtcnn, openpose,
+    ssd, refinedet, faster_rcnn, rfcn, yolo, mtcnn, openpose,
 )  # fmt: skip
 MODELS: dict[str, Model | Deployed] = {name: model for family in _FAMILIES for name, model in family.MODELS.items()}
 

@@ -10,7 +10,7 @@ __all__ = ["FromDatabase"]
 
 
 class FromDatabase(Prefetched):
-    """Base of such layers: opens the database, in a new order each epoch with `shuffle`."""
+    """Base of such layers: opens the database, in a new order each epoch with `shuffle` or `random_order`."""
 
     def check_database(self) -> None:
         """Raise PrototxtError for a data_param without source or batch_size."""
@@ -24,7 +24,7 @@ class FromDatabase(Prefetched):
         """The records of `source`. Raises DataError."""
         p = self.param.data_param
         database = open_source(self.find(p.source, pb.DataParameter.DB.Name(p.backend)), p.backend)
-        return ShuffledReader(database, self.order_for_reader()) if p.shuffle else database
+        return ShuffledReader(database, self.order_for_reader()) if p.shuffle or p.random_order else database
 
     def skip_some(self, reader: Producer, count: int) -> None:
         """Let the reader begin at a random one of `count` records with rand_skip."""

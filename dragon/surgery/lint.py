@@ -53,6 +53,7 @@ def lint(definition: Definition[pb.NetParameter]) -> list[Finding]:
             found += rule(norm)
     for i in range(len(net.layer)):
         found += _names(net, i)
+        found += _unread(net, i)
         if folder is not None:
             found += _files(net, i, Context(folder=folder))
     found += [(i, "dialect", DOUBT) for i in doubtful_layers(net)]
@@ -205,6 +206,21 @@ def _files(net: pb.NetParameter, index: int, context: Context) -> Iterator[_Rema
             yield index, "missing-file", f'{entry} "{path}" does not exist{missing_hint(path, context.folder)}'
         elif message == "data_param" and message in class_of(layer).settings and entry == "source" and not path:
             yield index, "missing-file", "data_param names no source"
+
+
+def _unread(net: pb.NetParameter, index: int) -> Iterator[_Remark]:
+    """Remarks about settings of another layer type, which have no effect."""
+    layer = net.layer[index]
+    if (cls := find_class(layer.type)) is None:
+        return
+    read = {*cls.settings, *class_of(layer).settings}
+    for field, _ in layer.ListFields():
+        if field.name.endswith("_param") and field.message_type is not None and field.name not in read:
+            yield (
+                index,
+                "unread-settings",
+                f"{field.name} has no effect: the type reads {', '.join(cls.settings) or 'none'}",
+            )
 
 
 def _tiny_batches(net: pb.NetParameter, norms: list[Normalisation]) -> Iterator[_Remark]:

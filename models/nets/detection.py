@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from dragon.models.nets.model import Finding, behind
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["SSD_WINDOWS", "Boxed", "Detecting"]
+__all__ = ["SSD_WINDOWS", "Boxed", "Detecting", "Refining"]
 
 _OVERLAPS = (0.1, 0.3, 0.5, 0.7, 0.9)
 _PART = {"min_scale": 0.3, "max_scale": 1, "min_aspect_ratio": 0.5, "max_aspect_ratio": 2}
@@ -103,11 +103,8 @@ class Detecting(Finding):
         """The layers from the scores to the boxes that are found."""
         settings: dict[str, Any] = {"num_classes": self.classes, "share_location": True, "background_label_id": 0}
         settings |= {"code_type": "CENTER_SIZE", **self.output, **more}
-        shape = {"shape": {"dim": [0, -1, self.classes]}}
         return [
-            behind("Reshape", "mbox_conf", name="mbox_conf_reshape", reshape_param=shape),
-            behind("Softmax", "mbox_conf_reshape", name="mbox_conf_softmax", softmax_param={"axis": 2}),
-            behind("Flatten", "mbox_conf_softmax", name="mbox_conf_flatten", flatten_param={"axis": 1}),
+            *_probabilities("mbox_conf", self.classes),
             behind(
                 "DetectionOutput", "mbox_loc", "mbox_conf_flatten", "mbox_priorbox", name="detection_out",
                 detection_output_param=settings,
@@ -116,25 +113,70 @@ class Detecting(Finding):
 
     def scores(self, top: str) -> list[pb.LayerParameter]:
         """The loss in TRAIN; in TEST the boxes that are found, and their comparison with the labels."""
+        loss = self.loss("mbox_loss", self.classes, ["mbox_loc", "mbox_conf", "mbox_priorbox", "label"])
+        return [loss, *self.tested(self._found())]
+
+    def loss(self, name: str, classes: int, bottoms: Sequence[str], **more: Any) -> pb.LayerParameter:
+        """SSD's loss of these bottoms, with the top `name`."""
         settings: dict[str, Any] = {
-            "loc_loss_type": "SMOOTH_L1", "conf_loss_type": "SOFTMAX", "loc_weight": 1, "num_classes": self.classes,
+            "loc_loss_type": "SMOOTH_L1", "conf_loss_type": "SOFTMAX", "loc_weight": 1, "num_classes": classes,
             "share_location": True, "match_type": "PER_PREDICTION", "overlap_threshold": 0.5,
             "use_prior_for_matching": True, "background_label_id": 0, "use_difficult_gt": True,
-            "mining_type": "MAX_NEGATIVE", "neg_pos_ratio": 3, "neg_overlap": 0.5, "code_type": "CENTER_SIZE",
+            "mining_type": "MAX_NEGATIVE", "neg_pos_ratio": 3, "neg_overlap": 0.5, "code_type": "CENTER_SIZE", **more,
         }  # fmt: skip
-        loss = behind(
-            "MultiBoxLoss", "mbox_loc", "mbox_conf", "mbox_priorbox", "label", name="mbox_loss",
-            include=[{"phase": pb.TRAIN}], propagate_down=[True, True, False, False],
-            loss_param={"normalization": "VALID"}, multibox_loss_param=settings,
+        return behind(
+            "MultiBoxLoss", *bottoms, name=name, include=[{"phase": pb.TRAIN}],
+            propagate_down=[k < 2 for k in range(len(bottoms))], loss_param={"normalization": "VALID"},
+            multibox_loss_param=settings,
         )  # fmt: skip
+
+    def tested(self, found: Sequence[pb.LayerParameter]) -> list[pb.LayerParameter]:
+        """The layers that find boxes, for TEST alone, and the comparison of the boxes with the labels."""
         original: dict[str, Any] = {}
         if isinstance(self.data, Boxed) and self.data.sizes:
             original["name_size_file"] = f"{self.data.folder}/{self.data.sizes}"
-        found = self._found()
         for layer in found:
             layer.include.add(phase=pb.TEST)
-        return [loss, *found, self.evaluation("detection_out", self.classes, **original)]
+        return [*found, self.evaluation("detection_out", self.classes, **original)]
 
     def answer(self, top: str) -> list[pb.LayerParameter]:
         """The layers from the scores to the boxes."""
         return self._found(**self.deployed)
+
+
+class Refining(Detecting):
+    """A detector of two steps, as RefineDet: arm_loc, arm_conf and arm_priorbox, which odm_loc and odm_conf refine."""
+
+    _LEAST: ClassVar[Mapping[str, float]] = {"objectness_score": 0.01}
+
+    def _found(self, **more: Any) -> list[pb.LayerParameter]:
+        """The layers from the scores of the second step to the boxes that are found."""
+        found = super()._found(**self._LEAST, **more)[-1]
+        del found.bottom[:]
+        found.bottom.extend(["odm_loc", "odm_conf_flatten", "arm_priorbox", "arm_conf_flatten", "arm_loc"])
+        return [*_probabilities("odm_conf", self.classes), found]
+
+    def scores(self, top: str) -> list[pb.LayerParameter]:
+        """The losses of both steps in TRAIN; in TEST the boxes that are found, and their comparison with the labels."""
+        boxes = ["arm_priorbox", "label"]
+        return [
+            self.loss("arm_loss", 2, ["arm_loc", "arm_conf", *boxes], **self._LEAST),
+            *_probabilities("arm_conf", 2),
+            self.loss(
+                "odm_loss", self.classes, ["odm_loc", "odm_conf", *boxes, "arm_conf_flatten", "arm_loc"], **self._LEAST
+            ),
+            *self.tested(self._found()),
+        ]
+
+    def answer(self, top: str) -> list[pb.LayerParameter]:
+        """The layers from the scores to the boxes."""
+        return [*_probabilities("arm_conf", 2), *self._found(**self.deployed)]
+
+
+def _probabilities(top: str, classes: int) -> list[pb.LayerParameter]:
+    """The softmax of the scores of each box, with the top TOP_flatten."""
+    return [
+        behind("Reshape", top, name=f"{top}_reshape", reshape_param={"shape": {"dim": [0, -1, classes]}}),
+        behind("Softmax", f"{top}_reshape", name=f"{top}_softmax", softmax_param={"axis": 2}),
+        behind("Flatten", f"{top}_softmax", name=f"{top}_flatten", flatten_param={"axis": 1}),
+    ]

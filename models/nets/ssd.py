@@ -11,7 +11,17 @@ from dragon.models.nets.detection import SSD_WINDOWS, Boxed, Detecting
 from dragon.models.nets.model import solver
 from dragon.models.nets.vgg import features
 
-__all__ = ["MODELS", "Boxes", "heads", "mobilenet_ssd", "ssd300_vgg", "ssd512_vgg", "ssd_shapes"]
+__all__ = [
+    "MODELS",
+    "SSD_SOLVER",
+    "VOC",
+    "Boxes",
+    "heads",
+    "mobilenet_ssd",
+    "ssd300_vgg",
+    "ssd512_vgg",
+    "ssd_shapes",
+]
 
 CLASSES = 21  # of PASCAL VOC, with the background
 
@@ -38,21 +48,31 @@ class Boxes:
         return found | ({} if self.step is None else {"step": self.step})
 
 
-def heads(b: Body, sources: Sequence[tuple[str, str, Boxes]], kernel: int, classes: int = CLASSES) -> Body:
+def heads(
+    b: Body,
+    sources: Sequence[tuple[str, str, Boxes]],
+    kernel: int,
+    classes: int = CLASSES,
+    prefix: str = "mbox",
+    priors: bool = True,
+) -> Body:
     """Predict offsets and classes of the boxes at each source; the tops mbox_loc, mbox_conf and mbox_priorbox.
 
-    sources: name, top and boxes of each feature map. kernel: of the convolutions.
+    sources: name, top and boxes of each feature map. kernel: of the convolutions. prefix: of the tops. priors: whether
+    the default boxes are made too.
     """
+    kinds = [("loc", "_flat", 1), ("conf", "_flat", 1), *[("priorbox", "", 2)] * priors]
     for source, top, boxes in sources:
         for kind, values in (("loc", 4), ("conf", classes)):
             name = f"{source}_mbox_{kind}"
             b.at(top).conv(name, boxes.count * values, kernel, XAVIER, bias=True, pad=kernel // 2)
             b.add(f"{name}_perm", "Permute", permute_param={"order": [0, 2, 3, 1]})
             b.add(f"{name}_flat", "Flatten", flatten_param={"axis": 1})
-        b.join(f"{source}_mbox_priorbox", "PriorBox", [top, "data"], prior_box_param=boxes.settings())
-    for kind, ending, axis in (("loc", "_flat", 1), ("conf", "_flat", 1), ("priorbox", "", 2)):
+        if priors:
+            b.join(f"{source}_mbox_priorbox", "PriorBox", [top, "data"], prior_box_param=boxes.settings())
+    for kind, ending, axis in kinds:
         found = [f"{source}_mbox_{kind}{ending}" for source, *_ in sources]
-        b.join(f"mbox_{kind}", "Concat", found, concat_param={"axis": axis})
+        b.join(f"{prefix}_{kind}", "Concat", found, concat_param={"axis": axis})
     return b
 
 
@@ -144,14 +164,14 @@ def _block(b: Body, name: str, width: int, kernel: int, **geometry: Any) -> None
     b.conv(name, width, kernel, MSRA, **same(kernel), **geometry).bn(f"{name}/bn").relu(f"{name}/relu")
 
 
-_VOC = Boxed("data/VOC0712", "VOC0712", 300, train=32, test=8, labels="labelmap_voc.prototxt")
-_VOC_512 = replace(_VOC, side=512)
-_VOC_MOBILE = replace(_VOC, train=24, values=(127.5,) * 3, scale=0.007843)
+VOC = Boxed("data/VOC0712", "VOC0712", 300, train=32, test=8, labels="labelmap_voc.prototxt")
+_VOC_512 = replace(VOC, side=512)
+_VOC_MOBILE = replace(VOC, train=24, values=(127.5,) * 3, scale=0.007843)
 _SHAPES = Boxed("data/shapes", "shapes", 96, train=32, test=5, scale=1 / 64, windows=SSD_WINDOWS[:1], expand=1)
 _AVERAGED: dict[str, Any] = {"average_loss": 10, "test_initialization": False, "eval_type": "detection"}
 _AVERAGED |= {"ap_version": "11point", "test_iter": [619], "test_interval": 10000, "display": 10}
 # as the authors train with batches of 32
-_SSD = solver(120000, 1e-3, (80000, 100000), weight_decay=0.0005, **(_AVERAGED | {"snapshot": 80000}))
+SSD_SOLVER = solver(120000, 1e-3, (80000, 100000), weight_decay=0.0005, **(_AVERAGED | {"snapshot": 80000}))
 _MOBILE = solver(
     120000, 5e-4, (20000, 40000), type="RMSProp", momentum=0, weight_decay=0.00005, **(_AVERAGED | {"snapshot": 1000})
 )
@@ -168,8 +188,8 @@ def _output(top_k: int, keep: int, least: float) -> dict[str, Any]:
 
 _TESTED = _output(400, 200, 0.01)
 MODELS: dict[str, Detecting] = {
-    "ssd300_vgg": Detecting("SSD300 with VGG-16 on PASCAL VOC", _VOC, ssd300_vgg, _SSD, output=_TESTED),
-    "ssd512_vgg": Detecting("SSD512 with VGG-16 on PASCAL VOC", _VOC_512, ssd512_vgg, _SSD, output=_TESTED),
+    "ssd300_vgg": Detecting("SSD300 with VGG-16 on PASCAL VOC", VOC, ssd300_vgg, SSD_SOLVER, output=_TESTED),
+    "ssd512_vgg": Detecting("SSD512 with VGG-16 on PASCAL VOC", _VOC_512, ssd512_vgg, SSD_SOLVER, output=_TESTED),
     "mobilenet_ssd": Detecting(
         "SSD with MobileNet on PASCAL VOC", _VOC_MOBILE, mobilenet_ssd, _MOBILE, output=_TESTED,
         deployed=_output(100, 100, 0.25),

@@ -76,8 +76,9 @@ def test_state_resumes_exactly(lmdb: Path, opened: list[One], seed: int, more: s
         np.testing.assert_array_equal(other.forward(), batch)
 
 
-def test_shuffled_records_come_once_an_epoch_and_resume(lmdb: Path, opened: list[One]) -> None:
-    one = data(opened, lmdb, batch=7, more="shuffle: true")
+@pytest.mark.parametrize("name", ["shuffle", "random_order"])
+def test_shuffled_records_come_once_an_epoch_and_resume(lmdb: Path, opened: list[One], name: str) -> None:
+    one = data(opened, lmdb, batch=7, more=f"{name}: true")
     epochs = []
     for _ in range(2):
         one.forward()

@@ -18,7 +18,7 @@ from dragon.proto.text import format_text, read_net
 from tests.models.resuming import goes_on_bit_for_bit
 from tests.models.test_other_tasks import ROOT, marked, narrowed
 
-DETECTORS = [name for name, model in MODELS.items() if isinstance(model, Detecting)]
+DETECTORS = [name for name, model in MODELS.items() if type(model) is Detecting]
 HEAVY = ("mobilenet_ssd", "ssd512_vgg")
 TRUTH = np.array([[0, 1, 0, 0.1, 0.1, 0.5, 0.6, 0], [0, 3, 1, 0.55, 0.6, 0.65, 0.7, 1]], np.float32)
 
@@ -62,6 +62,31 @@ def test_trains_is_tested_and_deploys(name: str, tmp_path: Path) -> None:
     use = narrowed(read_net(ROOT / name / "deploy.prototxt"), name)
     found = Net(use, TEST, weights=tmp_path / "w.caffemodel", engine="onednn").forward(data=given["data"])
     assert found["detection_out"].shape[-1] == 7
+
+
+def test_two_steps_train_are_tested_and_deploy(tmp_path: Path) -> None:
+    """RefineDet: both losses reach the maps that both steps share, and only the second one the maps behind them."""
+    definition = training("refinedet320_vgg")
+    train = Net(definition, phase=TRAIN, engine="onednn", seed=1)
+    given: dict[str, Any] = {"data": np.random.default_rng(1).standard_normal(train.blobs["data"].shape)}
+    given["label"] = TRUTH[None, None]
+    for key, value in given.items():
+        train.blobs[key].data[...] = value
+    assert np.isfinite(train.forward_backward())
+    assert sorted(train.outputs) == ["arm_loss", "odm_loss"]
+    assert train.blobs["arm_priorbox"].shape == (1, 2, 4 * 6375)  # of the paper
+    assert train.blobs["odm_conf"].shape == (1, 21 * 6375)
+    learned = {p.layer for p in train.learnable if p.blob.peek_diff().any()}
+    assert {"conv1_1", "fc7", "TL3_1", "TL6_2", "P4-up", "P3", "P3_mbox_loc", "P3_mbox_conf"} <= learned
+    assert {"conv4_3_norm", "conv4_3_norm_mbox_loc", "conv4_3_norm_mbox_conf"} <= learned
+    test = Net(definition, phase=TEST, engine="onednn", seed=1)
+    test.share_with(train)
+    rows = test.forward(**given)["detection_eval"].reshape(-1, 5)
+    assert rows[:20, 2].tolist() == [1.0] + [0.0] * 19
+    train.save(tmp_path / "w.caffemodel")
+    use = narrowed(read_net(ROOT / "refinedet320_vgg" / "deploy.prototxt"), "refinedet320_vgg")
+    found = Net(use, TEST, weights=tmp_path / "w.caffemodel", engine="onednn").forward(data=given["data"])
+    np.testing.assert_array_equal(found["detection_out"], test.blobs["detection_out"].peek())
 
 
 def test_how_images_come() -> None:

@@ -62,6 +62,18 @@ def test_each_rule(old: str, new: str, expected: tuple[str, str]) -> None:
     assert rules(GOOD.replace(old, new, 1)) == [expected]
 
 
+def test_settings_of_another_type() -> None:
+    """Which have no effect, in the forks neither."""
+    text = """layer { name: "a" type: "SmoothL1LossOHEM" bottom: "x" top: "a" smooth_l1_loss_param { sigma: 3 } }
+      layer { name: "b" type: "Convolution" bottom: "x" top: "b" convolution_param { num_output: 1 kernel_size: 1 } }
+      layer { name: "c" type: "Python" top: "c" python_param { module: "m" layer: "L" } dropout_param { } }
+      layer { name: "x" type: "Data" top: "x" data_param { source: "s" batch_size: 9 } transform_param { scale: 2 } }"""
+    assert [found for found in rules(text) if found[1] == "unread-settings"] == [
+        ("a", "unread-settings"),
+        ("c", "unread-settings"),
+    ]
+
+
 @pytest.mark.parametrize("kind", ["Dropout", "SpatialDropout"])
 def test_what_is_dropped_before_a_normalisation(kind: str) -> None:
     dropout = f'layer {{ name: "drop" type: "{kind}" bottom: "conv" top: "conv" }}\n'
