@@ -95,13 +95,17 @@ def _convolve(b: Builder, node: Node, which: int, epilogue: Epilogue, spec: conv
     if fast is not None:
         return winograd.convolve(b, node, which, epilogue, fast)
     image, dst = _layouts(b, spec, bottom)
-    primitive = conv.forward(
-        b.device, spec, src=image, dst=dst, training=b.training, post_ops=epilogue.post_ops, layer=layer.name
-    )
+    make = partial(conv.forward, b.device, spec, src=image, dst=dst, training=b.training, layer=layer.name)
+    primitive = make(post_ops=epilogue.post_ops)
+    if epilogue.into is not None and epilogue.into.desc != primitive[Arg.DST]:
+        epilogue = epilogue.beside(MemoryDesc.any(top.shape, b.dtype))
+        primitive = make(post_ops=epilogue.post_ops)
     src = b.data(bottom, primitive[Arg.SRC])
     host = spec.host_weights()
     arguments = forward_arguments(b, primitive, src, parameters, host, epilogue)
-    b.call(primitive, arguments | {Arg.DST: b.make(top, primitive[Arg.DST])})
+    b.call(primitive, arguments | {Arg.DST: b.make(top, primitive[Arg.DST], epilogue.into)})
+    if epilogue.into is not None:
+        b.replace(epilogue.operands[0])
 
     def backward() -> None:
         if any(layer.param_propagate_down):

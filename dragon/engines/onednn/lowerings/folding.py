@@ -15,7 +15,7 @@ import numpy as np
 from dragon.engines.onednn.kernels.convolution import ConvSpec
 from dragon.engines.onednn.library.constants import Alg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
-from dragon.engines.onednn.library.primitive import BinaryPost, PostOp
+from dragon.engines.onednn.library.primitive import BinaryPost, PostOp, SumPost
 from dragon.engines.onednn.lowerings.activated import with_neuron
 from dragon.engines.onednn.lowerings.convolution import convolve
 from dragon.engines.onednn.lowerings.inner_product import multiply
@@ -71,7 +71,7 @@ class WeightChain:
 
 def fold_weights(b: Builder, chain: WeightChain) -> Backward | None:
     """Build the primitive that computes all layers of the chain. In TEST there is no backward."""
-    build_chain(b, chain, chain.bottom, chain.top, chain.operands)
+    build_chain(b, chain, chain.bottom, chain.top, chain.operands, into=_replaced(b, chain))
     make_lazy(b, [chain], {chain.top.data_storage})
     return None
 
@@ -83,16 +83,18 @@ def build_chain(
     top: Blob,
     operands: Sequence[Blob],
     spec: ConvSpec | None = None,
+    into: Memory | None = None,
 ) -> None:
     """Build the primitive of a chain from `bottom` and `operands` to `top`.
 
-    spec: the geometry of its convolution, where these are not the blobs of the net.
+    spec: the geometry of its convolution, where these are not the blobs of the net. into: the memory of the operand,
+    where the top may overwrite it.
     """
     layer, first = chain.first.layer, replace(chain.first, bottoms=[bottom], tops=[top])
     post: list[PostOp] = [BinaryPost(Alg.binary_add, MemoryDesc.any(top.shape, b.dtype)) for _ in operands]
     folds = chain.norm is not None or chain.scale is not None
     parameters = _Fold(b, chain, cast("ConvolutionBase | InnerProduct", layer)) if folds else None
-    epilogue = Epilogue(top, post, operands, parameters)
+    epilogue = Epilogue(top, post if into is None else [SumPost()], operands, parameters, into=into)
     if chain.relu is not None:
         epilogue = with_neuron(b, first, chain.relu, epilogue)
     if layer.type == "InnerProduct":
@@ -101,6 +103,18 @@ def build_chain(
         multiply(b, first, epilogue)
     else:
         convolve(b, first, 0, epilogue, spec)
+
+
+def _replaced(b: Builder, chain: WeightChain) -> Memory | None:
+    """The memory of the blob that a convolution's sum adds, where the sum may overwrite it: a copy less in the pass."""
+    if len(chain.operands) != 1 or chain.first.layer.type == "InnerProduct" or chain.top.data_storage in b.places:
+        return None
+    if b.ranges:  # products in int8 add in another way
+        return None
+    operand = chain.operands[0]
+    if operand.shape != chain.top.shape or operand.data_storage in (chain.top.data_storage, chain.bottom.data_storage):
+        return None
+    return b.replaceable(operand, chain.nodes[-1].index)
 
 
 def make_lazy(b: Builder, chains: Sequence[WeightChain], made: Collection[Storage]) -> None:

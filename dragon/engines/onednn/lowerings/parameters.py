@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from dragon.engines.onednn.library.constants import Arg
+from dragon.engines.onednn.library.constants import Alg, Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
-from dragon.engines.onednn.library.primitive import PostOp, Primitive
+from dragon.engines.onednn.library.primitive import BinaryPost, PostOp, Primitive
 from dragon.engines.onednn.plan.bound import Bound
 from dragon.memory.storage import Array
 
@@ -134,7 +134,8 @@ class Epilogue:
 
     top: of the last of them, or of the layer itself. post_ops: their operations. operands: the second operands of the
     binary post-ops, which come first. parameters: the weights and bias to use; None for the layer's own. bound: of the
-    top; a ReLU among `post_ops` needs one.
+    top; a ReLU among `post_ops` needs one. into: the memory of the only operand where the top is to overwrite it; the
+    first post-op adds to it then.
     """
 
     top: Blob
@@ -142,6 +143,11 @@ class Epilogue:
     operands: Sequence[Blob] = ()
     parameters: Parameters | None = None
     bound: Bound | None = None
+    into: Memory | None = None
+
+    def beside(self, desc: MemoryDesc) -> Epilogue:
+        """The same with the operand in the layout `desc`, and the top in memory of its own."""
+        return replace(self, post_ops=[BinaryPost(Alg.binary_add, desc), *self.post_ops[1:]], into=None)
 
     def parameters_of(self, b: Builder, layer: Weighted) -> Parameters:
         """The parameters to use: those given, else the layer's own."""
@@ -160,7 +166,8 @@ def forward_arguments(
 
 def operand_arguments(b: Builder, primitive: Primitive, epilogue: Epilogue) -> dict[int, Memory]:
     """The memories of the epilogue's operands, by argument."""
-    return {Arg.post_op(i): b.data(blob, primitive[Arg.post_op(i)]) for i, blob in enumerate(epilogue.operands)}
+    operands = epilogue.operands if epilogue.into is None else ()
+    return {Arg.post_op(i): b.data(blob, primitive[Arg.post_op(i)]) for i, blob in enumerate(operands)}
 
 
 def add_gradients(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dragon.engines.lifetimes.steps import Step, StepGraph
 from dragon.engines.onednn.library.memory import Memory
-from dragon.engines.onednn.library.primitive import Call
+from dragon.engines.onednn.library.primitive import Call, SumPost
 from dragon.engines.onednn.plan.bound import Measured
 from dragon.engines.onednn.plan.steps import Group
 from dragon.engines.onednn.plan.steps import Step as PlanStep
@@ -94,4 +94,6 @@ class Buffers:
             dict.fromkeys(self.of(call.memories[arg]) for arg in arguments)
             for arguments in (call.primitive.inputs, call.primitive.outputs)
         )
+        if any(isinstance(post, SumPost) for post in call.primitive.post_ops):  # which adds to what was there
+            reads |= writes
         return Step(reads.keys(), writes.keys())

@@ -14,16 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.engines.int8.arithmetic import Range
-from dragon.engines.lifetimes.sources import Sources
 from dragon.engines.onednn.library.constants import Arg, DataType
 from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, aligned_buffer
 from dragon.engines.onednn.library.primitive import Attributes, Call, Primitive, SumPost
 from dragon.engines.onednn.plan.bound import Bound
 from dragon.engines.onednn.plan.guarded import GuardedCall, bounded_call
 from dragon.engines.onednn.plan.places import find_places
+from dragon.engines.onednn.plan.recomputed import Materialize, Recomputed
 from dragon.engines.onednn.plan.steps import Backward, NotLoweredError, Step, when_changed
-from dragon.engines.onednn.plan.values import HostValue, LazyCopy, Value, reorder
-from dragon.engines.onednn.plan.versions import Versions
+from dragon.engines.onednn.plan.values import HostValue, Value, reorder
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array, Storage
 
@@ -34,18 +33,15 @@ if TYPE_CHECKING:
 __all__ = ["Backward", "Builder", "Materialize", "NotLoweredError"]
 
 C = TypeVar("C", bound=Call)
-Materialize = Callable[[int, int, Storage, Mapping[Storage, Array]], None]
 
 
-class Builder(Versions):
+class Builder(Recomputed):
     """The plan that is being built.
 
-    dtype: the element type of activations. ahead: whether what parameters and inputs alone decide is computed before
-    a pass begins: in whole plans of TEST, where no layer in Python can change a parameter meanwhile. in_blocks: whether
-    convolutions of one image work in blocks of channels, and concatenations copy nothing. remark: set by a
-    lowering, how it computes a layer. parts: for each layer of a fused group, by index, a function that builds its
-    backward by itself. ranges: of what layers read that run in int8, by their names. last: the last layer of the group
-    that is being built.
+    dtype: the element type of activations. in_blocks: whether convolutions of one image work in blocks of channels,
+    and concatenations copy nothing. remark: set by a lowering, how it computes a layer. parts: for each layer of a
+    fused group, by index, a function that builds its backward by itself. ranges: of what layers read that run in int8,
+    by their names.
     """
 
     def __init__(
@@ -59,20 +55,12 @@ class Builder(Versions):
         materialize: Materialize,
         ranges: Mapping[str, Range],
     ) -> None:
-        super().__init__(device, training, cache)
+        super().__init__(net, device, training, cache, materialize)
         self.ranges = ranges
-        self.last = 0
-        self.net = net
-        self.runs_user_code = any(node.layer.runs_user_code for node in net.nodes)
-        self.ahead = cache and not training and not self.runs_user_code
         self.readers: dict[Blob, list[Node]] = {}  # the layers that have a blob as bottom
         for node in net.nodes:
             for bottom in node.bottoms:
                 self.readers.setdefault(bottom, []).append(node)
-        # by storage, the last layer that writes into it
-        self.last_write = {
-            top.data_storage: node.index for node in net.nodes if not node.layer.passes_memory for top in node.tops
-        }
         self.dtype = dtype
         # products in int8 want channels last
         self.in_blocks = self.ahead and dtype == DataType.f32 and device.has_avx512 and not ranges
@@ -80,10 +68,8 @@ class Builder(Versions):
             self.places = find_places(net.nodes)
         self.winograd = winograd
         self.remark = ""
-        self.sources: Sources[Array] = Sources(_copied, reuse=True, follow=True)  # host values that the plan reads
         self._bound: Bound | None = None  # of the top that is being built
         self.parts: dict[int, Backward] = {}
-        self._materialize = materialize
         self._scratchpad = aligned_buffer(0)
         self._scratchpad_calls: list[Call] = []
         self._scratch: dict[int, list[Memory]] = {}  # by slot
@@ -106,50 +92,6 @@ class Builder(Versions):
                 del self._scratch[slot]
 
     # -- values on the host ---------------------------------------------------------------------------------
-    def make_lazy(self, storage: Storage, compute: Callable[[Array], None], *sources: Memory) -> None:
-        """Let the storage's content be computed when it is read, by `compute(flat host array)`.
-
-        sources: the memories that `compute` reads.
-        """
-        place = f"{self.name}.lazy{len(self.lazies)}"
-        storage.attach(place, LazyCopy(compute, sources))
-        self.lazies.append((storage, place))
-        self._alive.append(storage)
-        self.steps.lazy.append((storage, place))
-        self._now.pop(id(storage), None)  # a later layer of this plan that reads it gets it on the host
-
-    def make_lazy_by_layers(self, storage: Storage, first: int, last: int) -> None:
-        """As `make_lazy`, for the content that `storage` has after layers first..last have run one by one.
-
-        To be called when the group of these layers is built: by then it has recorded what they read.
-        """
-        read = list(self.steps.needs.values())
-        blobs = [(blob, blob.data_storage) for node in self.net.nodes[first : last + 1] for blob in node.layer.blobs]
-        self.sources.add(storage for _, storage in blobs)
-        self.sources.add(value.storage for value in read if isinstance(value, HostValue))
-
-        def compute(host: Array) -> None:
-            values = {}  # of the run
-            for value in read:
-                if isinstance(value, Value):
-                    values[value.storage] = np.empty(value.copy.count, value.storage.dtype)
-                    value.copy.to_host(values[value.storage])
-                else:
-                    values[value.storage] = self._value_in_run(value.storage)
-            for blob, storage_in_run in blobs:  # the blob may have another storage by now
-                values[blob.data_storage] = self._value_in_run(storage_in_run)
-            self._materialize(first, last, storage, values)
-            newest = storage.newest_copy()
-            if newest is not None and not isinstance(newest, LazyCopy):
-                newest.to_host(host)
-
-        self.make_lazy(storage, compute)
-
-    def _value_in_run(self, storage: Storage) -> Array:
-        """The flat host value that the last run read."""
-        saved = self.sources.changed.get(storage)
-        return storage.read() if saved is None else saved
-
     def make_on_host(self, storage: Storage, shape: tuple[int, ...]) -> HostValue:
         """A new version of the storage's data in its host copy, which reference code writes."""
         value = self._host_value(storage, shape)
@@ -336,11 +278,3 @@ class Builder(Versions):
     def run(self, step: Step) -> None:
         """Run Python code at this point of the plan."""
         self.steps.calls.append(step)
-
-
-def _copied(storage: Storage, old: Array | None) -> Array:
-    """A copy of the flat host value, in the memory of `old` where that fits."""
-    value = storage.read()
-    copy = old if old is not None and old.size == value.size else np.empty_like(value)
-    copy[...] = value
-    return copy

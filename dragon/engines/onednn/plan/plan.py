@@ -90,7 +90,7 @@ class Plan:
         group = Group(first, last)
         node, *others = self.net.nodes[first : last + 1]
         layer = node.layer
-        builder.watched, builder.last = group.watched, last
+        builder.watched, builder.layers = group.watched, (first, last)
         if fused is None and reference.is_free(node):
             group.note = "passes memory on"
             group.build_backward = self._free_backward(node) if self.training else None

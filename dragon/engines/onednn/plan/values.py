@@ -64,6 +64,7 @@ class MemoryCopy:
         self.scale = scale
         self.count = math.prod(memory.desc.dims)
         self.restore: Callable[[], None] | None = None  # recomputes the content where another value has overwritten it
+        self.recompute: Callable[[Array], None] | None = None  # where a later value always overwrites it in the pass
         self._host_at = 0
         self._down: Call | None = None
         self._up: Call | None = None
@@ -75,6 +76,9 @@ class MemoryCopy:
 
     def to_host(self, host: Array) -> None:
         """Copy the content to the flat host array."""
+        if self.recompute is not None:
+            self.recompute(host)
+            return
         if self.restore is not None:
             self.restore()
         if self._down is None or host.ctypes.data != self._host_at:

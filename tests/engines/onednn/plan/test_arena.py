@@ -22,6 +22,7 @@ from dragon.engines.onednn.plan.arena import Arena, ArenaMemory
 from dragon.engines.onednn.plan.buffers import Buffer
 from dragon.engines.onednn.plan.plan import Plan
 from dragon.engines.onednn.plan.planned import Planned
+from dragon.engines.onednn.plan.values import Value
 from dragon.memory.blob import Blob
 from tests.engines.onednn.comparing import Array, close, compare, fill, inputs, make_net, set_output_diffs
 from tests.engines.onednn.random_nets import RandomNet
@@ -33,6 +34,7 @@ from tests.engines.onednn.test_interleaving import (
     MAX,
     NETS,
     NORM,
+    POINT,
     RELU,
     SCALE,
     STEPS,
@@ -48,7 +50,36 @@ COUNT = int(os.environ.get("ONEDNN_RANDOM_NETS", "30"))
 LABELS = {"x1": np.array([0, 1, 2], np.float32)}
 OUT_OF_PLACE = chain(f"c: {CONV}", f"n: {NORM}", f"s: {SCALE}", f"r: {RELU}", f"p: {MAX}", f"c2: {CONV}", f"n2: {BN}",
                      f"r2: {RELU}", f"p2: {AVE}", f"f: {FULL}")  # fmt: skip
-TEXTS = {**NETS, "out of place": OUT_OF_PLACE}
+SUMS = (
+    inputs((3, 16, 6, 6), (3,))
+    + f"""
+layer {{ name: "c1" bottom: "x0" top: "c1" {POINT} }}
+layer {{ name: "a1" bottom: "c1" top: "a1" {POINT} }}
+layer {{ name: "m1" bottom: "a1" top: "a1" {BN} }}
+layer {{ name: "q1" bottom: "a1" top: "a1" {RELU} }}
+layer {{ name: "b1" bottom: "a1" top: "b1" {CONV} }}
+layer {{ name: "n1" bottom: "b1" top: "b1" {BN} }}
+layer {{ name: "sum1" bottom: "c1" bottom: "b1" top: "sum1" type: "Eltwise" }}
+layer {{ name: "r1" bottom: "sum1" top: "sum1" {RELU} }}
+layer {{ name: "a2" bottom: "sum1" top: "a2" {POINT} }}
+layer {{ name: "m2" bottom: "a2" top: "a2" {BN} }}
+layer {{ name: "q2" bottom: "a2" top: "a2" {RELU} }}
+layer {{ name: "b2" bottom: "a2" top: "b2" {CONV} }}
+layer {{ name: "n2" bottom: "b2" top: "b2" {BN} }}
+layer {{ name: "sum2" bottom: "sum1" bottom: "b2" top: "sum2" type: "Eltwise" }}
+layer {{ name: "r2" bottom: "sum2" top: "sum2" {RELU} }}
+layer {{ name: "a3" bottom: "sum2" top: "a3" {POINT} }}
+layer {{ name: "m3" bottom: "a3" top: "a3" {BN} }}
+layer {{ name: "q3" bottom: "a3" top: "a3" {RELU} }}
+layer {{ name: "b3" bottom: "a3" top: "b3" {CONV} }}
+layer {{ name: "n3" bottom: "b3" top: "b3" {BN} }}
+layer {{ name: "sum3" bottom: "sum2" bottom: "b3" top: "sum3" type: "Eltwise" }}
+layer {{ name: "r3" bottom: "sum3" top: "sum3" {RELU} }}
+layer {{ name: "ip" bottom: "sum3" top: "ip" {FULL} }}
+layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "x1" top: "loss" }}
+"""
+)
+TEXTS = {**NETS, "out of place": OUT_OF_PLACE, "sums in place": SUMS}
 
 
 def executor_of(net: dragon.Net) -> OneDNNExecutor:
@@ -411,3 +442,23 @@ def test_profile_leaves_right_values() -> None:
     other.executor.profile(2, backward=False)
     for name, first, second in zip(net.blobs, before, _values(other), strict=True):
         close(second, first, 1e-6, name)
+
+
+def test_a_sum_overwrites_what_it_adds() -> None:
+    """Unless the convolution reads it, too; then the blobs that were overwritten are computed again."""
+    nets = tuple(make_net(SUMS, engine, dragon.TEST) for engine in ("numpy", "onednn"))
+    fill(nets, 1, LABELS)
+    for net in nets:
+        net.run_forward()
+    values = [value for value in plans_of(nets[1])[-1].builder.values if isinstance(value, Value)]
+    where = {value.storage: value for value in values}
+    found = {name: where.get(nets[1].blobs[name].data_storage) for name in ("c1", "sum1", "sum2", "sum3")}
+    assert [name for name, value in found.items() if value and value.copy.recompute] == ["c1", "sum1", "sum2"]
+    assert len({id(value.memory.origin) for value in found.values() if value}) == 1
+    for name in ("sum1", "c1", "sum3", "sum2", "c1"):
+        close(nets[1].blobs[name].peek(), nets[0].blobs[name].peek(), 1e-4, name)
+    net = make_net(NETS["residual"], "onednn", dragon.TEST)
+    net.run_forward()
+    value = next(value for value in plans_of(net)[-1].builder.values if value.storage is net.blobs["sum"].data_storage)
+    assert isinstance(value, Value)
+    assert value.copy.recompute is None
