@@ -1120,14 +1120,15 @@ class _LossParameterFields(TypedDict, total=False):
     """Settings shared by the loss layers."""
 
     ignore_label: _Int
-    """examples with this label do not count"""
+    """for losses with a label for each score: those with this label do not count"""
     normalization: _Int | Literal['FULL', 'VALID', 'BATCH_SIZE', 'NONE', 'PRE_FIXED']
     """what the sum is divided by"""
     normalize: bool
     """older form of normalization"""
     weight_by_label_freqs: bool
+    """for SoftmaxWithLoss, with class_weighting"""
     class_weighting: _Float | Sequence[_Float]
-    """one per class"""
+    """for SoftmaxWithLoss, one per class"""
     pre_fixed_normalizer: _Float
     """what PRE_FIXED divides by"""
 
@@ -2965,11 +2966,11 @@ def CTCLoss(*bottoms: Top, ntop: int = 1, **settings: Unpack[_CTCLoss]) -> Top:
         blank_label: warpctc-caffe's name of blank_index
         alphabet_size: number of classes, to check; 0: as the bottom has
         time_step: steps of each sequence; 0: as the bottom has
-        ignore_label: examples with this label do not count
+        ignore_label: for losses with a label for each score: those with this label do not count
         normalization: what the sum is divided by (default BATCH_SIZE, but not of the gradient)
         normalize: older form of normalization
-        weight_by_label_freqs (default false)
-        class_weighting: one per class
+        weight_by_label_freqs: for SoftmaxWithLoss, with class_weighting (default false)
+        class_weighting: for SoftmaxWithLoss, one per class
         pre_fixed_normalizer: what PRE_FIXED divides by (default 1)
         ctc_loss_param: settings as a dict, or a CTCLossParameter
         loss_param: settings as a dict, or a LossParameter
@@ -4473,11 +4474,11 @@ def FocalLoss(*bottoms: Top, ntop: int = 1, **settings: Unpack[_FocalLoss]) -> A
         beta: of type LINEAR (default 1)
         engine: read, without effect: --engine chooses (default DEFAULT)
         axis: of the classes (default 1)
-        ignore_label: examples with this label do not count
+        ignore_label: for losses with a label for each score: those with this label do not count
         normalization: what the sum is divided by (default VALID)
         normalize: older form of normalization
-        weight_by_label_freqs (default false)
-        class_weighting: one per class
+        weight_by_label_freqs: for SoftmaxWithLoss, with class_weighting (default false)
+        class_weighting: for SoftmaxWithLoss, one per class
         pre_fixed_normalizer: what PRE_FIXED divides by (default 1)
         focal_loss_param: settings as a dict, or a FocalLossParameter
         softmax_param: settings as a dict, or a SoftmaxParameter
@@ -5090,11 +5091,11 @@ def InfogainLoss(*bottoms: Top, ntop: int = 1, **settings: Unpack[_InfogainLoss]
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
         source: file of the matrix, where it is no third bottom
         axis: of the classes (default 1)
-        ignore_label: examples with this label do not count
+        ignore_label: for losses with a label for each score: those with this label do not count
         normalization: what the sum is divided by (default VALID)
         normalize: older form of normalization
-        weight_by_label_freqs (default false)
-        class_weighting: one per class
+        weight_by_label_freqs: for SoftmaxWithLoss, with class_weighting (default false)
+        class_weighting: for SoftmaxWithLoss, one per class
         pre_fixed_normalizer: what PRE_FIXED divides by (default 1)
         infogain_loss_param: settings as a dict, or a InfogainLossParameter
         loss_param: settings as a dict, or a LossParameter
@@ -6160,11 +6161,11 @@ def MultiBoxLoss(*bottoms: Top, ntop: int = 1, **settings: Unpack[_MultiBoxLoss]
         sample_size: HARD_EXAMPLE: boxes of an image that count (default 64)
         use_prior_for_nms: nms_param compares default boxes; false: predicted ones (default false)
         objectness_score: of bottom 4: boxes below this are no hard examples (RefineDet) (default 0.01)
-        ignore_label: examples with this label do not count
+        ignore_label: for losses with a label for each score: those with this label do not count
         normalization: what the sum is divided by (default VALID)
         normalize: older form of normalization
-        weight_by_label_freqs (default false)
-        class_weighting: one per class
+        weight_by_label_freqs: for SoftmaxWithLoss, with class_weighting (default false)
+        class_weighting: for SoftmaxWithLoss, one per class
         pre_fixed_normalizer: what PRE_FIXED divides by (default 1)
         multibox_loss_param: settings as a dict, or a MultiBoxLossParameter
         loss_param: settings as a dict, or a LossParameter
@@ -7605,11 +7606,11 @@ def SigmoidCrossEntropyLoss(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Si
         name: the layer's name; without it, that of its first named top
         in_place: write the top over the bottom
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
-        ignore_label: examples with this label do not count
+        ignore_label: for losses with a label for each score: those with this label do not count
         normalization: what the sum is divided by (default VALID)
         normalize: older form of normalization
-        weight_by_label_freqs (default false)
-        class_weighting: one per class
+        weight_by_label_freqs: for SoftmaxWithLoss, with class_weighting (default false)
+        class_weighting: for SoftmaxWithLoss, one per class
         pre_fixed_normalizer: what PRE_FIXED divides by (default 1)
         loss_param: settings as a dict, or a LossParameter
         phase: instead of the net's
@@ -7737,11 +7738,11 @@ def SmoothL1LossOHEM(*bottoms: Top, ntop: int = 1, **settings: Unpack[_SmoothL1L
         name: the layer's name; without it, that of its first named top
         in_place: write the top over the bottom
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
-        ignore_label: examples with this label do not count
+        ignore_label: for losses with a label for each score: those with this label do not count
         normalization: what the sum is divided by (default VALID)
         normalize: older form of normalization
-        weight_by_label_freqs (default false)
-        class_weighting: one per class
+        weight_by_label_freqs: for SoftmaxWithLoss, with class_weighting (default false)
+        class_weighting: for SoftmaxWithLoss, one per class
         pre_fixed_normalizer: what PRE_FIXED divides by (default 1)
         loss_param: settings as a dict, or a LossParameter
         phase: instead of the net's
@@ -7815,11 +7816,11 @@ def SoftmaxWithLoss(*bottoms: Top, ntop: int = 1, **settings: Unpack[_SoftmaxWit
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
         engine: read, without effect: --engine chooses (default DEFAULT)
         axis: of the classes (default 1)
-        ignore_label: examples with this label do not count
+        ignore_label: for losses with a label for each score: those with this label do not count
         normalization: what the sum is divided by (default VALID)
         normalize: older form of normalization
-        weight_by_label_freqs (default false)
-        class_weighting: one per class
+        weight_by_label_freqs: for SoftmaxWithLoss, with class_weighting (default false)
+        class_weighting: for SoftmaxWithLoss, one per class
         pre_fixed_normalizer: what PRE_FIXED divides by (default 1)
         softmax_param: settings as a dict, or a SoftmaxParameter
         loss_param: settings as a dict, or a LossParameter
@@ -7863,11 +7864,11 @@ def SoftmaxWithLossOHEM(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Softma
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
         engine: read, without effect: --engine chooses (default DEFAULT)
         axis: of the classes (default 1)
-        ignore_label: examples with this label do not count
+        ignore_label: for losses with a label for each score: those with this label do not count
         normalization: what the sum is divided by (default VALID)
         normalize: older form of normalization
-        weight_by_label_freqs (default false)
-        class_weighting: one per class
+        weight_by_label_freqs: for SoftmaxWithLoss, with class_weighting (default false)
+        class_weighting: for SoftmaxWithLoss, one per class
         pre_fixed_normalizer: what PRE_FIXED divides by (default 1)
         softmax_param: settings as a dict, or a SoftmaxParameter
         loss_param: settings as a dict, or a LossParameter

@@ -63,6 +63,7 @@ _HINTS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         **dict.fromkeys(("cudnn_convolution_algo_seeker", "conv_algos_override"), ("NVCaffe", _LIBRARY)),
         "conv_algorithm": ("Intel Caffe", _LIBRARY),
     },
+    "MultiBoxLossParameter": {"ignore_difficult_gt": ("NVCaffe", "is an option that nothing reads")},
     "AccuracyParameter": {"use_log": ("Tongcheng's fork", "writes a log")},
     "ConcatParameter": {"per_fla_fuse": ("Intel Caffe", _LIBRARY)},
     "ReLUParameter": {"fuse": ("Intel Caffe", _LIBRARY)},

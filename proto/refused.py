@@ -79,11 +79,8 @@ _FIELDS: Mapping[str, _Known] = {
             "single_class seg_scales seg_resize_width seg_resize_height", _YOLO,
             "is of label maps beside the boxes, a third top",
         ),
-        **_all("difficult_label_warmup", _YOLO, "is about difficult boxes in training"),
+        **_all("difficult_label_warmup", _YOLO, "leaves out difficult boxes at the beginning of the training"),
     },
-    "MultiBoxLossParameter": _all(
-        "ignore_difficult_gt", _NVIDIA, "is about difficult boxes", "write use_difficult_gt: false to leave them out"
-    ),
     "ParameterParameter": _all("blob_filler", _WINDOWS, "fills the blob at the start"),
     "MemoryDataParameter": _all("transpose", _WINDOWS, "exchanges height and width"),
     "DataParameter": _all("side", _INTEL, "is the grid of YOLO's labels"),

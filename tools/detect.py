@@ -58,8 +58,8 @@ def command(
     """Score WINDOWS, a CSV file with the columns filename,ymin,xmin,ymax,xmax, by a net; print the best class of each.
 
     A net that ends with DetectionOutput, as SSD does, RCNNDetectionOutput or a YOLO's output finds boxes itself; they
-    are printed with score and class, and drawn with --pictures. WINDOWS may also be images then. Nets that read the
-    size of the image, im_info, get it with its sides in proportion.
+    are printed in the same order, with score and class, and drawn with --pictures. WINDOWS may also be images then.
+    Nets that read the size of the image, im_info, get it with its sides in proportion.
 
     \b
     Example:

@@ -9,6 +9,7 @@ import pytest
 
 from dragon.bases.layer import find_class
 from dragon.proto.comments import message_comments
+from dragon.proto.hints import _HINTS
 from dragon.proto.refused import _FIELDS
 from tests.layers.fork_fields import MORE, PROBES
 from tests.layers.fork_fields.probe import leaves
@@ -31,8 +32,15 @@ def tables() -> str:
         for message in sorted(messages & _FIELDS.keys())
         for (fork, what, instead), names in _by_reason(message).items()
     ]
-    head = "## Settings that Dragon's schema lacks\n\nEach is an error that says this.\n\n"
-    return "\n".join([*parts, f"{head}| message | settings | what it is |\n|---|---|---|\n{''.join(refused)}"])
+    skipped = [
+        f"| `{message}` | `{name}` | {fork}: {what} |\n"
+        for message in sorted(messages & _HINTS.keys())
+        for name, (fork, what) in _HINTS[message].items()
+    ]
+    for rows, text in ((refused, "Each is an error that says this."), (skipped, "Each is skipped with a warning.")):
+        head = f"## Settings that Dragon's schema lacks: {'errors' if rows is refused else 'warnings'}\n\n{text}\n\n"
+        parts.append(f"{head}| message | settings | what it is |\n|---|---|---|\n{''.join(rows)}")
+    return "\n".join(parts)
 
 
 def _settings(kind: str) -> list[tuple[str, Any]]:

@@ -12,4 +12,8 @@ from tests.layers.fork_fields.probe import Probe
 __all__ = ["MORE", "PROBES"]
 
 PROBES: list[Probe] = [*data.PROBES, *boxes.PROBES, *regions.PROBES, *yolo.PROBES, *sequences.PROBES]
-MORE = {"AnnotatedData": data.SHARED}  # settings in messages that a type shares with others
+# settings in messages that a type shares with others
+MORE = {
+    "AnnotatedData": data.SHARED,
+    **{kind: ["loss_param"] for kind in ("MultiBoxLoss", "CTCLoss", "SoftmaxWithLossOHEM", "SmoothL1LossOHEM")},
+}

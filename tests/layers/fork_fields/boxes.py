@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dragon.bases.layer import TEST
-from tests.layers.fork_fields.probe import Probe
+from tests.layers.fork_fields.probe import LOSS, Probe
 
 __all__ = ["PROBES"]
 
@@ -118,6 +118,7 @@ PROBES = [
                 "mining_type: HARD_EXAMPLE nms_param { nms_threshold: 0.2 } use_prior_for_nms: false"
             ),
             "objectness_score": "= 0.01 | 0.6",
+            **LOSS,
         },
         gradient=True,
     ),

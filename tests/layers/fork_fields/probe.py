@@ -17,7 +17,19 @@ from dragon.errors import DragonError
 from dragon.proto import dragon_pb2 as pb
 from tests.layers.helpers import One
 
-__all__ = ["Probe", "leaves", "outcome", "same"]
+__all__ = ["LOSS", "Probe", "leaves", "outcome", "same"]
+
+# of a loss that asks for no labels
+LOSS = {
+    "loss_param.ignore_label": "= - | 1",
+    "loss_param.normalization": "NONE | BATCH_SIZE",
+    "loss_param.normalize": "true | false",
+    "loss_param.weight_by_label_freqs": "= false | true",
+    "loss_param.class_weighting": "= - | 1 2 3",
+    "loss_param.pre_fixed_normalizer": (
+        "loss_param { normalization: PRE_FIXED } | loss_param { normalization: PRE_FIXED pre_fixed_normalizer: 3 }"
+    ),
+}
 
 # messages that other layers have as well, or that have a section of their own
 _CLOSED = {"FillerParameter", "ResizeParameter"}

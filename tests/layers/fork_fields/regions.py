@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.layers.fork_fields.probe import Probe
+from tests.layers.fork_fields.probe import LOSS, Probe
 
 __all__ = ["PROBES"]
 
@@ -122,6 +122,24 @@ PROBES = [
         "BoxAnnotatorOHEM", "roi_per_img: 3",
         [ROIS, RNG.uniform(0, 1, 40), RNG.integers(0, 3, 40), RNG.uniform(0, 1, (40, 8))],
         {"roi_per_img": "3 | 9", "ignore_label": "-1 | 255"}, tops=2,
+    ),
+    Probe(
+        "SoftmaxWithLossOHEM", "", [RNG.standard_normal((6, 3, 2, 2)), RNG.integers(0, 3, (6, 1, 2, 2))],
+        {
+            **LOSS,
+            "loss_param.ignore_label": "- | 1",
+            "loss_param.weight_by_label_freqs": (
+                "- | loss_param { weight_by_label_freqs: true class_weighting: [1, 2, 3] }"
+            ),
+            "loss_param.class_weighting": (
+                "loss_param { weight_by_label_freqs: true class_weighting: [1, 1, 1] } | "
+                "loss_param { weight_by_label_freqs: true class_weighting: [1, 2, 3] }"
+            ),
+        },
+        tops=3,
+    ),
+    Probe(
+        "SmoothL1LossOHEM", "", [RNG.standard_normal((6, 3, 2, 2)), RNG.standard_normal((6, 3, 2, 2))], LOSS, tops=2,
     ),
     Probe(
         "SmoothL1Loss", "", [RNG.standard_normal((4, 8)), RNG.standard_normal((4, 8))], {"sigma": "1 | 3"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.layers.fork_fields.probe import Probe
+from tests.layers.fork_fields.probe import LOSS, Probe
 
 __all__ = ["PROBES"]
 
@@ -28,6 +28,8 @@ PROBES = [
             "blank_label": "0 | 4",
             "alphabet_size": "5 | 4",
             "time_step": "8 | 7",
+            **LOSS,
+            "loss_param.normalize": "- | true",
         },
         gradient=True,
     ),
