@@ -1277,7 +1277,7 @@ class _NoiseParameterFields(TypedDict, total=False):
     saltpepper_param: _SaltPepperParameter
     """which pixels, and their value"""
     clahe: bool
-    """not offered"""
+    """even the histogram around each place, with a limit of 4"""
     convert_to_hsv: bool
     """the image as hue, saturation and value"""
     convert_to_lab: bool

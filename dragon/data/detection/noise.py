@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.data.detection.clahe import clahe
 from dragon.data.detection.draws import Draws
 from dragon.data.hsv import to_hsv
 from dragon.data.image_file import decode_image, encode_image
@@ -22,13 +23,13 @@ Image = NDArray[np.uint8]
 _GREY = np.array([0.114, 0.587, 0.299], np.float32).reshape(-1, 1, 1)  # BT.601, blue first
 _STEP = 64  # grey levels that posterize makes one
 _BLUR, _SIGMA = 3, 1.5  # radius and deviation in pixels
+_CLIP = 4.0  # of clahe
 
 
 def check_noise(p: pb.NoiseParameter) -> str:
     """What is wrong with a noise_param, in words; "" for a good one."""
-    for name in ("clahe", "convert_to_lab"):
-        if getattr(p, name):
-            return f"has {name}, which is not offered: leave it out"
+    if p.convert_to_lab:
+        return "has convert_to_lab, which is not offered: leave it out"
     if not 0 <= p.prob <= 1 or not 0 <= p.saltpepper_param.fraction <= 1:
         return f"needs prob and fraction in [0, 1], got {p.prob:g} and {p.saltpepper_param.fraction:g}"
     if p.jpeg > 100:
@@ -53,6 +54,9 @@ def apply_noise(image: Image, p: pb.NoiseParameter, draws: Draws) -> Image:
         image = _blurred(image)
     if p.hist_eq:
         image = _equalized(image)
+    if p.clahe:
+        grey = _grey(image)[0] if len(image) == 3 else image[0]
+        image = _regreyed(image, clahe(grey, _CLIP))
     if p.jpeg > 0:
         image = decode_image(encode_image(image, "jpg", max(1, int(p.jpeg))))
     if p.erode:
@@ -82,7 +86,7 @@ def _blurred(image: Image) -> Image:
 
 
 def _equalized(image: Image) -> Image:
-    """The histogram of the grey values made even; colours keep their differences from grey."""
+    """The histogram of the grey values made even."""
     grey = _grey(image) if len(image) == 3 else image
     counts = np.bincount(grey.ravel(), minlength=256)
     first = int(np.flatnonzero(counts)[0])
@@ -90,8 +94,12 @@ def _equalized(image: Image) -> Image:
     if not rest:
         return image
     levels = np.clip(np.rint((np.cumsum(counts) - counts[first]) * (255 / rest)), 0, 255)
-    even = levels[grey]
-    return _bytes(image + (even - grey)) if len(image) == 3 else even.astype(np.uint8)
+    return _regreyed(image, levels[grey[0]])
+
+
+def _regreyed(image: Image, even: NDArray[Any]) -> Image:
+    """The image with these grey values (H, W); colours keep their differences from grey."""
+    return _bytes(image + (even - _grey(image))) if len(image) == 3 else even.astype(np.uint8)[None]
 
 
 def _eroded(image: Image) -> Image:

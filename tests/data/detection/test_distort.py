@@ -10,6 +10,7 @@ from google.protobuf import text_format
 
 from dragon.data.detection.distort import distort
 from dragon.data.detection.draws import Draws
+from dragon.data.detection.clahe import clahe
 from dragon.data.detection.noise import apply_noise
 from dragon.errors import DataError
 from dragon.proto import dragon_pb2 as pb
@@ -167,7 +168,37 @@ def test_a_probability_of_noise() -> None:
     assert 60 <= changed <= 120
 
 
-@pytest.mark.parametrize("text", ["gauss_blur: true", "hist_eq: true", "erode: true", "decolorize: true"])
+@pytest.mark.parametrize("size", [(64, 96), (67, 96), (41, 50), (9, 9)])
+@pytest.mark.parametrize("limit", [4.0, 40.0])
+def test_clahe_as_opencv(size: tuple[int, int], limit: float) -> None:
+    """Also with sides that the tiles do not divide, and where nearly nothing is cut off."""
+    cv2 = pytest.importorskip("cv2")
+    rng = np.random.default_rng(5)
+    grey = np.clip(rng.normal(90, 30, size) + np.linspace(0, 60, size[1]), 0, 255).astype(np.uint8)
+    expected = cv2.createCLAHE(clipLimit=limit).apply(grey)
+    np.testing.assert_allclose(clahe(grey, limit), expected, atol=1)
+    if limit == 4:
+        np.testing.assert_allclose(noisy("clahe: true", grey[None])[0], expected, atol=1)
+
+
+def test_an_even_histogram_around_each_place() -> None:
+    """In the middle of the corner's tile its curve alone counts: a loop over the levels."""
+    rng = np.random.default_rng(6)
+    grey = rng.integers(0, 40, (48, 64), np.uint8)
+    counts = [int((grey[:6, :8] == level).sum()) for level in range(256)]
+    most = max(1, int(4 * 48 / 256))
+    excess = sum(max(0, count - most) for count in counts)
+    counts = [min(count, most) + excess // 256 for count in counts]
+    for k in range(excess % 256):
+        counts[k * (256 // (excess % 256))] += 1
+    for y, x in ((0, 0), (2, 1), (1, 3)):
+        assert clahe(grey, 4)[y, x] == pytest.approx(sum(counts[: grey[y, x] + 1]) * 255 / 48, abs=1)
+    made = noisy("clahe: true")
+    assert made.shape == IMAGE.shape
+    assert (made != IMAGE).any()
+
+
+@pytest.mark.parametrize("text", ["gauss_blur: true", "hist_eq: true", "clahe: true", "erode: true", "decolorize: true"])
 def test_noise_as_opencv(text: str) -> None:
     cv2 = pytest.importorskip("cv2")
     image = np.ascontiguousarray(IMAGE.transpose(1, 2, 0))
@@ -175,9 +206,10 @@ def test_noise_as_opencv(text: str) -> None:
         expected = cv2.GaussianBlur(image, (7, 7), 1.5)
     elif "erode" in text:
         expected = cv2.erode(image, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3)))
-    elif "hist" in text:
+    elif "hist" in text or "clahe" in text:
         luma = cv2.cvtColor(image, cv2.COLOR_BGR2YCrCb)
-        luma[..., 0] = cv2.equalizeHist(np.ascontiguousarray(luma[..., 0]))
+        even = cv2.equalizeHist if "hist" in text else cv2.createCLAHE(clipLimit=4).apply
+        luma[..., 0] = even(np.ascontiguousarray(luma[..., 0]))
         expected = cv2.cvtColor(luma, cv2.COLOR_YCrCb2BGR)
     else:
         expected = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)

@@ -164,7 +164,7 @@ def test_an_image_without_boxes() -> None:
         ("resize_param { height: 3 width: 3 prob: 0.5 }", "has prob 0.5"),
         ("resize_param { height: 3 width: 3 height_scale: 2 }", "height_scale and width_scale together"),
         ("resize_param { height: 3 width: 3 } resize_param { height: 4 width: 4 }", "2 resize_param, at most one"),
-        ("noise_param { clahe: true }", "noise_param has clahe, which is not offered"),
+        ("noise_param { convert_to_lab: true }", "noise_param has convert_to_lab, which is not offered"),
         ("noise_param { saltpepper: true }", "without saltpepper_param"),
         ("noise_param { prob: 2 }", "prob and fraction in"),
         ("noise_param { jpeg: 101 }", "at most 100"),

@@ -134,7 +134,7 @@ PROBES = [
             ),
             "transform_param.noise_param.saltpepper_param.fraction": _noise(_SALT.format(0.2, 9), _SALT.format(0.4, 9)),
             "transform_param.noise_param.saltpepper_param.value": _noise(_SALT.format(0.2, 9), _SALT.format(0.2, 99)),
-            "transform_param.noise_param.clahe": f"! {_transform('noise_param { clahe: true }')}",
+            "transform_param.noise_param.clahe": _noise("", "clahe: true"),
             "transform_param.noise_param.convert_to_hsv": _noise("", "convert_to_hsv: true"),
             "transform_param.noise_param.convert_to_lab": f"! {_transform('noise_param { convert_to_lab: true }')}",
             "transform_param.emit_constraint.emit_type": (
