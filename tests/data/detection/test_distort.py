@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 
+from dragon.data.detection.clahe import clahe
 from dragon.data.detection.distort import distort
 from dragon.data.detection.draws import Draws
-from dragon.data.detection.clahe import clahe
 from dragon.data.detection.noise import apply_noise
 from dragon.errors import DataError
 from dragon.proto import dragon_pb2 as pb
@@ -198,7 +198,9 @@ def test_an_even_histogram_around_each_place() -> None:
     assert (made != IMAGE).any()
 
 
-@pytest.mark.parametrize("text", ["gauss_blur: true", "hist_eq: true", "clahe: true", "erode: true", "decolorize: true"])
+@pytest.mark.parametrize(
+    "text", ["gauss_blur: true", "hist_eq: true", "clahe: true", "erode: true", "decolorize: true"]
+)
 def test_noise_as_opencv(text: str) -> None:
     cv2 = pytest.importorskip("cv2")
     image = np.ascontiguousarray(IMAGE.transpose(1, 2, 0))
