@@ -11,6 +11,7 @@ from dragon.bases.layer import TEST
 from dragon.compare.nets import testing_on_training_set
 from dragon.engines import ENGINES, Options
 from dragon.engines.int8.table import METHODS
+from dragon.errors import UsageError
 from dragon.graph.facts import data_labels, require_data, summary
 from dragon.graph.outputs import batch_size
 from dragon.surgery.calibrate import PERCENTILE, calibrate
@@ -72,7 +73,10 @@ def command(
     check_outputs([which.model, *weights.split(",")], {"--output": output})
     definition = which.definition()
     if training_data:
-        definition = replace(definition, message=testing_on_training_set(definition.message))
+        training = testing_on_training_set(definition.message)
+        if training == definition.message:
+            raise UsageError(f"{which.model}: has no Data layer of phase TRAIN, which --training-data would read")
+        definition = replace(definition, message=training)
     net = which.make(definition, TEST, engine, Options(threads=threads), weights)
     try:
         require_data(net, which.model)

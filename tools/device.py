@@ -128,8 +128,10 @@ def _onednn() -> tuple[str, str]:
         from dragon.engines.onednn.library.memory import Device
 
         found = library()
-        bf16 = "bf16 in hardware" if Device().native_bf16 else "no bf16 in hardware"
-        return "yes", f"oneDNN {'.'.join(map(str, found.version))}, {bf16}"
+        device = Device()
+        bf16 = "bf16 in hardware" if device.native_bf16 else "no bf16 in hardware"
+        int8 = "int8 in hardware" if device.has_vnni else "no int8 in hardware"
+        return "yes", f"oneDNN {'.'.join(map(str, found.version))}, {bf16}, {int8}"
     except EngineError as error:
         return "no", str(error)
 

@@ -68,6 +68,13 @@ def test_the_gpu_takes_no_int8(calibrated: Path, dragon: Dragon) -> None:
     assert result.error == "the CUDA engine computes in fp32, bf16, fp16, not in int8"
 
 
+def test_training_data_that_is_not_there(trained: Path, dragon: Dragon) -> None:
+    text = (trained / "net.prototxt").read_text().replace("phase: TRAIN", "phase: TEST stage: 'x'")
+    (trained / "test.prototxt").write_text(text)
+    result = dragon("calibrate", "--model", "test.prototxt", *MODEL[2:], "--training-data")
+    assert result.error == "test.prototxt: has no Data layer of phase TRAIN, which --training-data would read"
+
+
 def test_settings_and_training_data(trained: Path, dragon: Dragon) -> None:
     common = ("calibrate", *MODEL, "--iterations", "3", "--engine", "numpy")
     assert dragon(*common, "--output", "test.yaml").code == 0

@@ -18,6 +18,7 @@ __all__ = ["WEIGHT_LEVELS", "Array", "Range", "quantize", "quantize_weights", "r
 
 Array = NDArray[Any]
 WEIGHT_LEVELS = 127
+_LEAST = 1e-30  # a largest magnitude below this counts as 0: its scale would have no inverse in float32
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,15 @@ class Range:
     @property
     def scale(self) -> float:
         """What 1 stands for."""
-        return self.limit / self.bounds[1] if self.limit > 0 else 1.0
+        return self.limit / self.bounds[1] if self.limit > _LEAST else 1.0
 
 
 def quantize(values: Array, of: Range) -> Array:
-    """Float values of any shape as integers, int8 or uint8."""
+    """Float values of any shape as integers, int8 or uint8. NaN becomes some number."""
     low, high = of.bounds
-    integers = np.clip(np.rint(values * np.float32(1 / of.scale)), low, high)
-    return integers.astype(np.int8 if of.signed else np.uint8)
+    with np.errstate(over="ignore", invalid="ignore"):
+        integers = np.clip(np.rint(values * np.float32(1 / of.scale)), low, high)
+        return integers.astype(np.int8 if of.signed else np.uint8)
 
 
 def rounded(values: Array, of: Range) -> Array:
@@ -54,12 +56,13 @@ def rounded(values: Array, of: Range) -> Array:
 def quantize_weights(weights: Array, axis: int, levels: int = WEIGHT_LEVELS) -> tuple[Array, Array]:
     """Weights as int8 in -levels..levels, and the float32 scale of each output (outputs,). axis: that of the outputs.
 
-    The scale of an output without any weight but 0 is 1.
+    The scale of an output without any weight but 0 is 1. NaN becomes some number.
     """
     others = tuple(i for i in range(weights.ndim) if i != axis)
     largest = np.abs(weights).max(axis=others, keepdims=True, initial=0)
-    scales = np.where(largest > 0, largest / levels, 1).astype(np.float32)
-    integers = np.clip(np.rint(weights / scales), -levels, levels).astype(np.int8)
+    scales = np.where(largest > _LEAST, largest / levels, 1).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        integers = np.clip(np.rint(weights / scales), -levels, levels).astype(np.int8)
     return integers, scales.reshape(-1)
 
 

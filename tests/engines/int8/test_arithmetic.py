@@ -52,6 +52,15 @@ def test_an_output_without_weights_is_no_division_by_zero() -> None:
     assert scales.tolist() == [1, 1]
 
 
+def test_what_is_not_finite_becomes_a_number() -> None:
+    of = Range(2.0, signed=True)
+    assert quantize(np.array([np.inf, -np.inf, 1e38], np.float32), of).tolist() == [127, -128, 127]
+    quantize(np.array([np.nan], np.float32), of)
+    integers, scales = quantize_weights(np.array([[1, np.inf], [np.nan, 1], [1e-44, 0]], np.float32), 0)
+    assert np.isfinite(integers[2] * scales[2]).all()
+    assert np.isfinite(rounded(np.array([1e-44, 0], np.float32), Range(1e-44, signed=False))).all()
+
+
 def test_factors_of_outputs_change_scales_and_no_integers() -> None:
     """So a net gives the same, whether its normalisations are folded into weights or not."""
     weights = RNG.standard_normal((4, 3, 3, 3)).astype(np.float32)

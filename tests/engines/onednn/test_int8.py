@@ -127,6 +127,21 @@ def test_blobs_in_between_hold_what_is_left_of_them() -> None:
         assert (rounded != expected[name]).any()
 
 
+def test_an_inner_product_reads_maps_in_any_layout() -> None:
+    text = "\n".join([
+        'name: "net" layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 9 dim: 9 } } }',
+        conv("c1", "x", 20, 3), relu("c1"),
+        'layer { name: "p" type: "Pooling" bottom: "c1" top: "p" pooling_param { kernel_size: 3 stride: 3 } }',
+        'layer { name: "i1" type: "InnerProduct" bottom: "p" top: "y" inner_product_param { num_output: 5 } }',
+    ])  # fmt: skip
+    ranges = {"c1": EXACT["c1"], "i1": EXACT["c2"]}
+    nets = [make(engine, ranges, text) for engine in ("numpy", "onednn")]
+    for net in nets:
+        fill(net)
+    assert nets[1].executor.describe()[1].endswith("int8 to int8")
+    np.testing.assert_array_equal(values(nets[1])["y"], values(nets[0])["y"])
+
+
 def test_layers_that_want_other_ranges_get_them() -> None:
     """One reader of j has another range, and a layer is not in int8 at all."""
     ranges = {**EXACT, "c5": Range(255.0 * 16, signed=False), "c2": None}
