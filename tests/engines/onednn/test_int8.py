@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import dragon
 from dragon.engines import Options
-from dragon.engines.int8.arithmetic import Range
+from dragon.engines.int8.arithmetic import Range, rounded
 from dragon.engines.int8.table import Calibration, products
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
@@ -232,6 +232,51 @@ def test_folded_normalisations() -> None:
         assert error.max() < 0.02
         assert error.mean() < 1e-5
     assert "with n, sc, c1_relu" in nets[1].executor.describe()[1]
+
+
+BEFORE = "\n".join([
+    'name: "net" layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 16 dim: 6 dim: 6 } } }',
+    'layer { name: "n1" type: "BatchNorm" bottom: "x" top: "n1" }',
+    'layer { name: "s1" type: "Scale" bottom: "n1" top: "n1" scale_param { bias_term: true } }',
+    'layer { name: "r1" type: "ReLU" bottom: "n1" top: "r1" }',
+    conv("c1", "r1", 16, 3, 'weight_filler { type: "xavier" }'),
+    'layer { name: "n2" type: "BN" bottom: "c1" top: "n2" }', conv("a", "c1", 3), conv("c3", "n2", 3),
+    'layer { name: "n3" type: "BatchNorm" bottom: "n2" top: "n3" }',
+    'layer { name: "s3" type: "Scale" bottom: "n3" top: "s3" }',
+    conv("c2", "s3", 5, 1, 'weight_filler { type: "xavier" }'),
+])  # fmt: skip
+
+
+def test_normalisations_in_front_of_products() -> None:
+    """One with a ReLU gives integers of 0..255, one without gives integers with a sign; lazy blobs in between."""
+    ranges = {"c1": Range(3.0, signed=False), "c2": Range(4.0, signed=True), "a": None, "c3": None}
+    nets = [make(engine, ranges, BEFORE) for engine in ("numpy", "onednn")]
+    for net in nets:
+        rng = np.random.default_rng(1)
+        for name in ("n1", "n3"):
+            net.params[name][0].data[...], net.params[name][1].data[...] = rng.random(16), rng.random(16) + 0.5
+            net.params[name][2].data[...] = 1
+        for name in ("s1", "s3"):
+            net.params[name][0].data[...] = rng.standard_normal(16) + 1
+        net.params["s1"][1].data[...] = rng.standard_normal(16)
+        net.blobs["x"].data[...] = rng.standard_normal(net.blobs["x"].shape)
+    for _ in range(2):
+        expected, found = (values(net) for net in nets)
+        for name in ("c1", "n2", "c2"):
+            error = np.abs(found[name] - expected[name]) / np.abs(expected[name]).max()
+            assert error.max() < 0.02
+            assert error.mean() < 1e-5
+        for name, of in (("r1", ranges["c1"]), ("s3", ranges["c2"])):
+            assert of is not None
+            assert np.abs(found[name] - rounded(expected[name], of)).max() <= of.scale * 1.001
+        for name in ("n1", "n3"):
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-5)
+        for net in nets:  # new parameters count
+            net.params["s1"][0].data[...] *= 0.5
+            net.params["n3"][0].data[...] += 0.25
+    notes = dict(zip([node.name for node in nets[1].nodes], nets[1].executor.describe(), strict=True))
+    assert notes["n1"] == "onednn, with s1, r1, to int8"
+    assert notes["n3"] == "onednn, with s3, to int8"
 
 
 WITHOUT_VNNI = """

@@ -27,6 +27,7 @@ from dragon.memory.storage import Array, Storage
 if TYPE_CHECKING:
     from dragon.bases.batch_statistics import BatchStatistics
     from dragon.bases.convolution import ConvolutionBase
+    from dragon.engines.onednn.lowerings.normalization import Chain
     from dragon.graph.node import Node
     from dragon.layers.inner_product import InnerProduct
     from dragon.memory.blob import Blob
@@ -109,15 +110,13 @@ def _replaced(b: Builder, chain: WeightChain) -> Memory | None:
     """The memory of the blob that a convolution's sum adds, where the sum may overwrite it: a copy less in the pass."""
     if len(chain.operands) != 1 or chain.first.layer.type == "InnerProduct" or chain.top.data_storage in b.places:
         return None
-    if b.ranges:  # products in int8 add in another way
-        return None
     operand = chain.operands[0]
     if operand.shape != chain.top.shape or operand.data_storage in (chain.top.data_storage, chain.bottom.data_storage):
         return None
     return b.replaceable(operand, chain.nodes[-1].index)
 
 
-def make_lazy(b: Builder, chains: Sequence[WeightChain], made: Collection[Storage]) -> None:
+def make_lazy(b: Builder, chains: Sequence[WeightChain | Chain], made: Collection[Storage]) -> None:
     """Make the blobs of these chains lazy but for those `made`: the single plan computes them when they are read.
 
     To be called when the group that the chains are is built.
@@ -129,7 +128,7 @@ def make_lazy(b: Builder, chains: Sequence[WeightChain], made: Collection[Storag
         raise NotLoweredError("a layer behind overwrites what skipped blobs are computed from")
     for storage, node in last.items():
         if storage in skipped:
-            b.make_lazy_by_layers(storage, chains[0].first.index, node.index)
+            b.make_lazy_by_layers(storage, chains[0].nodes[0].index, node.index)
 
 
 @dataclass

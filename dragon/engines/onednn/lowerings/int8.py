@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from dragon.memory.blob import Blob
     from dragon.memory.storage import Array
 
-__all__ = ["concat", "multiply", "pool"]
+__all__ = ["concat", "multiply", "pool", "wanted"]
 
 # without VNNI two products are added in 16 bits: 2 * 255 * 63 fits there
 LEVELS_WITHOUT_VNNI = 63
@@ -53,14 +54,12 @@ def multiply(
     dtype = DataType.f32 if result is None else int8_type(result)
     flat = len(spec.dst) == 2  # an inner product, whose rows lie as the host has them
     layout = MemoryDesc.plain if flat else MemoryDesc.any
-    primitive = forward_int8(
-        b.device,
-        spec,
-        src=layout(spec.src, int8_type(of)),
-        dst=layout(spec.dst, dtype),
-        post_ops=epilogue.post_ops,
-        layer=node.name,
-    )
+    src, dst = layout(spec.src, int8_type(of)), layout(spec.dst, dtype)
+    make = partial(forward_int8, b.device, spec, src=src, dst=dst, layer=node.name)
+    primitive = make(post_ops=epilogue.post_ops)
+    if epilogue.into is not None and epilogue.into.desc != primitive[Arg.DST]:
+        epilogue = epilogue.beside(MemoryDesc.any(top.shape, b.dtype))
+        primitive = make(post_ops=epilogue.post_ops)
     weights, scales = _weights(b, parameters, layer, primitive[Arg.WEIGHTS], host)
     arguments = {
         Arg.SRC: b.int8(bottom, of, primitive[Arg.SRC]),
@@ -76,11 +75,13 @@ def multiply(
         arguments[Arg.runtime_scale(Arg.DST)] = _scale(b, result)
         arguments[Arg.DST] = b.make_int8(top, made, result)
     elif top.shape == spec.dst:
-        arguments[Arg.DST] = b.make(top, made)
+        arguments[Arg.DST] = b.make(top, made, epilogue.into)
     else:
         arguments[Arg.DST] = b.make(top, MemoryDesc.plain(logical(top.shape))).view(made)
     with b.guarded_by(epilogue.bound):
         b.call(primitive, arguments)
+    if epilogue.into is not None:
+        b.replace(epilogue.operands[0])
     if result is None:
         set_bound(b, top, epilogue.bound)
     b.remark = "int8" if result is None else "int8 to int8"
@@ -140,7 +141,7 @@ def concat(b: Builder, node: Node, axis: int) -> bool:
 def _result(b: Builder, spec: WeightedSpec, epilogue: Epilogue) -> Range | None:
     """The range that the top of a product is rounded for; None where it is float32."""
     top = epilogue.top
-    of = _wanted(b, b.layers[1], top) if top.shape == spec.dst else None
+    of = wanted(b, b.layers[1], top) if top.shape == spec.dst else None
     if of is None or of.signed or _keeps_positive(epilogue.post_ops):
         return of
     return None  # blobs would lack the negative values that a ReLU further on takes away
@@ -156,7 +157,7 @@ def _keeps_positive(post_ops: Sequence[PostOp]) -> bool:
     return last.alg == Alg.eltwise_clip_v2 and last.alpha >= 0
 
 
-def _wanted(b: Builder, writer: int, blob: Blob) -> Range | None:
+def wanted(b: Builder, writer: int, blob: Blob) -> Range | None:
     """The range for which all readers of what layer `writer` leaves in a blob want it rounded; None without such."""
     if not b.ahead or not b.ranges:
         return None
@@ -180,4 +181,4 @@ def _wanted_by(b: Builder, node: Node) -> Range | None:
         return b.ranges[node.name]
     maximum = isinstance(layer, Pooling) and layer.method == pb.PoolingParameter.MAX and len(node.tops) == 1
     joined = isinstance(layer, Concat) and node.tops[0].ndim == 4
-    return _wanted(b, node.index, node.tops[0]) if maximum or joined else None
+    return wanted(b, node.index, node.tops[0]) if maximum or joined else None

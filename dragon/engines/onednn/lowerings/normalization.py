@@ -80,6 +80,14 @@ class Normalization:
         if not self.layer.by_kernels:
             raise NotLoweredError("ghost batches, or rows of other ranks")
         self.affine = self._affine()
+        self.by_running = self.layer.use_global
+        self.spec = batch_norm.NormSpec(
+            self.layer.normalization.eps,
+            global_stats=self.by_running,
+            scale=self.affine is not None,
+            shift=self.affine is not None and self.affine[1] is not None,
+            relu=self.chain.relu is not None,
+        )
         vector = MemoryDesc.plain((self.channels,))
         self.mean, self.variance = Memory(b.device, vector), Memory(b.device, vector)
         self.gamma, self.beta = Memory(b.device, vector), Memory(b.device, vector)
@@ -97,18 +105,10 @@ class Normalization:
     def build(self) -> Backward | None:
         """Build forward; returns what builds backward, None in TEST."""
         b, layer = self.b, self.layer
-        self.by_running = layer.use_global
         src = b.desc(self.bottom)
         if src.dtype != b.dtype and src.dtype != DataType.f32:
             raise NotLoweredError("a source of another type")
-        has_shift = self.affine is not None and self.affine[1] is not None
-        self.spec = batch_norm.NormSpec(
-            layer.normalization.eps,
-            global_stats=self.by_running,
-            scale=self.affine is not None,
-            shift=has_shift,
-            relu=self.chain.relu is not None,
-        )
+        has_shift = self.spec.shift
         by_parts = not self.by_running and moments_by_parts(src)
         given = replace(self.spec, global_stats=self.by_running or by_parts)
         training = b.training or not given.global_stats
@@ -117,11 +117,9 @@ class Normalization:
         arguments[Arg.VARIANCE] = self.variance
         self.src = arguments[Arg.SRC]
         b.watch(self.bottom)
+        self._copy_all()
         if self.affine is not None:
-            self._copy_parameters(self.copy_affine(self.gamma, self.beta))
             arguments |= {Arg.SCALE: self.gamma, Arg.SHIFT: self.beta}
-        if self.by_running:
-            self._copy_parameters(self._copy_running())
         source = b.value_of(self.bottom)
         workspace = self.primitive.outputs.get(Arg.WORKSPACE)
         if workspace is not None:
@@ -161,6 +159,13 @@ class Normalization:
         else:
             b.call(self.primitive, self.arguments)
             b.run(nan_restored(self.mean, self.dst))
+
+    def _copy_all(self) -> None:
+        """Steps that copy scale and shift, and running statistics if these are used."""
+        if self.affine is not None:
+            self._copy_parameters(self.copy_affine(self.gamma, self.beta))
+        if self.by_running:
+            self._copy_parameters(self._copy_running())
 
     @property
     def _blobs(self) -> list[Blob]:

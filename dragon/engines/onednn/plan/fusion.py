@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, TypeGuard
 from dragon.bases.batch_statistics import BatchStatistics
 from dragon.engines.onednn.lowerings.activated import activated
 from dragon.engines.onednn.lowerings.folding import WeightChain, fold_weights
-from dragon.engines.onednn.lowerings.normalization import Chain, normalize_chain
+from dragon.engines.onednn.lowerings.int8_norm import rounded_chain
+from dragon.engines.onednn.lowerings.normalization import Chain
 from dragon.engines.onednn.lowerings.relu_pool import relu_pool
 from dragon.engines.onednn.plan.rearranging import rearranged
 from dragon.engines.onednn.plan.together import Together
@@ -79,7 +80,7 @@ class _Finder:
         nodes = self.net.nodes
         scale, relu = (nodes[found[link]] if link in found else None for link in (Link.SCALE, Link.RELU))
         chain = Chain(nodes[i], scale, relu)
-        return Together(i, chain.nodes[-1].index, lambda b, node: normalize_chain(b, chain))
+        return Together(i, chain.nodes[-1].index, lambda b, node: rounded_chain(b, chain))
 
     def weighted(self, i: int) -> Together | None:
         """A convolution or inner product: in training with a neuron in place, in TEST with all that follows it."""
