@@ -234,6 +234,29 @@ def test_folded_normalisations() -> None:
     assert "with n, sc, c1_relu" in nets[1].executor.describe()[1]
 
 
+def test_a_sum_that_overwrites_what_it_adds_leaves_it_to_be_read() -> None:
+    """The top of the sum is float32, since an average follows: it takes the place of the blob that it adds."""
+    text = "\n".join([
+        'name: "net" layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 6 dim: 6 } } }',
+        conv("c1", "x", 16, 3), conv("c2", "x", 16),
+        'layer { name: "s" type: "Eltwise" bottom: "c1" bottom: "c2" top: "s" }', relu("s"),
+        'layer { name: "p" type: "Pooling" bottom: "s" top: "p" pooling_param { pool: AVE kernel_size: 2 stride: 2 } }',
+    ])  # fmt: skip
+    nets = [make(engine, {"c1": EXACT["c1"], "c2": EXACT["c1"]}, text) for engine in ("numpy", "onednn")]
+    for net in nets:
+        net.params["c1"][1].data[...] = 1
+    for seed in (1, 2):
+        for net in nets:
+            for name in ("c1", "c2"):
+                weight = net.params[name][0]
+                weight.data[...] = np.random.default_rng(seed).integers(-5, 6, weight.shape)
+                weight.data.reshape(16, -1)[:, 0] = 127
+            net.blobs["x"].data[...] = np.random.default_rng(seed).integers(-127, 128, net.blobs["x"].shape)
+        expected, found = (values(net) for net in nets)
+        for name in expected:
+            np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
 BEFORE = "\n".join([
     'name: "net" layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 16 dim: 6 dim: 6 } } }',
     'layer { name: "n1" type: "BatchNorm" bottom: "x" top: "n1" }',
