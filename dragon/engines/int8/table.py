@@ -99,7 +99,7 @@ class Calibration:
                 line = f":{self.lines[name]}" if self.lines else ""
                 raise UsageError(
                     f'{self.file}{line}: net "{net.name}" has no convolution or inner product "{name}"'
-                    f"{nearest(name, own)}"
+                    f"{nearest(name, own)}" + (f'; the file is of net "{self.net}"' if self.net != net.name else "")
                 )
         return {name: of for name, of in self.layers.items() if of is not None}
 

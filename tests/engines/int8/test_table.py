@@ -85,7 +85,8 @@ def test_a_table_names_each_convolution_and_inner_product() -> None:
     missing = r'layer "conv" \(Convolution\): the calibration t.yaml of net "other" does not name it .* "conv1"'
     with pytest.raises(UsageError, match=missing):
         table(conv1=of, ip=of).ranges(net())
-    with pytest.raises(UsageError, match=r't.yaml:7: net "two" has no convolution or inner product "ip2" .did .* "ip"'):
+    more = r't.yaml:7: net "two" has no .* inner product "ip2" .did you mean "ip".*; the file is of net "other"'
+    with pytest.raises(UsageError, match=more):
         table(conv=of, ip=of, ip2=of).ranges(net())
     with pytest.raises(UsageError, match=r'has no convolution or inner product "up"'):
         table(conv=of, ip=of, up=of).ranges(net())

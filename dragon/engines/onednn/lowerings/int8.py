@@ -164,14 +164,17 @@ def wanted(b: Builder, writer: int, blob: Blob) -> Range | None:
     net, storage = b.net, blob.data_storage
     if any(net.blobs[name].data_storage is storage for name in net.outputs):
         return None
-    found: set[Range | None] = set()
+    found: Range | None = None
     for node in net.nodes[writer + 1 :]:
         if not any(bottom.data_storage is storage for bottom in node.bottoms) or is_free(node):
             continue
-        found.add(_wanted_by(b, node))
+        of = _wanted_by(b, node)
+        if of is None or found not in (None, of):
+            return None
+        found = of
         if any(top.data_storage is storage for top in node.tops):
             break
-    return found.pop() if len(found) == 1 else None
+    return found
 
 
 def _wanted_by(b: Builder, node: Node) -> Range | None:
