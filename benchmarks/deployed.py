@@ -1,4 +1,4 @@
-"""Measures deployed nets of the zoo against OpenVINO, ONNX Runtime and OpenCV: `python -m benchmarks.deployed --help`.
+"""Measures deployed nets of the zoo against OpenVINO, ONNX Runtime, OpenCV and MNN: `python -m benchmarks.deployed -h`.
 
 All libraries start from the same net and random weights; the others read the ONNX file that Dragon writes. Each
 runs in a process of its own, so that its memory and its time to the first scores are its own.
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     check_clock(options.clock, options.threads)
     if options.precision != "fp32" and set(options.peer or ()) - {COUNTED}:
-        raise BenchmarkError("OpenCV and ONNX Runtime are measured in fp32")
+        raise BenchmarkError("OpenCV, ONNX Runtime and MNN are measured in fp32")
     if options.precision == "int8" and not options.no_peer:
         raise BenchmarkError("int8 is measured of ours alone: give --no-peer, and --own fp32 to compare")
     peers = [] if options.no_peer else _installed(options.peer or ([COUNTED] if options.precision != "fp32" else None))

@@ -14,7 +14,7 @@ from benchmarks._harness import Step, serve
 
 __all__ = ["LIBRARIES", "answer", "facts", "make", "profile"]
 
-LIBRARIES = {"OpenVINO": "openvino", "ONNX Runtime": "onnxruntime", "OpenCV": "cv2"}
+LIBRARIES = {"OpenVINO": "openvino", "ONNX Runtime": "onnxruntime", "OpenCV": "cv2", "MNN": "MNN"}
 _made: dict[str, Any] = {}  # the step, and what reports about it
 
 
@@ -68,7 +68,24 @@ def _opencv(model: str, images: Any, threads: int, precision: str) -> Callable[[
     return infer
 
 
-_MAKERS = {"OpenVINO": _openvino, "ONNX Runtime": _onnxruntime, "OpenCV": _opencv}
+def _mnn(model: str, images: Any, threads: int, precision: str) -> Callable[[], Any]:
+    import MNN
+
+    interpreter = MNN.Interpreter(str(Path(model).with_suffix(".mnn")))
+    session = interpreter.createSession({"backend": "CPU", "numThread": threads, "precision": "high"})
+    images = MNN.Tensor(images.shape, MNN.Halide_Type_Float, images, MNN.Tensor_DimensionType_Caffe)
+    bottom, top = interpreter.getSessionInput(session), interpreter.getSessionOutput(session)
+    _made["images"] = interpreter, images
+
+    def infer() -> Any:
+        bottom.copyFrom(images)
+        interpreter.runSession(session)
+        return np.array(top.getNumpyData())
+
+    return infer
+
+
+_MAKERS = {"OpenVINO": _openvino, "ONNX Runtime": _onnxruntime, "OpenCV": _opencv, "MNN": _mnn}
 
 
 def make(library: str, folder: str, threads: int, precision: str = "fp32") -> Step:
@@ -95,7 +112,8 @@ def profile(iterations: int) -> list[dict[str, Any]]:
 
 def facts(library: str) -> dict[str, Any]:
     """The version."""
-    return {"version": importlib.import_module(LIBRARIES[library]).__version__}
+    module = importlib.import_module(LIBRARIES[library])
+    return {"version": module.version() if library == "MNN" else module.__version__}
 
 
 if __name__ == "__main__":

@@ -104,8 +104,24 @@ class Commands(LazyGroup):
             raise RuntimeError(str(error)) from error
 
 
+def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    """Of a checkout that is not installed, too, which click's own option takes for an error."""
+    if value and not ctx.resilient_parsing:
+        from dragon.version import __version__
+
+        click.echo(f"dragon {__version__}")
+        ctx.exit()
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="dragon-caffe", prog_name="dragon", message="%(prog)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 @click.option("--debug", is_flag=True, help="Show a traceback when something fails; may stand anywhere.")
 def cli(debug: bool) -> None:
     """Caffe's nets from prototxt: train, test, time and compare them.

@@ -93,7 +93,7 @@ def test_operations_stand_beside_the_layers_that_they_compute() -> None:
     [
         (["--clock", "cpu", "--threads", "2"], "--clock cpu adds up the times of all threads: it needs --threads 1"),
         (["--net", "squeezenet"], 'the zoo has no net "squeezenet"'),
-        (["--precision", "bf16", "--peer", "OpenCV"], "OpenCV and ONNX Runtime are measured in fp32"),
+        (["--precision", "bf16", "--peer", "OpenCV"], "OpenCV, ONNX Runtime and MNN are measured in fp32"),
     ],
 )
 def test_what_cannot_be_measured_is_one_line(
