@@ -7,6 +7,7 @@ import pytest
 from dragon.engines.onednn.library.memory import Device
 from dragon.engines.onednn.library.threads import set_threads
 from dragon.engines.onednn.lowerings import filtering as _filtering
+from dragon.engines.onednn.lowerings import images_last as _images_last
 from tests.engines import needs
 
 
@@ -24,3 +25,11 @@ def winograd_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_filtering, "NARROWEST", 1)
     monkeypatch.setattr(_filtering, "CACHED", 4096)  # several rounds
     monkeypatch.setattr(_filtering, "WORTH", float("inf"))
+
+
+@pytest.fixture
+def images_last_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Convolve with the images as innermost axis wherever that is possible, were it slower."""
+    monkeypatch.setattr(_images_last, "FEWEST", 1)
+    monkeypatch.setattr(_images_last, "BLOCK", 1)
+    monkeypatch.setattr(_images_last, "WORTH", float("inf"))

@@ -47,6 +47,13 @@ def test_with_fewer_products(name: str, phase: int) -> None:
     _agrees(Chain(layers, (2, 16, 8, 8)), phase, spreads=True)
 
 
+@PHASES
+@pytest.mark.parametrize("name", [name for name in CHAINS if name.startswith("convolution")])
+@pytest.mark.usefixtures("images_last_everywhere")
+def test_with_images_innermost(name: str, phase: int) -> None:
+    _agrees(Chain(CHAINS[name]), phase)
+
+
 @pytest.mark.parametrize("large", [1e28, 1e38])
 def test_overflow_in_a_fused_convolution_is_not_finite(large: float) -> None:
     """Finite bottoms and weights, but the bound does not hold."""

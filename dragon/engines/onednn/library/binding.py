@@ -66,6 +66,7 @@ _FUNCTIONS: dict[str, list[Any]] = {
     "memory_desc_create_with_tag": [_OUT, c_int, _DIMS, c_int, c_int],
     "memory_desc_create_submemory": [_OUT, _P, _DIMS, _DIMS],
     "memory_desc_reshape": [_OUT, _P, c_int, _DIMS],
+    "memory_desc_permute_axes": [_OUT, _P, POINTER(c_int)],
     "memory_desc_clone": [_OUT, _P],
     "memory_desc_destroy": [_P],
     "memory_desc_query": [_P, c_int, c_void_p],

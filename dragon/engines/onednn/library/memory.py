@@ -165,6 +165,13 @@ class MemoryDesc(Owner):
             check(status, f"reshape of {self} to {shape}")
         return MemoryDesc(handle)
 
+    def permuted(self, order: Shape) -> MemoryDesc:
+        """The same bytes with the axes in another order, as NumPy's transpose: axis i is axis order[i] of this one."""
+        to = (c_int * len(order))(*(order.index(axis) for axis in range(len(order))))
+        handle = c_void_p()
+        check(library().memory_desc_permute_axes(byref(handle), self, to), f"axes {order} of a descriptor")
+        return MemoryDesc(handle)
+
     @property
     def is_any(self) -> bool:
         """Whether the layout is left to the primitive."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from math import prod
 from typing import TYPE_CHECKING, cast
 
 from dragon.engines.onednn.kernels import convolution as conv
 from dragon.engines.onednn.library.constants import Arg, DataType
 from dragon.engines.onednn.library.memory import MemoryDesc
+from dragon.engines.onednn.library.primitive import EltwisePost, Primitive
 from dragon.engines.onednn.lowerings import int8, lowers, winograd
 from dragon.engines.onednn.lowerings.bounds import carried, set_bound
+from dragon.engines.onednn.lowerings.images_last import Order, Pass, is_faster
 from dragon.engines.onednn.lowerings.parameters import Epilogue, Parameters, add_gradients, forward_arguments
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.places import BLOCK, blocks
@@ -100,27 +102,62 @@ def _convolve(b: Builder, node: Node, which: int, epilogue: Epilogue, spec: conv
     if epilogue.into is not None and epilogue.into.desc != primitive[Arg.DST]:
         epilogue = epilogue.beside(MemoryDesc.any(top.shape, b.dtype))
         primitive = make(post_ops=epilogue.post_ops)
-    src = b.data(bottom, primitive[Arg.SRC])
-    host = spec.host_weights()
-    arguments = forward_arguments(b, primitive, src, parameters, host, epilogue)
-    b.call(primitive, arguments | {Arg.DST: b.make(top, primitive[Arg.DST], epilogue.into)})
+    orders = _orders(b, spec, epilogue)
+    blob_src, blob_dst = primitive[Arg.SRC], primitive[Arg.DST]
+
+    @cache
+    def forward_in(order: Order) -> Primitive:
+        """The primitive of forward, which those of backward refer to."""
+        if not order.last:
+            return primitive
+        ordered, post_ops = order.ordered, epilogue.post_ops
+        return conv.forward(b.device, ordered, training=b.training, post_ops=post_ops, layer=layer.name)
+
+    order = orders[Pass.top]
+    run = forward_in(order)
+    host = order.ordered.host_weights()
+    arguments = forward_arguments(b, run, order.read(partial(b.data, bottom))(run[Arg.SRC]), parameters, host, epilogue)
+    made, finish = order.written(b, b.make(top, blob_dst, epilogue.into), run, Arg.DST)
+    b.call(run, arguments | {Arg.DST: made})
+    finish()
     if epilogue.into is not None:
         b.replace(epilogue.operands[0])
 
     def backward() -> None:
         if any(layer.param_propagate_down):
-            grad = conv.backward_weights(b.device, spec, primitive, src=image, diff_dst=dst, layer=layer.name)
-            add_gradients(b, layer, grad, host, partial(b.data, bottom), partial(b.diff, top))
+            order = orders[Pass.weights]
+            src, diff = (None, None) if order.last else (image, dst)
+            hint = forward_in(order)
+            grad = conv.backward_weights(b.device, order.ordered, hint, src=src, diff_dst=diff, layer=layer.name)
+            host = order.ordered.host_weights()
+            taken = order.read(partial(b.data, bottom)), order.read(partial(b.diff, top))
+            add_gradients(b, layer, grad, host, *taken)
         if node.propagate_down[which]:
-            down = conv.backward_data(b.device, spec, primitive, diff_dst=dst, layer=layer.name)
+            order = orders[Pass.bottom]
+            diff = None if order.last else dst
+            down = conv.backward_data(b.device, order.ordered, forward_in(order), diff_dst=diff, layer=layer.name)
+            diff_desc = blob_src if order.last else down[Arg.DIFF_SRC]
+            made, finish = order.written(b, b.make_diff(bottom, diff_desc), down, Arg.DIFF_SRC)
             down_arguments = {
-                Arg.DIFF_DST: b.diff(top, down[Arg.DIFF_DST]),
-                Arg.WEIGHTS: b.weights(layer.weight, down[Arg.WEIGHTS], host),
-                Arg.DIFF_SRC: b.make_diff(bottom, down[Arg.DIFF_SRC]),
+                Arg.DIFF_DST: order.read(partial(b.diff, top))(down[Arg.DIFF_DST]),
+                Arg.WEIGHTS: b.weights(layer.weight, down[Arg.WEIGHTS], order.ordered.host_weights()),
+                Arg.DIFF_SRC: made,
             }
             b.call(down, down_arguments)
+            finish()
 
     return backward
+
+
+def _orders(b: Builder, spec: conv.ConvSpec, epilogue: Epilogue) -> dict[Pass, Order]:
+    """The order of axes in which each pass runs."""
+    # a top that adds to another blob is written where that lies
+    plain = all(isinstance(post, EltwisePost) for post in epilogue.post_ops)
+    orders = {each: Order(spec, plain and is_faster(b.device, spec, each)) for each in Pass}
+    names = [each.name for each, order in orders.items() if order.last and (b.training or each == Pass.top)]
+    if names:
+        b.remark = f"images innermost for {', '.join(names)}"
+    return orders
 
 
 def _layouts(b: Builder, spec: conv.ConvSpec, bottom: Blob) -> tuple[MemoryDesc | None, MemoryDesc | None]:

@@ -38,6 +38,15 @@ def test_descriptor_tells_its_layout(device: Device) -> None:
     assert not plain.is_any
 
 
+def test_axes_in_another_order(device: Device) -> None:
+    whole = Memory(device, MemoryDesc.plain((2, 3, 4)))
+    whole.numpy()[...] = np.arange(24).reshape(2, 3, 4)
+    turned = Memory(device, MemoryDesc.plain((4, 2, 3)))
+    seen = whole.view(whole.desc.permuted((2, 0, 1)))
+    Call(reorder(device, seen.desc, turned.desc), {Arg.SRC: seen, Arg.DST: turned})()
+    np.testing.assert_array_equal(turned.numpy(), whole.numpy().transpose(2, 0, 1))
+
+
 def test_reshape_where_the_layout_allows(device: Device) -> None:
     assert MemoryDesc.plain(SHAPE).reshape((2, 60)) == MemoryDesc.plain((2, 60))
     with pytest.raises(EngineError, match="reshape of 2x32x2x2 f32 aBcd16b"):
