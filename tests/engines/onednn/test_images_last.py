@@ -43,6 +43,14 @@ LAYERS = {
     "bias only": conv(PLAIN, more="param { lr_mult: 0 } param { lr_mult: 1 }"),
     "nothing learned": conv(PLAIN, more="param { lr_mult: 0 } param { lr_mult: 0 }"),
     "neuron": conv(PLAIN) + RELU,
+    # products of rows
+    "two rows, strides": conv("num_output: 16 kernel_size: 3 pad: 1 stride: 2", (5, 16, 2, 5)),
+    "two columns, dilation": conv("num_output: 16 kernel_size: 3 pad: 2 dilation: 2", (5, 16, 6, 2)),
+    "two columns, one stride": conv("num_output: 20 kernel_size: 3 pad: 1 stride_h: 2", (5, 3, 6, 2)),
+    "one axis of two": conv("num_output: 16 kernel_size: 3 pad: 1", (5, 16, 2)),
+    "2x2, no bias": conv(PLAIN + " bias_term: false", (5, 16, 2, 2)),
+    "2x2, weights only": conv(PLAIN, (5, 16, 2, 2), more="param { lr_mult: 1 } param { lr_mult: 0 }"),
+    "2x2, bias only": conv(PLAIN, (5, 16, 2, 2), more="param { lr_mult: 0 } param { lr_mult: 1 }"),
 }
 
 

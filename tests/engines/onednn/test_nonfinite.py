@@ -54,6 +54,13 @@ def test_with_images_innermost(name: str, phase: int) -> None:
     _agrees(Chain(CHAINS[name]), phase)
 
 
+@PHASES
+@pytest.mark.parametrize("name", ["convolution, ReLU", "convolution, Sigmoid", "convolution, ReLU, pooling"])
+@pytest.mark.usefixtures("images_last_everywhere")
+def test_on_two_rows(name: str, phase: int) -> None:
+    _agrees(Chain(CHAINS[name], (2, 3, 2, 5)), phase)
+
+
 @pytest.mark.parametrize("large", [1e28, 1e38])
 def test_overflow_in_a_fused_convolution_is_not_finite(large: float) -> None:
     """Finite bottoms and weights, but the bound does not hold."""

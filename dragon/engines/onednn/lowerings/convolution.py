@@ -13,8 +13,9 @@ from dragon.engines.onednn.library.memory import MemoryDesc
 from dragon.engines.onednn.library.primitive import EltwisePost, Primitive
 from dragon.engines.onednn.lowerings import int8, lowers, winograd
 from dragon.engines.onednn.lowerings.bounds import carried, set_bound
-from dragon.engines.onednn.lowerings.images_last import Order, Pass, is_faster
+from dragon.engines.onednn.lowerings.images_last import Order, Pass, is_faster, takes_rows
 from dragon.engines.onednn.lowerings.parameters import Epilogue, Parameters, add_gradients, forward_arguments
+from dragon.engines.onednn.lowerings.row_products import add_row_products
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.places import BLOCK, blocks
 from dragon.graph.node import Node
@@ -123,15 +124,21 @@ def _convolve(b: Builder, node: Node, which: int, epilogue: Epilogue, spec: conv
     if epilogue.into is not None:
         b.replace(epilogue.operands[0])
 
+    def learn(order: Order) -> None:
+        source, diff_of_top = partial(b.data, bottom), partial(b.diff, top)
+        if order.last and takes_rows(spec, Pass.weights):
+            weight = layer.weight if layer.param_propagate_down[0] else None
+            bias = layer.bias if layer.bias is not None and layer.param_propagate_down[1] else None
+            add_row_products(b, spec, weight, bias, source, diff_of_top)
+            return
+        src, diff = (None, None) if order.last else (image, dst)
+        hint = forward_in(order)
+        grad = conv.backward_weights(b.device, order.ordered, hint, src=src, diff_dst=diff, layer=layer.name)
+        add_gradients(b, layer, grad, order.ordered.host_weights(), order.read(source), order.read(diff_of_top))
+
     def backward() -> None:
         if any(layer.param_propagate_down):
-            order = orders[Pass.weights]
-            src, diff = (None, None) if order.last else (image, dst)
-            hint = forward_in(order)
-            grad = conv.backward_weights(b.device, order.ordered, hint, src=src, diff_dst=diff, layer=layer.name)
-            host = order.ordered.host_weights()
-            taken = order.read(partial(b.data, bottom)), order.read(partial(b.diff, top))
-            add_gradients(b, layer, grad, host, *taken)
+            learn(orders[Pass.weights])
         if node.propagate_down[which]:
             order = orders[Pass.bottom]
             diff = None if order.last else dst

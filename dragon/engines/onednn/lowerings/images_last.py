@@ -19,9 +19,10 @@ from dragon.engines.onednn.library.constants import Arg, DataType
 from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, Shape
 from dragon.engines.onednn.library.primitive import Primitive
 from dragon.engines.onednn.lowerings.filtering import Slot
+from dragon.engines.onednn.lowerings.row_products import meetings
 from dragon.engines.onednn.plan.builder import Builder
 
-__all__ = ["Order", "Pass", "is_faster"]
+__all__ = ["Order", "Pass", "is_faster", "takes_rows"]
 
 
 class Pass(Enum):
@@ -92,6 +93,8 @@ class Order:
 FEWEST = 16  # images, of which there are as many as numbers in a register or rows in a tile
 BLOCK = 16  # channels
 WORTH = 0.9  # of the time in the order of the blob
+NARROW = 2  # pixels: the maps for which oneDNN has no kernel for the weights' gradient in float32
+CALL = 3000  # ns for a call of a primitive, beside its work
 LARGE = 1_500_000  # bytes of weights that leave no room in a core's cache of 2 MB
 
 
@@ -102,19 +105,26 @@ def is_faster(device: Device, spec: ConvSpec, wanted: Pass) -> bool:
     if spec.src[0] < FEWEST or spec.src[1] % BLOCK or spec.dst[1] % BLOCK:
         return False
     if spec.dtype == DataType.f32:
+        if wanted == Pass.weights and not device.has_avx512 and not takes_rows(spec, wanted):
+            return False  # it would unfold images
         first, last = _in_float32(spec, wanted)
     elif device.has_amx:
         first, last = _in_tiles(spec, wanted)
     else:  # other kernels of bf16 lose time by small maps only here
         return wanted == Pass.weights and spec.dst[-1] <= 2
     moved = sum(prod(shape) for shape in (spec.src, spec.dst)) * (4 if spec.dtype == DataType.f32 else 2)
-    return last + moved / 20 < WORTH * first  # 20 bytes in a ns
+    return last + moved / 20 + 2 * CALL < WORTH * first  # 20 bytes in a ns
+
+
+def takes_rows(spec: ConvSpec, wanted: Pass) -> bool:
+    """Whether a pass with the images last is a row of matrix products, `add_row_products`."""
+    return wanted == Pass.weights and spec.dtype == DataType.f32 and min(spec.src[2:]) <= NARROW
 
 
 # The following give the time in the order of the blob and with the images last, on one thread, in ns. Numbers were
 # fitted to the CPU time of oneDNN 3.2 on a Sapphire Rapids core, for kernels of 2 to 5 at maps of 1 x 1 to 14 x 14,
 # strides of 1 and 2, 64, 256 and 512 channels, 16 and 100 images. Estimates and measurements differ by up to a third,
-# mostly by a tenth.
+# mostly by a tenth. With AVX2 all rates are lower, and the two orders differ as much or more.
 
 
 def _in_float32(spec: ConvSpec, wanted: Pass) -> tuple[float, float]:
@@ -127,9 +137,9 @@ def _in_float32(spec: ConvSpec, wanted: Pass) -> tuple[float, float]:
     else:
         rate, longer = 93.0, 3.5 if strided and wanted == Pass.bottom else 0.6
     first = channels * prod(pairs[:-1]) * spec.kernel[-1] * (wide + longer) / rate
-    # for the weights of smaller maps oneDNN has no kernel but one that unfolds images
-    unfolds = wanted == Pass.weights and min(spec.src[2:]) <= 2
-    return first, channels * prod(pairs) / (34.0 if unfolds else rate)
+    if takes_rows(spec, wanted):
+        return first, channels * prod(pairs) / 70.0 + prod(pairs[:-1]) * spec.kernel[-1] * CALL
+    return first, channels * prod(pairs) / rate
 
 
 def _in_tiles(spec: ConvSpec, wanted: Pass) -> tuple[float, float]:
@@ -150,6 +160,4 @@ def _products(spec: ConvSpec) -> int:
 
 def _pairs(spec: ConvSpec, axis: int) -> int:
     """The number of pairs of a place in the top and a tap that lies within the bottom, along a spatial axis."""
-    size, high = spec.src[axis + 2], spec.dst[axis + 2]
-    step, pad, dilation = spec.stride[axis], spec.pad[axis], spec.dilation[axis]
-    return sum(0 <= y * step - pad + tap * dilation < size for y in range(high) for tap in range(spec.kernel[axis]))
+    return len(meetings(spec, axis))
