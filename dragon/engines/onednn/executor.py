@@ -7,14 +7,12 @@ for ranges of layers, hooks and debug output. Storages carry values between them
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dragon.engines.base import Executor, LayerTime, Options, is_watched, layer_times, watched, weighted_loss
+from dragon.engines.base import Executor, LayerTime, Options, is_watched, watched, weighted_loss
 from dragon.engines.int8.run import Int8Run
 from dragon.engines.onednn.library.constants import DataType
 from dragon.engines.onednn.library.memory import Device
@@ -26,6 +24,7 @@ from dragon.engines.onednn.plan.planned import Planned
 from dragon.engines.onednn.plan.reference import ShapesChangedError
 from dragon.engines.onednn.plan.replay import Replay, lend_present_parameters
 from dragon.engines.onednn.plan.values import LazyCopy
+from dragon.engines.onednn.profile import Profile, group_notes
 from dragon.engines.onednn.updating import SGDUpdate
 from dragon.errors import EngineError
 from dragon.memory.changes import Changes
@@ -298,12 +297,7 @@ class OneDNNExecutor(Executor):
     # -- reports --------------------------------------------------------------------------------------------
     def describe(self) -> list[str]:
         self._settle()
-        plan = self.plans.plan(True)
-        notes: list[str] = []
-        for group in plan.groups:
-            notes.append(group.note)
-            notes += [f"in {self.net.nodes[group.first].name}"] * (group.last - group.first)
-        return notes
+        return group_notes(self.net, self.plans.plan(True).groups)
 
     def remarks(self) -> list[str]:
         self._settle()
@@ -317,26 +311,8 @@ class OneDNNExecutor(Executor):
         self._settle()
         if backward and not self.plans.training:
             self.plans.training = True
-        count = len(self.net.nodes)
-        forward: list[list[float]] = [[] for _ in range(count)]
-        back: list[list[float]] = [[] for _ in range(count)]
+        profile = Profile(self.plans, self._settle, self._refresh)
         for n in range(iterations + 1):
-            self.net.look_ahead()
-            self._settle()
-            plan = self.plans.plan(True)
-            for group in plan.groups:
-                with _clocked(forward, group.first, n > 0):
-                    plan.forward(group.first, group.last)
-            for group in reversed(plan.groups) if backward else ():
-                with _clocked(back, group.first, n > 0):
-                    plan.backward(group.last, group.first)
-        self._ran = [plan] * count
-        notes = self.describe()
-        return layer_times(self.net, forward, back, notes)
-
-
-@contextmanager
-def _clocked(times: list[list[float]], index: int, counts: bool) -> Iterator[None]:
-    begin = time.perf_counter()
-    yield
-    times[index] += [(time.perf_counter() - begin) * 1e3] * counts
+            profile.run(backward, counts=n > 0)
+        self._ran = profile.ran
+        return profile.times()
