@@ -191,7 +191,8 @@ def _stop(top: Section) -> Stop | None:
     if len(outputs) != 1 or at is None:
         chance.fail('"stop.chance" must be one output with a value and "at", such as {accuracy: 0.12, at: 1000}')
     value = chance.number(outputs[0])
-    assert value is not None
+    if value is None:
+        chance.fail(f'"{chance.name(outputs[0])}" has no value', outputs[0])
     return Stop(outputs[0], value, at)
 
 

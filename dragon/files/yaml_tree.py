@@ -13,7 +13,7 @@ from dragon.files.reading import read_text
 
 __all__ = ["Section", "plain", "read_yaml"]
 
-_MAX_VALUES = 10_000
+_MAX_VALUES = 10_000  # or as many as the file has characters, which no file without aliases exceeds
 _MAX_DEPTH = 50
 _MAX_INTEGER = 2**31 - 1
 
@@ -41,13 +41,15 @@ class Section:
         return f"{self.path}.{key}" if self.path else key
 
     def check_keys(self, known: tuple[str, ...], required: tuple[str, ...] = ()) -> None:
-        """Raise UsageError for a key that is not in `known`, naming the nearest, and for a missing required one."""
+        """Raise UsageError for a key not in `known`, naming the nearest, and for a required one without a value."""
         for key in self.values:
             if key not in known:
                 self.fail(f'unknown key "{self.name(key)}"{nearest(key, known)}; known: {", ".join(known)}', key)
         for key in required:
             if key not in self.values:
                 self.fail(f'"{self.name(key)}" is missing')
+            if self.values[key] is None:
+                self.fail(f'"{self.name(key)}" has no value', key)
 
     def text(self, key: str, default: str | None = None) -> str | None:
         """A string."""
@@ -201,7 +203,7 @@ def read_yaml(path: str | os.PathLike[str]) -> tuple[Section, str]:
     try:
         text = read_text(path)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-        tree = _Tree(file).convert("", root) if root is not None else None
+        tree = _Tree(file, max(_MAX_VALUES, len(text))).convert("", root) if root is not None else None
     except RecursionError:
         raise UsageError(f"{file}: nested too deeply") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -219,16 +221,17 @@ def read_yaml(path: str | os.PathLike[str]) -> tuple[Section, str]:
 class _Tree:
     """Converts the nodes of a file to sections, lists and values. Each alias is a full copy, hence the limits."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, most: int) -> None:
         self.file = file
+        self.most = most
         self.count = 0
 
     def convert(self, path: str, node: yaml.Node, depth: int = 0) -> Any:
         """A node as a value. UsageError for too many values or levels, as an alias within itself has."""
         line = node.start_mark.line + 1
         self.count += 1
-        if self.count > _MAX_VALUES or depth > _MAX_DEPTH:
-            what = f"more than {_MAX_VALUES:,} values" if self.count > _MAX_VALUES else f"more than {_MAX_DEPTH} levels"
+        if self.count > self.most or depth > _MAX_DEPTH:
+            what = f"more than {self.most:,} values" if self.count > self.most else f"more than {_MAX_DEPTH} levels"
             raise UsageError(f"{self.file}:{line}: {what}, aliases written out")
         if isinstance(node, yaml.MappingNode):
             return self._section(path, node, depth)

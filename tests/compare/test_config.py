@@ -164,6 +164,10 @@ LAUGHS = "\n".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}' if i else 'x'] * 9)}]
         ("equal: {a: b}", '"equal" must be a pair'),
         ("averages: [[1]]", "unknown rule"),
         ("seeds: []", '"seeds" is an empty list'),
+        ("seeds: {count: }", r'c.yaml:2: "seeds.count" has no value'),
+        ("stop: {chance: }", r'c.yaml:2: "stop.chance" has no value'),
+        ("stop: {chance: {accuracy: , at: 5}}", r'c.yaml:2: "stop.chance.accuracy" has no value'),
+        ("contrasts: [{metric: m, of: }]", r'c.yaml:2: "contrasts\[0\].of" has no value'),
         ("learning_rates: []", '"learning_rates" is an empty list'),
     ],
 )
