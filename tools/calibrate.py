@@ -38,7 +38,7 @@ __all__ = ["command"]
     help="The range: the largest magnitude, or one that only few values exceed, which are then cut off.",
 )  # fmt: skip
 @click.option(
-    "--percentile", type=float, default=PERCENTILE, show_default=True,
+    "--percentile", type=float, show_default=f"{PERCENTILE}",
     help="Of --method percentile: the share of values, in percent, that the range has.",
 )  # fmt: skip
 @click.option(
@@ -54,7 +54,7 @@ def command(
     iterations: int,
     output: str,
     method: str,
-    percentile: float,
+    percentile: float | None,
     float32: tuple[str, ...],
     training_data: bool,
     engine: str | None,

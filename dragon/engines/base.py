@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -63,8 +64,13 @@ class Options:
     def __post_init__(self) -> None:
         if self.calibration is not None and self.precision != "int8":
             raise UsageError(f"a calibration is for precision int8, got it with {self.precision}")
-        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
-            raise UsageError(f"threads must lie between 1 and {MOST_THREADS} on this machine, got {self.threads}")
+        if not isinstance(self.calibration, str | os.PathLike | None):
+            from dragon.engines.int8.table import Calibration
+
+            if not isinstance(self.calibration, Calibration):
+                raise UsageError(f"calibration must be a Calibration or its file, got {self.calibration!r}")
+        if self.threads is not None and not (isinstance(self.threads, Integral) and 1 <= self.threads <= MOST_THREADS):
+            raise UsageError(f"threads must lie between 1 and {MOST_THREADS} on this machine, got {self.threads!r}")
 
 
 @dataclass

@@ -7,15 +7,15 @@ percentile   the magnitude that the given share of all values does not exceed: a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dragon.bases.layer import TEST
 from dragon.data.progress import Progress, silent
-from dragon.engines.int8.arithmetic import Range
+from dragon.engines.int8.arithmetic import LEAST, Range
 from dragon.engines.int8.table import METHODS, Calibration, digest_of, products
 from dragon.errors import NumericError, UsageError, nearest
 from dragon.graph.net import Net
@@ -24,6 +24,7 @@ __all__ = ["PERCENTILE", "Magnitudes", "calibrate"]
 
 PERCENTILE = 99.99
 _BINS = 1 << 14
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Magnitudes:
@@ -36,17 +37,17 @@ class Magnitudes:
         self._counts: NDArray[np.int64] = np.zeros(_BINS, np.int64)
 
     def add(self, values: NDArray[np.floating]) -> bool:
-        """Count values of any shape; False, and nothing is counted, if one of them is not finite."""
+        """Count values of any shape; False, and nothing is counted, if one of them is not finite in float32."""
         if not values.size:
             return True
         low, high = float(values.min()), float(values.max())
         largest = max(-low, high)
-        if not math.isfinite(largest):
+        if not largest <= _LARGEST:  # true for NaN
             return False
         self.signed |= low < 0
         self.largest = max(self.largest, largest)
-        if not self._width:
-            self._width = largest / _BINS
+        if not self._width and largest:
+            self._width = max(largest, LEAST) / _BINS  # below it bins would have no width in float32
         if not self._width:  # only zeros so far, which need no bin but the first
             self._counts[0] += values.size
             return True
@@ -68,17 +69,19 @@ def calibrate(
     net: Net,
     batches: int,
     method: str = METHODS[0],
-    percentile: float = PERCENTILE,
+    percentile: float | None = None,
     float32: Sequence[str] = (),
     progress: Progress = silent,
 ) -> Calibration:
-    """Run a net in phase TEST on `batches` batches, and return the range of what each layer reads.
+    """Run a net in phase TEST on `batches` batches, at least 1, and return the range of what each layer reads.
 
-    method: "max" or "percentile", see above; percentile: of the latter, above 0 and at most 100. float32: layers that
-    shall not run in int8. Raises UsageError for another phase, method or percentile, for an unknown layer and for a
-    net without layers that can run in int8, NumericError where a value is not finite.
+    method: "max" or "percentile", see above; percentile: of the latter alone, above 0 and at most 100, PERCENTILE by
+    default. float32: layers that shall not run in int8. Raises UsageError for another phase, method or percentile, for
+    fewer batches, for an unknown layer and for a net without layers that can run in int8, NumericError where a value
+    is not finite.
     """
-    _check(net, method, percentile, float32)
+    _check(net, batches, method, percentile, float32)
+    percent = PERCENTILE if percentile is None else percentile
     nodes = products(net)
     found = {node.index: Magnitudes() for node in nodes}
 
@@ -96,25 +99,29 @@ def calibrate(
         net.before_forward_hooks.remove(measure)
 
     def range_of(magnitudes: Magnitudes) -> Range:
-        limit = magnitudes.largest if method == "max" else magnitudes.percentile(percentile)
+        limit = magnitudes.largest if method == "max" else magnitudes.percentile(percent)
         return Range(float(np.float32(limit)), magnitudes.signed)
 
     return Calibration(
         net=net.name,
         weights=digest_of(net),
         method=method,
-        percentile=percentile if method == "percentile" else None,
+        percentile=percent if method == "percentile" else None,
         batches=batches,
         layers={node.name: None if node.name in float32 else range_of(found[node.index]) for node in nodes},
     )
 
 
-def _check(net: Net, method: str, percentile: float, float32: Sequence[str]) -> None:
+def _check(net: Net, batches: int, method: str, percentile: float | None, float32: Sequence[str]) -> None:
     if net.phase != TEST:
         raise UsageError("a calibration runs a net in phase TEST")
+    if not isinstance(batches, Integral) or batches < 1:
+        raise UsageError(f"batches must be a whole number of at least 1, got {batches}")
     if method not in METHODS:
         raise UsageError(f'method "{method}"{nearest(method, METHODS)}: known are {", ".join(METHODS)}')
-    if not 0 < percentile <= 100:
+    if percentile is not None and method != "percentile":
+        raise UsageError(f"a percentile is for method percentile, got {percentile:g} with method {method}")
+    if percentile is not None and not 0 < percentile <= 100:
         raise UsageError(f"percentile must be above 0 and at most 100, got {percentile:g}")
     names = [node.name for node in products(net)]
     if not names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,12 @@ layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" inner_product_para
 @pytest.mark.parametrize("count", [0, -1, MOST_THREADS + 1, 100_000, 2**40])
 def test_threads_have_a_bound(count: int) -> None:
     with pytest.raises(UsageError, match=f"threads must lie between 1 and {MOST_THREADS} on this machine, got {count}"):
+        Options(threads=count)
+
+
+@pytest.mark.parametrize("count", ["2", 1.5, [1]])
+def test_threads_are_a_whole_number(count: Any) -> None:
+    with pytest.raises(UsageError, match="threads must lie between 1 and"):
         Options(threads=count)
 
 

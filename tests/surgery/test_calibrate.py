@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 import dragon
+from dragon.engines import Options
+from dragon.engines.int8.arithmetic import Range
 from dragon.engines.int8.table import digest_of
 from dragon.errors import NumericError, UsageError
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
-from dragon.surgery.calibrate import Magnitudes, calibrate
+from dragon.surgery.calibrate import PERCENTILE, Magnitudes, calibrate
 from tests.engines import needs
 
 NET = """
@@ -65,6 +67,41 @@ def test_values_that_are_not_finite_are_not_counted() -> None:
     assert found.largest == 1
 
 
+@pytest.mark.parametrize("least", [1e-42, 1e-45, 1e-38, 1e-36, 1e-31])
+def test_denormals_are_counted(least: float) -> None:
+    found = counted([0, least], [0, -least])
+    assert found.largest == found.percentile(100) == np.float32(least)
+    assert found.signed
+    grown = counted([0, least], np.ones(98), [0, 4.0])
+    assert grown.percentile(50) == pytest.approx(1, rel=0.01)
+    assert (grown.percentile(100), grown.largest) == (4, 4)
+    assert grown.percentile(1) < 1e-3
+
+
+def test_values_of_a_net_in_float64_that_float32_does_not_have() -> None:
+    assert Magnitudes().add(np.array([0, 1e-300]))
+    assert not Magnitudes().add(np.array([0, 1e300]))
+
+
+@pytest.mark.parametrize("method", ["max", "percentile"])
+def test_a_net_that_reads_denormals_can_be_calibrated_and_run(method: str) -> None:
+    net = make()
+    net.blobs["x"].data[...] = 0
+    net.blobs["x"].data[0, 0] = 1e-42
+    found = calibrate(net, 1, method)
+    assert found.layers["conv1"] == Range(float(np.float32(1e-42)), signed=False)
+    options = Options(precision="int8", calibration=found)
+    rounded = dragon.Net(parse_text(NET, pb.NetParameter()), phase=dragon.TEST, engine="numpy", seed=1, options=options)
+    rounded.blobs["x"].data[...] = net.blobs["x"].peek()
+    assert np.isfinite(rounded.forward()["y"]).all()
+
+
+@pytest.mark.parametrize("batches", [0, -1, 1.5])
+def test_too_few_batches(batches: Any) -> None:
+    with pytest.raises(UsageError, match=f"batches must be a whole number of at least 1, got {batches}"):
+        calibrate(make(), batches)
+
+
 def make(engine: str = "numpy", phase: int = dragon.TEST) -> dragon.Net:
     net = dragon.Net(parse_text(NET, pb.NetParameter()), phase=phase, engine=engine, seed=1)
     net.blobs["x"].data[...] = np.random.default_rng(1).standard_normal(net.blobs["x"].shape)
@@ -102,6 +139,9 @@ def test_settings() -> None:
         calibrate(make(), 1, "percentil")
     with pytest.raises(UsageError, match="percentile must be above 0 and at most 100, got 101"):
         calibrate(make(), 1, "percentile", 101)
+    with pytest.raises(UsageError, match="a percentile is for method percentile, got 50 with method max"):
+        calibrate(make(), 1, percentile=50)
+    assert calibrate(make(), 1, "percentile").percentile == PERCENTILE
     with pytest.raises(UsageError, match="a calibration runs a net in phase TEST"):
         calibrate(make(phase=dragon.TRAIN), 1)
 

@@ -63,6 +63,21 @@ def test_refusals(calibrated: Path, dragon: Dragon) -> None:
     assert "net.prototxt is an input" in dragon("calibrate", *MODEL, "--output", "net.prototxt").error
 
 
+def test_an_empty_table_is_one_line(calibrated: Path, dragon: Dragon) -> None:
+    lines = (calibrated / "t.yaml").read_text().splitlines(keepends=True)
+    (calibrated / "t.yaml").write_text("".join(line for line in lines if not line.startswith("  ")))
+    result = dragon("test", *MODEL, *INT8)
+    assert result.code == 2
+    assert re.fullmatch(r't.yaml:\d+: "layers" has no value', result.error)
+
+
+def test_a_percentile_is_not_ignored(trained: Path, dragon: Dragon) -> None:
+    result = dragon("calibrate", *MODEL, "--percentile", "50")
+    assert result.code == 2
+    assert result.error == "a percentile is for method percentile, got 50 with method max"
+    assert not (trained / "calibration.yaml").exists()
+
+
 def test_the_gpu_takes_no_int8(calibrated: Path, dragon: Dragon) -> None:
     result = dragon("time", "--model", "net.prototxt", "--dry-run", *INT8)
     assert result.error == "the CUDA engine computes in fp32, bf16, fp16, not in int8"

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["WEIGHT_LEVELS", "Array", "Range", "quantize", "quantize_weights", "rounded", "rounded_weights"]
+__all__ = ["LEAST", "WEIGHT_LEVELS", "Array", "Range", "quantize", "quantize_weights", "rounded", "rounded_weights"]
 
 Array = NDArray[Any]
 WEIGHT_LEVELS = 127
-_LEAST = 1e-30  # a largest magnitude below this counts as 0: its scale would have no inverse in float32
+LEAST = 1e-30  # a largest magnitude below this counts as 0: its scale would have no inverse in float32
+_MOST = 3.36e38  # that of a range counts as this at most: 128/127 of it, what -128 stands for, is finite in float32
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,18 @@ class Range:
     @property
     def scale(self) -> float:
         """What 1 stands for."""
-        return self.limit / self.bounds[1] if self.limit > _LEAST else 1.0
+        return min(self.limit, _MOST) / self.bounds[1] if self.limit > LEAST else 1.0
 
 
 def quantize(values: Array, of: Range) -> Array:
-    """Float values of any shape as integers, int8 or uint8. NaN becomes some number."""
+    """Float values of any shape as integers, int8 or uint8. NaN becomes 127 in int8, 0 in uint8, as in oneDNN."""
     low, high = of.bounds
     with np.errstate(over="ignore", invalid="ignore"):
-        integers = np.clip(np.rint(values * np.float32(1 / of.scale)), low, high)
-        return integers.astype(np.int8 if of.signed else np.uint8)
+        integers = np.rint(values * np.float32(1 / of.scale))
+    # of NaN and a number, fmin and fmax return the number
+    if of.signed:
+        return np.fmax(np.fmin(integers, high), low).astype(np.int8)
+    return np.fmin(np.fmax(integers, low), high).astype(np.uint8)
 
 
 def rounded(values: Array, of: Range) -> Array:
@@ -56,13 +60,15 @@ def rounded(values: Array, of: Range) -> Array:
 def quantize_weights(weights: Array, axis: int, levels: int = WEIGHT_LEVELS) -> tuple[Array, Array]:
     """Weights as int8 in -levels..levels, and the float32 scale of each output (outputs,). axis: that of the outputs.
 
-    The scale of an output without any weight but 0 is 1. NaN becomes some number.
+    The scale of an output without any weight but 0 is 1, that of one with a weight that is not finite NaN: so all that
+    it computes is NaN.
     """
     others = tuple(i for i in range(weights.ndim) if i != axis)
     largest = np.abs(weights).max(axis=others, keepdims=True, initial=0)
-    scales = np.where(largest > _LEAST, largest / levels, 1).astype(np.float32)
+    scales = np.where(largest > LEAST, largest / levels, 1).astype(np.float32)
+    scales[~np.isfinite(largest)] = np.nan
     with np.errstate(over="ignore", invalid="ignore"):
-        integers = np.clip(np.rint(weights / scales), -levels, levels).astype(np.int8)
+        integers = np.fmax(np.fmin(np.rint(weights / scales), levels), -levels).astype(np.int8)
     return integers, scales.reshape(-1)
 
 

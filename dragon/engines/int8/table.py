@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ __all__ = ["FLOAT32", "METHODS", "Calibration", "digest_of", "products", "read"]
 METHODS = ("max", "percentile")
 FLOAT32 = "float32"
 FORMAT = 1
+_LARGEST = float(np.finfo(np.float32).max)
 _KEYS = ("format", "net", "weights", "method", "percentile", "batches", "layers")
 _HEAD = (
     "# Ranges of what layers read, for --precision int8; written by `dragon calibrate`, described in docs/int8.md.\n"
@@ -74,12 +74,13 @@ class Calibration:
         if top.integer("format") != FORMAT:
             top.fail(f'"format" must be {FORMAT}: this version of Dragon knows no other', "format")
         layers = top.section("layers")
-        assert layers is not None  # its key is required
+        assert layers is not None  # its key is required, as those of net, weights and batches
+        method = top.choice("method", METHODS, METHODS[0])
         return Calibration(
             net=top.text("net") or "",
             weights=top.text("weights") or "",
-            method=top.choice("method", METHODS, METHODS[0]),
-            percentile=top.number("percentile"),
+            method=method,
+            percentile=_percentile(top, method),
             batches=top.integer("batches") or 1,
             layers={name: _range(layers, name) for name in layers.values},
             file=os.fspath(path),
@@ -108,6 +109,19 @@ class Calibration:
         return f"calibration {self.file}" if self.file else "calibration"
 
 
+def _percentile(top: Section, method: str) -> float | None:
+    """The percentile of the file; None for a method without one."""
+    percentile = top.number("percentile")
+    if percentile is not None and not 0 < percentile <= 100:
+        top.fail(f'"percentile" must be above 0 and at most 100, got {percentile:g}', "percentile")
+    if method != "percentile":
+        return None
+    if percentile is None:
+        key = "percentile" if "percentile" in top.values else "method"
+        top.fail('method percentile needs a "percentile" above 0 and at most 100', key)
+    return percentile
+
+
 def _range(layers: Section, name: str) -> Range | None:
     """The range of a layer in the file."""
     given = layers.values[name]
@@ -117,7 +131,7 @@ def _range(layers: Section, name: str) -> Range | None:
         layers.fail(f'"{layers.name(name)}" must be {FLOAT32}, or a mapping with limit and signed', name)
     given.check_keys(("limit", "signed"), ("limit", "signed"))
     limit = given.number("limit")
-    if limit is None or not 0 <= limit < math.inf or limit > np.finfo(np.float32).max:
+    if limit is None or not 0 <= limit <= _LARGEST:
         given.fail(f'"{given.name("limit")}" must be a float32 number of at least 0, got {limit}', "limit")
     return Range(limit, given.flag("signed", False))
 
@@ -138,5 +152,5 @@ def digest_of(net: Net) -> str:
 
 
 def read(calibration: Calibration | str | Path) -> Calibration:
-    """A calibration, from its file where a path is given."""
+    """A calibration, from its file where a path is given. Raises UsageError for anything wrong in it."""
     return calibration if isinstance(calibration, Calibration) else Calibration.read(calibration)

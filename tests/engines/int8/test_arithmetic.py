@@ -55,10 +55,28 @@ def test_an_output_without_weights_is_no_division_by_zero() -> None:
 def test_what_is_not_finite_becomes_a_number() -> None:
     of = Range(2.0, signed=True)
     assert quantize(np.array([np.inf, -np.inf, 1e38], np.float32), of).tolist() == [127, -128, 127]
-    quantize(np.array([np.nan], np.float32), of)
-    integers, scales = quantize_weights(np.array([[1, np.inf], [np.nan, 1], [1e-44, 0]], np.float32), 0)
-    assert np.isfinite(integers[2] * scales[2]).all()
-    assert np.isfinite(rounded(np.array([1e-44, 0], np.float32), Range(1e-44, signed=False))).all()
+    nan = np.array([np.nan, -np.nan], np.float32)
+    assert quantize(nan, of).tolist() == [127, 127]
+    assert quantize(nan, Range(2.0, signed=False)).tolist() == [0, 0]
+
+
+def test_a_weight_that_is_not_finite_makes_all_of_its_output_nan() -> None:
+    weights = np.array([[1, np.inf], [np.nan, 1], [-np.inf, 0], [1e-44, 0]], np.float32)
+    assert np.isnan(quantize_weights(weights, 0)[1]).tolist() == [True, True, True, False]
+    left = rounded_weights(weights, 0)
+    assert np.isnan(left[:3]).all()
+    assert np.isfinite(left[3]).all()
+
+
+@pytest.mark.parametrize("limit", [0.0, 1e-45, 1e-38, 0.9e-30, 1.1e-30, 1e-20, 3.3e38, float(np.finfo(np.float32).max)])
+@pytest.mark.parametrize("signed", [True, False])
+def test_no_limit_gives_infinities(limit: float, signed: bool) -> None:
+    of = Range(limit, signed)
+    values = np.array([0, limit, -limit, 1, -1, 3.4e38, -3.4e38, np.inf, -np.inf, np.nan], np.float32)
+    left = rounded(values, of)
+    assert np.isfinite(left).all()
+    if limit > 1e-30:
+        assert left[1] == pytest.approx(limit, rel=0.02)
 
 
 def test_factors_of_outputs_change_scales_and_no_integers() -> None:

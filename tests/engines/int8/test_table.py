@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +49,12 @@ def test_a_file_comes_back_as_it_was_written(tmp_path: Path) -> None:
         ("limit: 0.1", "limit: 1e99", r't.yaml:9: "layers.conv1.limit" must be'),
         ("float32", "float16", r't.yaml:11: "layers.ip: 1" must be float32, or a mapping with limit and signed'),
         ("signed: true", "signed: 3", r't.yaml:9: "layers.conv1.signed" must be true or false'),
+        ("limit: 0.10000000149011612", "limit: 1e39", r't.yaml:9: "layers.conv1.limit" must be a float32 number'),
+        ("limit: 0.10000000149011612", "limit:", r't.yaml:9: "layers.conv1.limit" has no value'),
+        ("percentile: 99.9", "percentile: 400", r't.yaml:6: "percentile" must be above 0 and at most 100, got 400'),
+        ("percentile: 99.9", "percentile: 0", r't.yaml:6: "percentile" must be above 0'),
+        ("percentile: 99.9", "percentile:", r't.yaml:6: method percentile needs a "percentile"'),
+        ("percentile: 99.9\n", "", r't.yaml:5: method percentile needs a "percentile"'),
     ],
 )
 def test_mistakes(old: str, new: str, message: str, tmp_path: Path) -> None:
@@ -57,6 +65,37 @@ def test_mistakes(old: str, new: str, message: str, tmp_path: Path) -> None:
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(UsageError, match=message):
         Calibration.read(path)
+
+
+KEYS = ("format", "net", "weights", "method", "percentile", "batches", "layers")
+
+
+@pytest.mark.parametrize("key", [*KEYS, "conv1", "limit", "signed"])
+@pytest.mark.parametrize("value", ["", "~", "null", "[]", "[1, 2]", "{}", "{a: 1}", "-1", "2.5", ".nan", "no", "word"])
+def test_a_value_of_another_type_is_one_line_with_its_place(key: str, value: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.yaml"
+    TABLE.save(path)
+    text = re.sub(r"\{limit: (.*), signed: (.*)\}", r"\n    limit: \1\n    signed: \2", path.read_text())
+    # with what is indented below the key
+    changed, count = re.subn(rf"^( *){key}:.*\n(\1 .*\n)*", rf"\1{key}: {value}\n", text, count=1, flags=re.MULTILINE)
+    assert count == 1
+    path.write_text(changed)
+    line = changed[: changed.index(f"{key}: {value}")].count("\n") + 1
+    right = {"net": {"word"}, "weights": {"word"}, "percentile": {"2.5"}, "limit": {"2.5"}, "signed": {"no"}}
+    if value in right.get(key, ()):
+        Calibration.read(path)
+    elif (key, value) == ("layers", "{}"):
+        assert not Calibration.read(path).layers  # the net says which it misses
+    else:
+        with pytest.raises(UsageError, match=rf"^\S*t.yaml:{line}: [^\n]+$"):
+            Calibration.read(path)
+
+
+def test_a_net_of_very_many_layers_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "t.yaml"
+    layers = {f"c{i}": Range(1.0, signed=True) for i in range(3500)}  # 10,500 values
+    replace(TABLE, layers=layers).save(path)
+    assert Calibration.read(path).layers == layers
 
 
 NET = """
