@@ -52,8 +52,8 @@ def training(definition: pb.NetParameter, name: str, folder: Path) -> Net:
     (folder / "net.prototxt").write_text(format_text(definition))
     net = Net(folder / "net.prototxt", phase=TRAIN, engine="onednn", seed=1)
     for node in net.nodes:
-        if node.layer.type == "BatchNorm":  # frozen ones normalise by averages, which have not been trained
-            for blob, value in zip(net.params[node.layer.name], (0, 1, 1), strict=True):
+        if node.layer.type == "BatchNorm":  # frozen ones, whose averages nobody trained; by 1 a hundred layers grow until the scores saturate
+            for blob, value in zip(net.params[node.layer.name], (0, 4, 1), strict=True):
                 blob.data[...] = value
     return net
 
