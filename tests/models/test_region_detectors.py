@@ -52,7 +52,8 @@ def training(definition: pb.NetParameter, name: str, folder: Path) -> Net:
     (folder / "net.prototxt").write_text(format_text(definition))
     net = Net(folder / "net.prototxt", phase=TRAIN, engine="onednn", seed=1)
     for node in net.nodes:
-        if node.layer.type == "BatchNorm":  # frozen ones, whose averages nobody trained; by 1 a hundred layers grow until the scores saturate
+        # frozen ones, whose averages nobody trained; with a variance of 1 a hundred layers grow until scores saturate
+        if node.layer.type == "BatchNorm":
             for blob, value in zip(net.params[node.layer.name], (0, 4, 1), strict=True):
                 blob.data[...] = value
     return net

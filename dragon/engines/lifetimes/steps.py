@@ -101,6 +101,26 @@ class StepGraph(Generic[B]):
         """The buffers that recomputing starts from: those that repeatable steps read and that are not recomputable."""
         return {buffer for n in self.repeatable for buffer in self.steps[n].reads} - self.recomputable
 
+    def steps_before(self, buffer: B, number: int) -> list[int]:
+        """The steps, in order, that compute the value which a recomputable buffer has just before step `number`.
+
+        What they write besides has its value at that step, too, not its final one.
+        """
+        steps: set[int] = set()
+        found = {buffer}
+        todo = [buffer]
+        while todo:
+            for writer in self._writes[todo.pop()]:
+                if writer >= number or writer in steps:
+                    continue
+                steps.add(writer)
+                step = self.steps[writer]
+                for other in (*(read for read in step.reads if read in self.recomputable), *step.writes):
+                    if other not in found:
+                        found.add(other)
+                        todo.append(other)
+        return sorted(steps)
+
     def steps_to(self, buffer: B, present: AbstractSet[B] = frozenset()) -> list[int]:
         """The steps, in order, that compute the final value of a recomputable buffer.
 

@@ -69,6 +69,14 @@ def test_a_buffer_that_is_written_again_is_brought_to_its_final_value() -> None:
     assert g.steps_to("c", {"a"}) == [3]
 
 
+def test_a_value_in_the_middle_of_a_pass_needs_no_later_writes() -> None:
+    g = graph("x>a", "a>b", "ab>a", "a>c", "ac>a")
+    assert g.steps_before("a", 2) == [0]
+    assert g.steps_before("a", 4) == [0, 1, 2]
+    assert g.steps_before("c", 5) == [0, 1, 2, 3, 4]
+    assert g.steps_before("c", 4) == [0, 1, 2, 3]
+
+
 class Memory:
     """The values of buffers; one in the arena is lost when another one that has some of its bytes is written."""
 

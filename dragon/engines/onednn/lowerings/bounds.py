@@ -15,7 +15,7 @@ import numpy as np
 from dragon.engines.int8.arithmetic import Range
 from dragon.engines.onednn.library.constants import Alg, DataType
 from dragon.engines.onednn.library.memory import Memory
-from dragon.engines.onednn.library.primitive import BinaryPost, EltwisePost, PostOp
+from dragon.engines.onednn.library.primitive import BinaryPost, EltwisePost, PostOp, SumPost
 from dragon.engines.onednn.lowerings.parameters import Epilogue, Parameters
 from dragon.engines.onednn.plan.bound import Bound, Measured, of_range
 from dragon.engines.onednn.plan.builder import Builder
@@ -92,7 +92,7 @@ def _keeps_bound(post: PostOp) -> bool:
     """Whether the magnitudes after a post-op are at most those of its operands, added up."""
     if isinstance(post, EltwisePost):
         return post.alg == Alg.eltwise_relu and abs(post.alpha) <= 1
-    return isinstance(post, BinaryPost) and post.alg == Alg.binary_add
+    return isinstance(post, SumPost) or (isinstance(post, BinaryPost) and post.alg == Alg.binary_add)
 
 
 def set_bound(b: Builder, top: Blob, bound: Bound | None) -> None:

@@ -113,7 +113,7 @@ def _replaced(b: Builder, chain: WeightChain) -> Memory | None:
     operand = chain.operands[0]
     if operand.shape != chain.top.shape or operand.data_storage in (chain.top.data_storage, chain.bottom.data_storage):
         return None
-    return b.replaceable(operand, chain.nodes[-1].index)
+    return b.replaceable(operand)
 
 
 def make_lazy(b: Builder, chains: Sequence[WeightChain | Chain], made: Collection[Storage]) -> None:

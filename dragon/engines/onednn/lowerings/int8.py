@@ -141,7 +141,7 @@ def concat(b: Builder, node: Node, axis: int) -> bool:
 def _result(b: Builder, spec: WeightedSpec, epilogue: Epilogue) -> Range | None:
     """The range that the top of a product is rounded for; None where it is float32."""
     top = epilogue.top
-    of = wanted(b, b.layers[1], top) if top.shape == spec.dst else None
+    of = wanted(b, b.last, top) if top.shape == spec.dst else None
     if of is None or of.signed or _keeps_positive(epilogue.post_ops):
         return of
     return None  # blobs would lack the negative values that a ReLU further on takes away

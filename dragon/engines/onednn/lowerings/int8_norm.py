@@ -24,7 +24,7 @@ __all__ = ["rounded_chain"]
 
 def rounded_chain(b: Builder, chain: Chain) -> Backward | None:
     """Build the layers of a chain, to integers where all readers of its top want them."""
-    of = int8.wanted(b, b.layers[1], chain.nodes[-1].tops[0])
+    of = int8.wanted(b, b.last, chain.nodes[-1].tops[0])
     exact = of is not None and (of.signed or chain.relu is not None)  # no reader misses a negative value
     if of is None or not exact or not chain.norm.layer.use_global:  # type: ignore[attr-defined]
         return normalize_chain(b, chain)

@@ -58,6 +58,7 @@ class Arena:
 
     lazies: storages that the plan does not compute, with the place of their `LazyCopy`. outputs: storages that no layer
     reads; they have memory of their own. sources: what the plan's lazy copies start from; gets what the arena does.
+    lacks: whether a value is overwritten in each pass that cannot be computed again; such a plan must not run.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Arena:
         self._running = False
         self._present: frozenset[Buffer] = frozenset()  # buffers in the arena that hold their value
         self._restore_by(values, lazies)
+        self.lacks = self._recompute(values)
         sources.add(buffer.host.storage for buffer in graph.sources if buffer.host is not None)
         memory.add(self)
 
@@ -96,6 +98,17 @@ class Arena:
             copy = storage.copy_at(place)
             if isinstance(copy, LazyCopy):
                 copy.restores = [call for call in map(restoring, copy.sources) if call is not None]
+
+    def _recompute(self, values: Sequence[Value | HostValue]) -> bool:
+        """Have values that a later one overwrites in each pass computed when they are read; whether one cannot be."""
+        numbers = {id(call): number for number, call in enumerate(self._buffers.calls)}
+        for value in values:
+            if isinstance(value, Value) and value.overwritten_by is not None:
+                buffer = self._buffers.of(value.memory)
+                if buffer not in self._graph.recomputable:
+                    return True
+                value.copy.earlier = partial(self._before, buffer, numbers[id(value.overwritten_by)])
+        return False
 
     # -- sizes ----------------------------------------------------------------------------------------------
     @property
@@ -163,6 +176,28 @@ class Arena:
         with self._sources_of_run(steps):
             for step in steps:
                 self._buffers.calls[step]()
+
+    def _before(self, buffer: Buffer, number: int, read: Callable[[], None]) -> None:
+        """Call `read` while the buffer holds the value that it had just before step `number` of the run.
+
+        All that is written on the way lies in other memory meanwhile, so that nothing else changes.
+        """
+        if self._running:  # by a layer before that step
+            read()
+            return
+        steps = self._graph.steps_before(buffer, number)
+        written = dict.fromkeys(each for step in steps for each in self._graph.steps[step].writes)
+        before = {each: each.origin.buffer for each in written}
+        try:
+            for each in written:
+                each.move(aligned_buffer(each.size))
+            with self._sources_of_run(steps):
+                for step in steps:
+                    self._buffers.calls[step]()
+            read()
+        finally:
+            for each, memory in before.items():
+                each.move(memory)
 
     def _steps_to(self, buffer: Buffer) -> list[int]:
         """The calls that compute a buffer from what still has its value."""

@@ -54,8 +54,9 @@ class Builder(Recomputed):
         winograd: bool,
         materialize: Materialize,
         ranges: Mapping[str, Range],
+        sums_in_place: bool,
     ) -> None:
-        super().__init__(net, device, training, cache, materialize)
+        super().__init__(net, device, training, cache, materialize, sums_in_place and not ranges)
         self.ranges = ranges
         self.readers: dict[Blob, list[Node]] = {}  # the layers that have a blob as bottom
         for node in net.nodes:

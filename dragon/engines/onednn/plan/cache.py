@@ -117,6 +117,13 @@ class PlanCache:
 
     @without_collecting()
     def _make(self, whole: bool) -> Plan:
+        plan = self._built(whole, sums_in_place=True)
+        if plan.arena is not None and plan.arena.lacks:
+            plan.detach()
+            plan = self._built(whole, sums_in_place=False)
+        return plan
+
+    def _built(self, whole: bool, sums_in_place: bool) -> Plan:
         return Plan(
             self.net,
             self._device,
@@ -130,6 +137,7 @@ class PlanCache:
             arena_memory=self.arena_memory,
             ranges=self._ranges,
             last=self.fitting,
+            sums_in_place=sums_in_place,
         )
 
     @property

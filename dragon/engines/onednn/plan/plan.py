@@ -55,13 +55,14 @@ class Plan:
         arena_memory: ArenaMemory,
         ranges: Mapping[str, Range],
         last: int | None = None,
+        sums_in_place: bool = True,
     ) -> None:
         self.net = net
         self.last = len(net.nodes) - 1 if last is None else last
         self.training = training
         self.whole = whole
         self._notice = log.info if verbose and whole else log.debug
-        self.builder = Builder(net, device, dtype, training, whole, winograd, materialize, ranges)
+        self.builder = Builder(net, device, dtype, training, whole, winograd, materialize, ranges, sums_in_place)
         self.groups: list[Group] = []
         for layers in find_groups(net, training, rearrange=not ranges) if fuse else _single(self.last):
             with memory_of(net.nodes[layers.first].layer.where):
@@ -90,7 +91,7 @@ class Plan:
         group = Group(first, last)
         node, *others = self.net.nodes[first : last + 1]
         layer = node.layer
-        builder.watched, builder.layers = group.watched, (first, last)
+        builder.watched, builder.last = group.watched, last
         if fused is None and reference.is_free(node):
             group.note = "passes memory on"
             group.build_backward = self._free_backward(node) if self.training else None

@@ -1,18 +1,20 @@
 """Blobs that a plan leaves no value of: they are computed again when somebody reads one.
 
-A fused group skips the blobs between its layers, and a sum in place overwrites the blob that it adds.
+A fused group skips the blobs between its layers, which are computed by running the layers one by one. A sum in place
+overwrites the blob that it adds, which the arena computes by the plan's own steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dragon.engines.lifetimes.sources import Sources
 from dragon.engines.onednn.library.memory import Device, Memory
-from dragon.engines.onednn.plan.values import HostValue, LazyCopy, MemoryCopy, Value
+from dragon.engines.onednn.library.primitive import Call
+from dragon.engines.onednn.plan.values import HostValue, LazyCopy, Value
 from dragon.engines.onednn.plan.versions import Versions
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array, Storage
@@ -29,15 +31,18 @@ class Recomputed(Versions):
     """The versions of a plan, and how blobs are computed that it has no value of after a pass.
 
     ahead: whether what parameters and inputs alone decide is computed before a pass begins: in whole plans of TEST,
-    where no layer in Python can change a parameter meanwhile. last_write: by storage, the last layer that writes into
-    it. sources: host values that the plan reads.
+    where no layer in Python can change a parameter meanwhile. sums_in_place: whether a sum may overwrite what it adds.
+    last_write: by storage, the last layer that writes into it. sources: host values that the plan reads.
     """
 
-    def __init__(self, net: Net, device: Device, training: bool, cache: bool, materialize: Materialize) -> None:
+    def __init__(
+        self, net: Net, device: Device, training: bool, cache: bool, materialize: Materialize, sums_in_place: bool
+    ) -> None:
         super().__init__(device, training, cache)
         self.net = net
         self.runs_user_code = any(node.layer.runs_user_code for node in net.nodes)
         self.ahead = cache and not training and not self.runs_user_code
+        self.sums_in_place = sums_in_place and self.ahead
         self.last_write = {
             top.data_storage: node.index for node in net.nodes if not node.layer.passes_memory for top in node.tops
         }
@@ -63,12 +68,7 @@ class Recomputed(Versions):
 
         To be called when the group of these layers is built: by then it has recorded what they read.
         """
-        self.make_lazy(storage, self._by_layers(storage, first, last, list(self.steps.needs.values())))
-
-    def _by_layers(
-        self, storage: Storage, first: int, last: int, read: Sequence[Value | HostValue]
-    ) -> Callable[[Array], None]:
-        """A function that computes the content of `storage` by layers first..last, which read these values."""
+        read = list(self.steps.needs.values())
         blobs = [(blob, blob.data_storage) for node in self.net.nodes[first : last + 1] for blob in node.layer.blobs]
         self.sources.add(storage for _, storage in blobs)
         self.sources.add(value.storage for value in read if isinstance(value, HostValue))
@@ -85,35 +85,30 @@ class Recomputed(Versions):
                 values[blob.data_storage] = self._value_in_run(storage_in_run)
             self._materialize(first, last, storage, values)
             newest = storage.newest_copy()
-            recomputes = isinstance(newest, LazyCopy) or (isinstance(newest, MemoryCopy) and newest.recompute)
-            if newest is not None and not recomputes:  # shapes are those of the run
+            if newest is not None and not isinstance(newest, LazyCopy):
                 newest.to_host(host)
 
-        return compute
+        self.make_lazy(storage, compute)
 
     def _value_in_run(self, storage: Storage) -> Array:
         """The flat host value that the last run read."""
         saved = self.sources.changed.get(storage)
         return storage.read() if saved is None else saved
 
-    def replaceable(self, blob: Blob, last: int) -> Memory | None:
-        """The memory of a blob that layer `last`, of the present group, may overwrite with its top; None if it may not.
+    def replaceable(self, blob: Blob) -> Memory | None:
+        """The memory of a blob that the present group may overwrite with its top; None if it may not.
 
-        No later layer reads the blob, and `replace` can have its content computed again.
+        No later layer uses the blob, and an arena can compute it again.
         """
         storage = blob.data_storage
-        memory, made = self._owned(storage, blob), self._made.get(storage)
-        if not self.ahead or memory is None or made is None or storage in self._outputs:
+        memory = self._owned(storage, blob)
+        if not self.sums_in_place or memory is None or memory.origin is not memory or memory.exposed:
             return None
-        _, end, steps = made
-        if self._last_read[storage] > last or self.last_write[storage] > end:
+        if storage in self._outputs or max(self._last_read[storage], self.last_write.get(storage, 0)) > self.last:
             return None
-        if memory.origin is not memory or memory.exposed or id(memory) in self._protected:
+        if id(memory) in self._protected or any(memory is source for source in self._lazy_sources()):
             return None
-        if any(memory is source for source in self._lazy_sources()):
-            return None
-        read = [value.storage for value in steps.needs.values()]
-        return None if storage in read or any(self.last_write.get(each, 0) > end for each in read) else memory
+        return memory
 
     def _lazy_sources(self) -> Iterator[Memory]:
         for storage, place in self.lazies:
@@ -122,13 +117,13 @@ class Recomputed(Versions):
                 yield from copy.sources
 
     def replace(self, blob: Blob) -> None:
-        """Have the content of a `replaceable` blob computed again when it is read, since its memory is overwritten."""
-        storage = blob.data_storage
-        value = self._now[id(storage)]
+        """Note that the last step overwrites the memory of a `replaceable` blob, which it reads."""
+        value = self._now.pop(id(blob.data_storage))
+        call = self.steps.calls[-1]
         assert isinstance(value, Value)
-        first, last, steps = self._made[storage]
-        value.copy.recompute = self._by_layers(storage, first, last, list(steps.needs.values()))
-        del self._now[id(storage)]
+        assert isinstance(call, Call)
+        self._need(value)
+        value.overwritten_by = call
 
 
 def _copied(storage: Storage, old: Array | None) -> Array:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -64,7 +65,8 @@ class MemoryCopy:
         self.scale = scale
         self.count = math.prod(memory.desc.dims)
         self.restore: Callable[[], None] | None = None  # recomputes the content where another value has overwritten it
-        self.recompute: Callable[[Array], None] | None = None  # where a later value always overwrites it in the pass
+        # calls a function while the memory holds the content, where a later value of each pass overwrites it
+        self.earlier: Callable[[Callable[[], None]], None] | None = None
         self._host_at = 0
         self._down: Call | None = None
         self._up: Call | None = None
@@ -76,11 +78,14 @@ class MemoryCopy:
 
     def to_host(self, host: Array) -> None:
         """Copy the content to the flat host array."""
-        if self.recompute is not None:
-            self.recompute(host)
+        if self.earlier is not None:
+            self.earlier(partial(self._to_host, host))
             return
         if self.restore is not None:
             self.restore()
+        self._to_host(host)
+
+    def _to_host(self, host: Array) -> None:
         if self._down is None or host.ctypes.data != self._host_at:
             self._down = reorder(self.device, self.memory, self._host(host), self.scale)
         self._down()
@@ -129,6 +134,7 @@ class Value:
     """A version of a storage in oneDNN memory. range: of the values that the memory has as integers of 8 bits."""
 
     bound: Bound | None = None  # tells that all elements are finite
+    overwritten_by: Call | None = None  # the step that puts a later value into the memory
 
     def __init__(self, device: Device, storage: Storage, memory: Memory, place: str, of: Range | None = None) -> None:
         self.device = device

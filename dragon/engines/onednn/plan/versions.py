@@ -48,8 +48,7 @@ class Versions:
         self._alive: list[Storage] = []  # alive, so that no other storage gets their id
         self._protected: set[int] = set()  # ids of memories
         self._derived: list[tuple[Value | HostValue, Layout]] = []
-        self.layers = (0, 0)  # the first and the last of the present group
-        self._made: dict[Storage, tuple[int, int, Steps]] = {}  # by which group's layers and steps
+        self.last = 0  # the last layer of the present group
 
     def _current(self, storage: Storage, shape: tuple[int, ...]) -> Value | HostValue:
         """The current version, in float where it is an int8 one: see `int8` for those who can read that."""
@@ -265,7 +264,6 @@ class Versions:
         value = Value(self.device, storage, memory, f"{self.name}.{len(self.values)}", of)
         self._set(storage, value)
         self.steps.makes[id(value)] = value
-        self._made[storage] = (*self.layers, self.steps)
         return memory
 
     def copy_data(self, source: Blob, target: Blob) -> None:
