@@ -107,7 +107,9 @@ def pool(
         if guarded is None:
             b.call(down, down_arguments)
             return
-        x = b.data(bottom, primitive[Arg.SRC]) if source is None else source
+        # with a ReLU moved behind it the pooling has read what came before the ReLU, and the bottom is not there
+        alone = source is None and top_diff is None
+        x = b.data(bottom, primitive[Arg.SRC]) if alone else arguments[Arg.SRC]
         b.call_guarded_as(guarded, down, down_arguments, lambda dy: _maximum_backward(window, fetch(x), dy))
 
     return backward
