@@ -9,7 +9,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.modules.pop("dragon", None)  # the folder
 
-from dragon.tools.main import main  # noqa: E402
+from dragon.tools.entry import main  # noqa: E402
 
 if __name__ == "__main__":
     main()

@@ -10,24 +10,24 @@ _os.environ["OPENBLAS_THREAD_TIMEOUT"] = _os.environ.get("OPENBLAS_THREAD_TIMEOU
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dragon.bases.layer import TEST, TRAIN, Layer
-from dragon.errors import (
-    DataError,
-    DragonError,
-    EngineError,
-    NumericError,
-    PrototxtError,
-    ShapeError,
-    UsageError,
-    WeightsError,
-)
-from dragon.graph.net import Net
-from dragon.modes import set_device, set_engine, set_mode_cpu, set_mode_gpu, set_random_seed
-from dragon.proto import caffe_pb2 as caffe_pb2  # scripts reach it as caffe.proto.caffe_pb2
 from dragon.pycaffe import alias as _alias
 
 if TYPE_CHECKING:
     from dragon import layers, proto
+    from dragon.bases.layer import TEST, TRAIN, Layer
+    from dragon.errors import (
+        DataError,
+        DragonError,
+        EngineError,
+        NumericError,
+        PrototxtError,
+        ShapeError,
+        UsageError,
+        WeightsError,
+    )
+    from dragon.graph.net import Net
+    from dragon.modes import set_device, set_engine, set_mode_cpu, set_mode_gpu, set_random_seed
+    from dragon.proto import caffe_pb2 as caffe_pb2  # scripts reach it as caffe.proto.caffe_pb2
     from dragon.pycaffe import classifier, coord_map, detector, draw, io, net_spec, params
     from dragon.pycaffe.classifier import Classifier
     from dragon.pycaffe.detector import Detector
@@ -125,6 +125,7 @@ _alias.install_modules()
 _PYCAFFE = [name for name in _alias.MODULES if not name.startswith("_")]
 _SUBMODULES = {
     **{name: f"dragon.pycaffe.{name}" for name in _PYCAFFE},
+    "caffe_pb2": "dragon.proto.caffe_pb2",
     "layers": "dragon.layers",
     "proto": "dragon.proto",
 }
@@ -134,7 +135,11 @@ _ELSEWHERE = {
     "NetSpec": "net_spec",
     "to_proto": "net_spec",
 }
-_LATER = {  # by module; what only training needs, and more than that
+_LATER = {  # by module: so `import dragon` is quick, and an interrupted command says so from its first moment on
+    "bases.layer": ["TEST", "TRAIN", "Layer"],
+    "errors": [name for name in __all__ if name.endswith("Error")],
+    "graph.net": ["Net"],
+    "modes": ["set_device", "set_engine", "set_mode_cpu", "set_mode_gpu", "set_random_seed"],
     "solver.types": [name for name in __all__ if name.endswith("Solver") and name != "Solver"] + ["get_solver"],
     "solver.solver": ["Observer", "Solver"],
     "pycaffe.runtime": [
@@ -145,6 +150,8 @@ _LATER = {  # by module; what only training needs, and more than that
 }  # fmt: skip
 # Packages that scripts may use as attributes, though nobody has imported them, with the module that loads their parts.
 _PACKAGES = {"data": "data", "extras": "extras", "solver": "solver.types", "version": "version"}
+_PACKAGES |= dict.fromkeys(["bases", "files", "graph", "memory", "rng", "share"], "graph.net")
+_PACKAGES |= {name: name for name in ("engines", "errors", "modes")}
 
 if not TYPE_CHECKING:
 
@@ -162,5 +169,5 @@ if not TYPE_CHECKING:
                 return found
         if name in _PACKAGES:
             import_module(f"dragon.{_PACKAGES[name]}")
-            return globals()[name]
+            return import_module(f"dragon.{name}")
         raise AttributeError(f"module 'dragon' has no attribute {name!r}")

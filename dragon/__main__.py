@@ -1,6 +1,6 @@
 """`python -m dragon`, the same as `dragon`."""
 
-from dragon.tools.main import main
+from dragon.tools.entry import main
 
 if __name__ == "__main__":
     main()

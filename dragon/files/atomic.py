@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-__all__ = ["atomic_path", "atomic_write", "remove_unfinished", "sync_folder", "write_atomically"]
+__all__ = ["atomic_path", "atomic_write", "check_writable", "remove_unfinished", "sync_folder", "write_atomically"]
 
 
 @contextmanager
@@ -20,11 +20,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     It is synced to disk before the rename, so that after a power cut there is the old file or the new one. Raises
     OSError, also where `path` is a device or a pipe, which must not be replaced by a file.
     """
-    target = Path(path)
-    if target.parent == Path("/dev") or (target.exists() and not target.is_file()):
-        kind = errno.EISDIR if target.is_dir() else errno.EINVAL
-        reason = os.strerror(kind) if target.is_dir() else "not a regular file"
-        raise OSError(kind, reason, str(path))
+    target = _regular(path)
     import tempfile  # with what it needs, as much as all that a net reads its weights with
 
     try:
@@ -43,6 +39,25 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(target.parent)
+
+
+def _regular(path: str | os.PathLike[str]) -> Path:
+    target = Path(path)
+    if target.parent == Path("/dev") or (target.exists() and not target.is_file()):
+        kind = errno.EISDIR if target.is_dir() else errno.EINVAL
+        reason = os.strerror(kind) if target.is_dir() else "not a regular file"
+        raise OSError(kind, reason, str(path))
+    return target
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise OSError where `atomic_path` could not write a file, so that nobody computes what cannot be written."""
+    folder = _regular(path).parent
+    if not folder.is_dir():
+        kind = errno.ENOTDIR if folder.exists() else errno.ENOENT
+        raise OSError(kind, os.strerror(kind), str(path))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from dragon.bases.registry import find_class
+from dragon.bases.registry import find_class, unknown_type
 from dragon.errors import PrototxtError, SettingNameError, SettingValueError, nearest
 from dragon.proto import dragon_pb2 as pb
 
@@ -29,6 +29,8 @@ def assign_settings(layer: pb.LayerParameter, params: Mapping[str, Any]) -> None
             assign(getattr(layer, place[key]), key, value)
         elif key in fields:
             assign(layer, key, value)
+        elif cls is None and not messages:
+            raise PrototxtError(unknown_type(layer.type))
         else:
             raise SettingNameError(f'unknown setting "{key}"{nearest(key, [*place, *fields])}')
 

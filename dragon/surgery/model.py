@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.errors import WeightsError, nearest
-from dragon.files.atomic import write_atomically
+from dragon.files.atomic import atomic_path
 from dragon.graph.changes import change_net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.assign import Assignment
@@ -93,14 +94,16 @@ def read_model(
 
 
 def write_model(model: Model, prototxt: str | Path | None, weights: str | Path | None) -> None:
-    """Write a model to the paths that are given; each file appears whole or not at all.
+    """Write a model to the paths that are given; each file appears whole or not at all, and neither without the other.
 
     Of a text that the net was read from, only what has changed is written anew. weights: the ending chooses the
     format, as in `write_arrays`. Raises OSError or WeightsError.
     """
     from dragon.files.stored_weights import write_arrays
 
-    if weights is not None:
-        write_arrays(weights, model.net, model.arrays)
-    if prototxt is not None:
-        write_atomically(prototxt, model.text()[0].encode("utf-8", "surrogateescape"))
+    with ExitStack() as stack:
+        if prototxt is not None:
+            text = model.text()[0].encode("utf-8", "surrogateescape")
+            stack.enter_context(atomic_path(prototxt)).write_bytes(text)  # gets its name when the weights have theirs
+        if weights is not None:
+            write_arrays(weights, model.net, model.arrays)

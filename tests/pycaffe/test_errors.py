@@ -67,6 +67,16 @@ def test_messages_are_not_quoted() -> None:
         net().forward(blobs=["ipp"])
 
 
+def test_a_mistyped_layer_type_is_named_before_its_settings() -> None:
+    spec = caffe.NetSpec()
+    spec.d = L.Input(shape={"dim": [1, 3, 8, 8]})
+    spec.c = getattr(L, "Convolutoin")(spec.d, num_output=3)  # noqa: B009
+    with pytest.raises(
+        caffe.PrototxtError, match=r'unknown layer type "Convolutoin" \(did you mean "Convolution"\?\)$'
+    ):
+        spec.to_proto()
+
+
 def test_an_unreadable_image_is_an_oserror(tmp_path: Path) -> None:
     (tmp_path / "x.png").write_text("no picture")
     with pytest.raises(OSError, match="cannot be read"):

@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 import dragon as package
-from dragon.errors import UsageError
+from dragon.errors import UsageError, WeightsError
+from dragon.files.atomic import check_writable
+from dragon.proto import dragon_pb2 as pb
+from dragon.surgery.model import Model, write_model
 from dragon.tools.common.outputs import check_outputs
 from tests.tools.conftest import Dragon
 
@@ -56,3 +59,36 @@ def test_other_names_are_fine() -> None:
     check_outputs(["a", None, ""], {"--x": "b", "--y": None, "--z": "c"})
     with pytest.raises(UsageError, match="--y b: --x names it too"):
         check_outputs(["a"], {"--x": "b", "--y": "b"})
+
+
+@pytest.mark.parametrize("missing", ["--out-model", "--out-weights"])
+@pytest.mark.parametrize("command", ["fold", "merge", "split", "bn remove"])
+def test_a_folder_that_is_not_there_is_named_first(
+    dragon: Dragon, files: list[str], command: str, missing: str
+) -> None:
+    outputs = {"--out-model": "n.prototxt", "--out-weights": "n.caffemodel"} | {missing: "none/n.caffemodel"}
+    result = dragon(*command.split(), *files, *[word for pair in outputs.items() for word in pair])
+    assert (result.code, result.out) == (2, "")
+    assert result.err == "dragon: error: none/n.caffemodel: No such file or directory\n"
+    assert not list(Path().glob("n.*"))
+
+
+def test_weights_that_cannot_be_written_leave_no_net(tmp_path: Path) -> None:
+    (tmp_path / "n.caffemodel").mkdir()
+    model = Model(pb.NetParameter(name="n"), {})
+    with pytest.raises(WeightsError, match="Is a directory"):
+        write_model(model, tmp_path / "n.prototxt", tmp_path / "n.caffemodel")
+    assert [path.name for path in tmp_path.iterdir()] == ["n.caffemodel"]
+    with pytest.raises(OSError, match="No such file"):
+        write_model(model, tmp_path / "none" / "n.prototxt", tmp_path / "m.caffemodel")
+    assert [path.name for path in tmp_path.iterdir()] == ["n.caffemodel"]
+
+
+@pytest.mark.parametrize("path", ["none/x", "folder", "file/x"])
+def test_a_file_that_could_not_be_written(tmp_path: Path, path: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=path):
+        check_writable(tmp_path / path)
+    check_writable(tmp_path / "new")
+    check_writable(tmp_path / "file")

@@ -1,4 +1,4 @@
-"""Check that the outputs of a command do not overwrite its inputs."""
+"""Check that the outputs of a command can be written, and do not overwrite its inputs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from dragon.errors import UsageError
+from dragon.files.atomic import check_writable
 
 __all__ = ["check_outputs"]
 
 
-def check_outputs(inputs: Iterable[str | None], outputs: Mapping[str, str | None]) -> None:
-    """Raise UsageError if an output (path by flag) is an input, or is also the output of another flag."""
+def check_outputs(inputs: Iterable[str | None], outputs: Mapping[str, str | None], in_new_folder: bool = False) -> None:
+    """Raise UsageError if an output (path by flag) is an input, or is also the output of another flag.
+
+    Raises OSError where it cannot be written, unless the command makes the folder.
+    """
     taken = {Path(path).resolve(): f"{path} is an input" for path in inputs if path}
     for flag, path in outputs.items():
         if not path:
@@ -20,3 +24,5 @@ def check_outputs(inputs: Iterable[str | None], outputs: Mapping[str, str | None
         if place in taken:
             raise UsageError(f"{flag} {path}: {taken[place]}, and would be overwritten: choose another name")
         taken[place] = f"{flag} names it too"
+        if not in_new_folder:
+            check_writable(path)

@@ -43,6 +43,7 @@ def command(ctx: click.Context, /, which: NetChoice, weights: str | None, shape:
     target = chosen_form(TARGETS, given, "write", "written")
     check_options(ctx, TARGETS, target)
     name = str(target.flag.name)
-    check_outputs([which.model, *(weights or "").split(",")], {target.flag.opts[0]: given[name]})
+    outputs = {target.flag.opts[0]: given[name]}
+    check_outputs([which.model, *(weights or "").split(",")], outputs, in_new_folder=target is caffe.TARGET)
     options = {option.name: given[option.name] for option in target.options if option.name}
     target.write(Source(which, weights, input_shape(shape)), given[name], **options)

@@ -27,7 +27,7 @@ def _write(source: Source, path: str, *, for_deploy: bool) -> None:
     name = "deploy" if for_deploy else Path(which.model).stem
     files = {f"--caffe {path}": str(Path(path) / f"{name}{ending}") for ending in (".prototxt", ".caffemodel")}
     for flag, file in files.items():
-        check_outputs([which.model, *(source.weights or "").split(",")], {flag: file})
+        check_outputs([which.model, *(source.weights or "").split(",")], {flag: file}, in_new_folder=True)
     deployed = source.deployed()
     if for_deploy and source.weights is not None:
         made = deploy_net(deployed, source.weights)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dragon.errors import UsageError
 from dragon.export.torch.module import Exported, export
-from dragon.files.atomic import write_atomically
+from dragon.files.atomic import atomic_path
 from dragon.files.safetensors import write_safetensors
 from dragon.graph.net import Net
 
@@ -33,7 +33,7 @@ def values_path(path: str | Path) -> Path:
 
 
 def write_module(net: Net, path: str | Path, about: str = "") -> Written:
-    """Write the module of a net, the values first; each file appears whole or not at all.
+    """Write the module of a net; each file appears whole or not at all, and neither without the other.
 
     about: what the source says the net comes from. Raises PrototxtError that names all layers that cannot be written,
     UsageError for a path that does not end in .py, OSError, and WeightsError without the package safetensors.
@@ -42,6 +42,7 @@ def write_module(net: Net, path: str | Path, about: str = "") -> Written:
     exported = export(net, about)
     table = [[node.name, node.layer.where.type, len(node.layer.blobs)] for node in net.nodes if len(node.layer.blobs)]
     metadata = {"format": "pt", "net": net.name, "layers": json.dumps(table, ensure_ascii=False)}
-    write_safetensors(values, exported.state(), metadata)
-    write_atomically(path, exported.source.encode())
+    with atomic_path(path) as source:  # gets its name when the values have theirs
+        source.write_bytes(exported.source.encode())
+        write_safetensors(values, exported.state(), metadata)
     return Written(Path(path), values, exported)

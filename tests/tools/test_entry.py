@@ -1,0 +1,38 @@
+"""The entry point: an interrupt while the command line is still being loaded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# the interrupt comes when a module is looked for, as from the keyboard
+INTERRUPTED = """
+import sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "{name}":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt())
+from dragon.tools.entry import main
+main()
+"""
+
+
+@pytest.mark.parametrize("name", ["click", "numpy", "google.protobuf", "dragon.errors", "dragon.tools.main"])
+def test_an_interrupt_while_modules_are_loaded(name: str) -> None:
+    run = [sys.executable, "-c", INTERRUPTED.format(name=name), "device"]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr.lstrip()) == (130, "", "dragon: interrupted\n")
+
+
+def test_the_package_loads_nothing_before_the_entry_point() -> None:
+    """Otherwise an interrupt could come before the entry point can say so."""
+    code = (
+        "import dragon.tools.entry, sys; print([m for m in ('numpy', 'click', 'google.protobuf') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "[]\n", done.stderr
