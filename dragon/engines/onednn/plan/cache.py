@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from dragon.engines.onednn.library.memory import Device
 from dragon.engines.onednn.plan.arena import ArenaMemory
 from dragon.engines.onednn.plan.builder import Materialize
 from dragon.engines.onednn.plan.plan import Plan
+from dragon.engines.onednn.plan.planned import Planned
 from dragon.errors import DragonError
 from dragon.memory.collecting import without_collecting
 
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["PlanCache"]
 
 _KEPT_SHAPES = 8
+_KEPT, _KEPT_BYTES = 4, 1 << 30  # so many plans are kept whatever they take, more if all of them take at most this
+_GARBAGE = (
+    1 << 28
+)  # bytes of given-up plans, which lie in cycles of references, after which the collector looks for them
 
 
 class PlanCache:
@@ -49,6 +55,8 @@ class PlanCache:
         self._device, self._dtype, self._options, self._materialize = device, dtype, options, materialize
         self._ranges = ranges
         self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
+        self._bytes: dict[tuple[Any, ...], int] = {}  # that the plans take
+        self._garbage = 0  # bytes of plans that were given up since the collector looked for them
         self._current: dict[tuple[Any, ...], Plan] = {}  # plans known to be valid for the present version
         self._version = -1
         self._key: tuple[Any, ...] = ()
@@ -105,15 +113,27 @@ class PlanCache:
         plan = self._plans.get(key)
         if plan is not None and not plan.valid:
             plan.detach()
-            del self._plans[key]
+            del self._plans[key], self._bytes[key]
             plan = None
         if plan is None:
             plan = self._plans[key] = self._make(whole)
-            while len(self._plans) > 2 * _KEPT_SHAPES:
-                _, old = self._plans.popitem(last=False)
-                old.detach()
+            self._bytes[key] = Planned.of(plan).bytes
+            self._give_up_old()
+        self._plans.move_to_end(key)
         self._current[key] = plan
         return plan
+
+    def _give_up_old(self) -> None:
+        """Keep few plans, by number and by memory: some nets have other shapes in each pass, as labels of detectors."""
+        while len(self._plans) > 2 * _KEPT_SHAPES or (
+            len(self._plans) > _KEPT and sum(self._bytes[key] for key in self._plans) > _KEPT_BYTES
+        ):
+            key, old = self._plans.popitem(last=False)
+            old.detach()
+            self._garbage += self._bytes.pop(key)
+        if self._garbage > _GARBAGE:
+            self._garbage = 0
+            gc.collect()
 
     @without_collecting()
     def _make(self, whole: bool) -> Plan:
@@ -150,6 +170,6 @@ class PlanCache:
         for key, plan in list(self._plans.items()):
             if not plan.training:
                 plan.detach()
-                del self._plans[key]
+                del self._plans[key], self._bytes[key]
         self._current.clear()
         self.arena_memory = ArenaMemory()

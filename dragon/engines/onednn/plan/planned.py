@@ -24,6 +24,11 @@ class Planned:
     unshared: int
     scratchpad: int
 
+    @property
+    def bytes(self) -> int:
+        """What the plan takes beside the parameters."""
+        return self.activations + self.scratchpad
+
     @staticmethod
     def of(plan: Plan) -> Planned:
         """The sizes of a plan."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import weakref
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +19,7 @@ import dragon
 from dragon.bases.layer import Layer
 from dragon.engines import Options
 from dragon.engines.onednn.executor import OneDNNExecutor
+from dragon.engines.onednn.plan import cache
 from dragon.engines.onednn.plan.arena import Arena, ArenaMemory
 from dragon.engines.onednn.plan.buffers import Buffer
 from dragon.engines.onednn.plan.guarded import BoundedCall
@@ -529,3 +531,23 @@ def test_a_sum_in_place_passes_its_bound_on() -> None:
     assert any(isinstance(v, Value) and v.copy.earlier for v in plan.builder.values)
     calls = [call for group in plan.groups for call in group.forward.calls if "e" in net.layer_names[group.first]]
     assert any(isinstance(call, BoundedCall) for call in calls)
+
+
+def test_plans_of_many_shapes_leave_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A detector's labels have another shape in nearly each batch: old plans go, and so does what they took."""
+    monkeypatch.setattr(cache, "_KEPT_BYTES", 1 << 20)
+    monkeypatch.setattr(cache, "_GARBAGE", 1)
+    net = make_net(NETS["plain"], "onednn", dragon.TRAIN)
+    made: list[weakref.ref[Plan]] = []
+    for count in range(1, 20):
+        resized(net, 100 + count)
+        net.run_forward()
+        net.run_backward()
+        made += [weakref.ref(plan) for plan in plans_of(net) if all(plan is not each() for each in made)]
+    assert len(made) >= 19
+    assert len([plan for plan in made if plan() is not None]) <= cache._KEPT + 1  # a net notes which plan ran last
+    monkeypatch.setattr(cache, "_KEPT_BYTES", 1 << 30)
+    for count in range(1, 20):
+        resized(net, 100 + count)
+        net.run_forward()
+    assert len(plans_of(net)) == 2 * cache._KEPT_SHAPES
