@@ -14,8 +14,10 @@ from dragon.bases.layer import TEST
 from dragon.data.image_file import Color
 from dragon.data.images import read_image, read_image_list
 from dragon.data.resize import resize_bilinear
+from dragon.engines.int8.table import HEAD as RANGES_HEAD
 from dragon.errors import DataError, UsageError
 from dragon.export.deployed import Deployed
+from dragon.files.reading import open_regular
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
@@ -47,6 +49,7 @@ def calibration_batches(
     if path.suffix == ".npy":
         return itertools.islice(_of_array(path, shape), count)
     if path.is_file():
+        _refuse_ranges(path)
         listed = [Path(file) for file, _ in read_image_list(source, f"{path.parent}/")]
         return itertools.islice(_of_images(listed, shape), count)
     if not path.is_dir():
@@ -61,6 +64,20 @@ def calibration_batches(
         own.transform_param.mirror = False
     own.data_param.source, own.data_param.backend, own.data_param.batch_size = source, backend, shape[0]
     return _of_layer(own, name, Deployed(Definition(pb.NetParameter())), count)
+
+
+def _refuse_ranges(path: Path) -> None:
+    """Raise UsageError for a file of `dragon calibrate`, which has ranges of inputs of layers in place of data."""
+    try:
+        with open_regular(path) as file:
+            head = file.read(len(RANGES_HEAD.encode()))
+    except OSError:
+        return  # the list's reader says why
+    if head == RANGES_HEAD.encode():
+        raise UsageError(
+            f"{path}: ranges that `dragon calibrate` measured, for --precision int8; an export measures its own, "
+            "from an LMDB, a folder or list of images, or a .npy file"
+        )
 
 
 def _of_layer(layer: pb.LayerParameter, name: str, deployed: Deployed, count: int) -> Iterator[NDArray[np.float32]]:

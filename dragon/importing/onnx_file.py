@@ -59,8 +59,20 @@ def read_onnx(path: str | os.PathLike[str]) -> Any:
 def _what_else(content: bytes) -> str:
     if not content:
         return "empty, not an ONNX model"
+    if _begins_as_onnx(content):
+        return "a damaged ONNX model, or one that was cut off"
     kind = kind_of_content(content)
     return f"{kind}, not an ONNX model" if kind else "not an ONNX model, or a damaged one"
+
+
+def _begins_as_onnx(content: bytes) -> bool:
+    """Whether a file begins with a version of the form and the name of a producer or, without one, the graph."""
+    if content[:1] != b"\x08" or not 3 <= int.from_bytes(content[1:2]) < 32:
+        return False
+    if content[2:3] == b"\x3a":
+        return True
+    name = content[4 : 4 + int.from_bytes(content[3:4])]  # that of a file in a .solverstate, which begins alike
+    return content[2:3] == b"\x12" and not name.endswith((b".caffemodel", b".h5", b".safetensors"))
 
 
 def _tensors(onnx: Any, model: Any) -> Iterator[Any]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dragon.bases.layer import TEST
 from dragon.data.resize import scaled_size
 from dragon.errors import DataError, UsageError
+from dragon.files.kinds import kind_of
 from dragon.files.reading import open_regular
 from dragon.graph.net import Net, NetSettings
 from dragon.proto import dragon_pb2 as pb
@@ -66,7 +67,9 @@ def read_windows(path: str | Path) -> list[tuple[str, list[list[float]]]]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise DataError(f"{path}: not a text file") from None
+        kind = kind_of(path)
+        what = f"{kind}; to find boxes in it takes a net that ends with DetectionOutput" if kind else "not a text file"
+        raise DataError(f"{path}: {what}; expected a CSV file of windows, filename,ymin,xmin,ymax,xmax") from None
     return list(windows.items())
 
 

@@ -12,6 +12,7 @@ from onnx import helper
 from dragon.errors import PrototxtError
 from dragon.importing.convert import import_onnx
 from dragon.importing.onnx_file import read_onnx
+from dragon.proto import dragon_pb2 as pb
 from tests.importing.helpers import c, model
 
 
@@ -93,6 +94,24 @@ def test_a_file_that_ends_early(tmp_path: Path) -> None:
         path.write_bytes(content[:end])
         with pytest.raises(PrototxtError):
             import_onnx(path)
+
+
+@pytest.mark.parametrize("producer", ["", "pytorch"])
+def test_a_model_that_was_cut_off(producer: str, tmp_path: Path) -> None:
+    model = convolution()
+    model.producer_name = producer
+    path = tmp_path / "x.onnx"
+    path.write_bytes(model.SerializeToString()[:-40])
+    with pytest.raises(PrototxtError, match=r"x\.onnx: a damaged ONNX model, or one that was cut off$"):
+        read_onnx(path)
+
+
+def test_a_solver_state_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "x.onnx"
+    state = pb.SolverState(iter=7, learned_net="x_iter_7.caffemodel").SerializeToString()
+    path.write_bytes(state + b"\x1a\x7f")
+    with pytest.raises(PrototxtError, match=r"a \.solverstate, which belongs to --snapshot, not an ONNX model"):
+        read_onnx(path)
 
 
 def test_a_tensor_that_claims_more_values_than_it_has(tmp_path: Path) -> None:

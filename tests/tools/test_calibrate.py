@@ -45,9 +45,21 @@ def test_time_says_which_layers_run_in_int8(calibrated: Path, dragon: Dragon) ->
     assert result.code == 0, result.err
     assert re.search(r"^conv .*, int8", result.out, re.MULTILINE)
     assert dragon(*common, *INT8).error == (
-        "precision int8 runs nets in phase TEST only: train in fp32 or bf16, then use `dragon calibrate`"
+        "precision int8 runs nets in phase TEST only: train in fp32 or bf16, then use `dragon calibrate` "
+        "(`dragon time`: --phase test --no-backward)"
     )
     assert "no backward (`dragon time`: --no-backward)" in dragon(*common, "--phase", "TEST", *INT8).error
+
+
+def test_an_export_measures_its_own_ranges(calibrated: Path, dragon: Dragon) -> None:
+    pytest.importorskip("onnx")
+    result = dragon("export", *MODEL, "--onnx", "q.onnx", "--int8", "--calibration", INT8[-1])
+    assert result.code == 2
+    assert result.error == (
+        f"{INT8[-1]}: ranges that `dragon calibrate` measured, for --precision int8; an export measures its own, "
+        "from an LMDB, a folder or list of images, or a .npy file"
+    )
+    assert not Path("q.onnx").exists()
 
 
 def test_refusals(calibrated: Path, dragon: Dragon) -> None:

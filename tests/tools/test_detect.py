@@ -53,6 +53,18 @@ def boxes_net(bright: float) -> tuple[str, ...]:
     return ("--model", "boxes.prototxt", "--weights", "boxes.caffemodel")
 
 
+def test_an_image_for_a_net_that_finds_no_boxes(coloured: Path, dragon: Dragon) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (9, 9), "red").save(coloured / "cat.jpg")
+    result = dragon("detect", "cat.jpg", "--model", "deploy.prototxt", "--weights", "net.caffemodel")
+    assert result.code == 2
+    assert result.error == (
+        "cat.jpg: a JPEG image; to find boxes in it takes a net that ends with DetectionOutput; "
+        "expected a CSV file of windows, filename,ymin,xmin,ymax,xmax"
+    )
+
+
 def test_detect_prints_the_boxes_that_a_net_finds_itself(coloured: Path, dragon: Dragon) -> None:
     """The left half of each picture, 10 high and 20 wide, is bright; the net has boxes of half its input's side."""
     args = boxes_net(1 / 400)

@@ -34,7 +34,8 @@ class Int8Run:
             return
         if net.phase != TEST:
             raise UsageError(
-                "precision int8 runs nets in phase TEST only: train in fp32 or bf16, then use `dragon calibrate`"
+                "precision int8 runs nets in phase TEST only: train in fp32 or bf16, then use `dragon calibrate` "
+                "(`dragon time`: --phase test --no-backward)"
             )
         if options.calibration is None:
             raise UsageError("precision int8 needs the ranges of a calibration: `dragon calibrate` measures them")

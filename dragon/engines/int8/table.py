@@ -21,16 +21,14 @@ if TYPE_CHECKING:
     from dragon.graph.net import Net
     from dragon.graph.node import Node
 
-__all__ = ["FLOAT32", "METHODS", "Calibration", "digest_of", "products", "read"]
+__all__ = ["FLOAT32", "HEAD", "METHODS", "Calibration", "digest_of", "products", "read"]
 
 METHODS = ("max", "percentile")
 FLOAT32 = "float32"
 FORMAT = 1
 _LARGEST = float(np.finfo(np.float32).max)
 _KEYS = ("format", "net", "weights", "method", "percentile", "batches", "layers")
-_HEAD = (
-    "# Ranges of what layers read, for --precision int8; written by `dragon calibrate`, described in docs/int8.md.\n"
-)
+HEAD = "# Ranges of what layers read, for --precision int8; written by `dragon calibrate`, described in docs/int8.md.\n"
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Calibration:
             "batches": self.batches, "layers": layers,
         }  # fmt: skip
         text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
-        write_atomically(path, (_HEAD + text).encode())
+        write_atomically(path, (HEAD + text).encode())
 
     @staticmethod
     def read(path: str | os.PathLike[str]) -> Calibration:
