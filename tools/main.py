@@ -184,6 +184,8 @@ def _status_and_message(error: Exception, args: Sequence[str]) -> tuple[int, str
         return 2, message.partition(". Did you mean")[0].removesuffix(".") + hint if hint else message
     if isinstance(error, DragonError):
         return 2, str(error)
+    if isinstance(error, OSError) and error.filename is None and _comes_from_printing(error):
+        return 2, f"standard output cannot be written: {error.strerror}"
     if isinstance(error, OSError) and error.filename is not None:
         return 2, f"{error.filename}: {error.strerror}"
     if isinstance(error, OSError) and error.strerror:
@@ -193,6 +195,12 @@ def _status_and_message(error: Exception, args: Sequence[str]) -> tuple[int, str
     if isinstance(error, MemoryError):
         return 2, shortage(error)
     return 1, f"{type(error).__name__}: {error}; this is a fault in Dragon, run again with --debug to see where"
+
+
+def _comes_from_printing(error: OSError) -> bool:
+    """Whether click or `run` raised it as they wrote to standard output, whose errors name no file."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_globals["__name__"] in ("click.utils", __name__)
 
 
 def _is_utf8(text: str) -> bool:

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from dragon.bases.batch_statistics import normalization_of
 from dragon.bases.registry import canonical, class_of
 from dragon.errors import DataError, nearest
+from dragon.files.paths import missing_hint
 from dragon.files.yaml_tree import Section, plain
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
@@ -90,6 +91,8 @@ def use_dataset(net: pb.NetParameter, folder: str, test: str = "test") -> None:
     test: the part that test nets read, "test" or "val".
     """
     root = Path(folder)
+    if not root.exists():
+        raise DataError(f'the data folder "{folder}" does not exist{missing_hint(root / "train")}')
     for layer in reads_data(net):
         part = "train" if in_phase(layer, pb.TRAIN) else test
         found = sorted(root.glob(f"*_{part}_lmdb"))

@@ -90,6 +90,8 @@ def make_executor(name: str | None, net: Net, options: Options | None = None) ->
         _check_cuda()
         executor: Executor = importlib.import_module("dragon.engines.cuda").CudaExecutor(net, options)
         return executor
+    from dragon.engines.numpy_engine import NumpyExecutor
+
     if wanted in ("auto", "onednn"):
         try:
             from dragon.engines.onednn import OneDNNExecutor
@@ -98,7 +100,12 @@ def make_executor(name: str | None, net: Net, options: Options | None = None) ->
         except EngineError as error:
             if wanted == "onednn":
                 raise
-            _notice(f"the NumPy engine is used: {error}")
-    from dragon.engines.numpy_engine import NumpyExecutor
-
+            reason = error
+        try:
+            executor = NumpyExecutor(net, options)
+        except EngineError as error:
+            gpu = "; fp16 needs --engine cuda" if options.precision == "fp16" else ""
+            raise EngineError(f"{reason}; {error}{gpu}") from None
+        _notice(f"the NumPy engine is used: {reason}")
+        return executor
     return NumpyExecutor(net, options)

@@ -139,4 +139,8 @@ def find_model(path: str, solver: Definition[pb.SolverParameter]) -> Path:
         return folder / Path(path).name
     if found is None:
         raise PrototxtError(f"{solver.file or 'the solver'}: its net {path} does not exist{missing_hint(path, folder)}")
+    if found.is_dir():
+        raise PrototxtError(
+            f"{solver.file or 'the solver'}: its net {path} is a folder, expected the prototxt of a net"
+        )
     return found

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from dragon.errors import WeightsError, one_line
+from dragon.errors import WeightsError
 from dragon.files.atomic import write_atomically
 from dragon.files.reading import open_regular
 from dragon.memory.storage import Array
@@ -57,8 +57,8 @@ def _parse(path: str, state: pb.SolverState, content: bytes) -> None:
 
     try:
         state.ParseFromString(content)
-    except DecodeError as error:
-        raise WeightsError(f"{path}: not a solver state, or damaged: {one_line(str(error))}") from None
+    except DecodeError:
+        raise WeightsError(f"{path}: not a solver state, or a damaged one") from None
 
 
 # -- HDF5 ----------------------------------------------------------------------------------------------------

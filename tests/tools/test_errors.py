@@ -153,3 +153,25 @@ def test_another_dataset_in_the_folder(work: Path, dragon: Dragon) -> None:
     write_synthetic("s", train=20, test=10)
     result = dragon("data", "synthetic", "--dir", "s", "--train", "30")
     assert (result.code, "another dataset" in result.error) == (2, True)
+
+
+def test_a_precision_that_no_engine_of_the_processor_has_is_one_line(work: Path, dragon: Dragon) -> None:
+    result = dragon("time", "--model", "net.prototxt", "--precision", "fp16", "--engine", "auto", "--iterations", "1")
+    assert result.code == 2
+    assert result.err.endswith("the NumPy engine computes in fp32 or int8, not in fp16; fp16 needs --engine cuda\n"), (
+        result.err
+    )
+    assert len(result.err.splitlines()) == 1
+
+
+def test_a_solver_whose_net_is_a_folder(work: Path, dragon: Dragon) -> None:
+    edit(work / "solver.prototxt", "net.prototxt", "data")
+    wanted = "solver.prototxt: its net data is a folder, expected the prototxt of a net"
+    assert dragon("train", "--solver", "solver.prototxt").error == wanted
+
+
+def test_a_damaged_state_is_told_in_plain_words(work: Path, dragon: Dragon) -> None:
+    (work / "s.solverstate").write_bytes(b"\x08\x07\x12\x7fabc")
+    result = dragon("train", "--solver", "solver.prototxt", "--snapshot", "s.solverstate")
+    assert result.code == 2
+    assert result.error == "s.solverstate: not a solver state, or a damaged one"

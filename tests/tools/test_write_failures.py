@@ -94,6 +94,18 @@ def test_a_log_that_cannot_be_written_does_not_end_the_training(work: Path) -> N
     assert list((work / "out").glob("x_iter_6.solverstate")), done.returncode
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("words", [["device"], ["summarize", "--model", "net.prototxt"], ["layers", "ReLU"]])
+def test_an_output_that_cannot_be_written_is_named(work: Path, words: list[str]) -> None:
+    root = str(Path(__file__).resolve().parents[2])
+    code = f"import sys; sys.path.insert(0, {root!r}); from dragon.tools.main import main; main(sys.argv[1:])"
+    run = [sys.executable, "-c", code, *words]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(run, stdout=full, stderr=subprocess.PIPE, text=True, cwd=work, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr == "dragon: error: standard output cannot be written: No space left on device\n"
+
+
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_training_without_standard_streams(work: Path, closed: str) -> None:
     """Files do not get the numbers of closed streams: what a signal prints would be written into one of them."""
