@@ -51,12 +51,12 @@ def _open(which: NetChoice, phase: int, shape: tuple[int, ...] | None) -> tuple[
     """The net, and what was assumed where its data is not there or the shape is given."""
     _, options = EngineChoice().resolve()
     reasons: list[str] = []
+    definition = which.definition()  # read once, as are its warnings
     if shape is None:
         try:
-            return which.open(phase, "numpy", options, None), []
+            return which.make(definition, phase, "numpy", options, None), []
         except DataError as error:
             reasons = [f"the data cannot be read: {error}"]
-    definition = which.definition()
     state = run_state(definition.message.state, phase, which.level, which.stages)
     assumed, notes = without_data(definition, state, shape)
     return which.make(assumed, phase, "numpy", options, None), [*reasons, *notes]

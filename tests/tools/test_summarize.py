@@ -31,6 +31,15 @@ def test_summarize_without_the_data(work: Path, dragon: Dragon) -> None:
     assert "give --input-shape C,H,W" in dragon("summarize", "--model", "net.prototxt").error
 
 
+def test_a_warning_about_the_text_stands_once_without_the_data(work: Path, dragon: Dragon) -> None:
+    edit(work / "net.prototxt", "data/synthetic_train_lmdb", "data/gone_lmdb")
+    edit(work / "net.prototxt", "kernel_size: 5", "kernel_size: 5 engine: MKL2017")
+    result = dragon("summarize", "--phase", "train", "--model", "net.prototxt")
+    assert result.code == 0, result.err
+    assert '"data/gone_lmdb" does not exist' in result.out
+    assert result.err.count("it changes no result and is skipped") == 1
+
+
 def test_summarize_counts_multiply_adds(dragon: Dragon) -> None:
     net = pb.NetParameter(name="n")
     net.layer.add(name="in", type="Input", top=["x"]).input_param.shape.add(dim=[2, 4, 9, 9])
