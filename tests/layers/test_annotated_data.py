@@ -201,7 +201,7 @@ def test_the_label_map_has_to_be_there(scenes: Path, tmp_path: Path, opened: lis
         ("crop_size: 3 crop_h: 2 crop_w: 4", "give one of crop_size"),
         ("crop_h: 2", "a crop needs a height and a width, got 2 and 0"),
         ("crop_size: 100", "a crop of 100 x 100 is larger than the image, 60 x 80"),
-        ("noise_param { clahe: true }", "noise_param has clahe, which is not offered"),
+        ("noise_param { convert_to_lab: true }", "noise_param has convert_to_lab, which is not offered"),
         ("mean_value: [1, 2]", "has 2 mean_value, expected 1 or 3"),
         ("scale_factors: 2", "which only ImageSegData and DenseImageData follow"),
     ],

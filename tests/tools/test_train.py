@@ -168,4 +168,4 @@ def test_output_folder(work: Path, prefix: str, folder: str) -> None:
 
 def test_a_precision_that_is_not_there_is_not_ignored(work: Path, dragon: Dragon) -> None:
     result = dragon("train", "--solver", "solver.prototxt", "--engine", "numpy", "--precision", "bf16")
-    assert (result.code, result.error) == (2, "the NumPy engine computes in fp32, not in bf16")
+    assert (result.code, result.error) == (2, "the NumPy engine computes in fp32 or int8, not in bf16")

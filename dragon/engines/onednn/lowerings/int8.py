@@ -25,7 +25,6 @@ from dragon.engines.onednn.lowerings.parameters import Epilogue, Parameters, ope
 from dragon.engines.onednn.plan.builder import Backward, Builder
 from dragon.engines.onednn.plan.reference import is_free
 from dragon.engines.onednn.plan.values import int8_type, logical, reorder
-from dragon.layers.concat import Concat
 from dragon.layers.pooling import Pooling
 from dragon.proto import dragon_pb2 as pb
 
@@ -183,5 +182,5 @@ def _wanted_by(b: Builder, node: Node) -> Range | None:
     if node.name in b.ranges:
         return b.ranges[node.name]
     maximum = isinstance(layer, Pooling) and layer.method == pb.PoolingParameter.MAX and len(node.tops) == 1
-    joined = isinstance(layer, Concat) and node.tops[0].ndim == 4
+    joined = layer.type == "Concat" and node.tops[0].ndim == 4
     return wanted(b, node.index, node.tops[0]) if maximum or joined else None
