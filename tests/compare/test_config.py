@@ -127,7 +127,7 @@ MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
         r'has no field "epsi" \(did you mean "eps"',
     ),
     "wrong value": (add("set: {max_iter: soon}"), r"yaml:12: .*max_iter"),
-    "no data": (swap("dataset: ", "dataset: /nowhere"), r"holds 0 folders \*_train_lmdb"),
+    "no data": (swap("dataset: ", "dataset: /nowhere"), r'the data folder ".*" does not exist'),
 }
 
 

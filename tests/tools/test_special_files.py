@@ -79,8 +79,8 @@ COMMANDS = {
     "a script": "run {}",
 }
 SAID = (
-    r"not a regular file, but a (pipe|socket|device)|this is a (folder|pipe|socket|device)|[Ii]s a directory|"
-    "is not an LMDB folder|no metrics.jsonl"
+    r"not a regular file, but a (pipe|socket|device)|(this|its net .*) is a (folder|pipe|socket|device)|"
+    "[Ii]s a directory|is not an LMDB folder|no metrics.jsonl"
 )
 DATA = """layer {{ name: "d" type: "{type}" top: "d" top: "l" {param} }}
 layer {{ name: "ip" type: "InnerProduct" bottom: "d" top: "ip" inner_product_param {{ num_output: 2 }} }}
