@@ -11,7 +11,6 @@ from benchmarks._harness import Step, serve
 from dragon.bases.layer import TEST
 from dragon.engines import Options
 from dragon.graph.net import Net
-from dragon.surgery.calibrate import calibrate
 from dragon.version import __version__
 
 __all__ = ["IMAGES", "MODEL", "WEIGHTS", "answer", "facts", "make", "profile", "ranges"]
@@ -45,6 +44,8 @@ def _open(folder: str, engine: str, options: Options) -> Net:
 
 def ranges(folder: str) -> None:
     """Write the ranges of activations on the images, for int8."""
+    from dragon.surgery.calibrate import calibrate  # not where the time to the first scores is measured
+
     calibrate(_open(folder, "auto", Options(threads=1)), 1).save(Path(folder) / RANGES)
 
 

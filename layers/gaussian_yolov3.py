@@ -40,10 +40,6 @@ class GaussianYolov3(Yolov3):
         super().setup(bottom, top)
         self.smoothing = 0.0
 
-    def places(self, x: Array) -> Array:
-        """The channels x, y, w, h of a map (N, A, 9 + C, H, W)."""
-        return x[:, :, :8:2]
-
     def box_terms(
         self, x: Array, boxes: Array, at: tuple[Array, ...], true: Array, sizes: Array
     ) -> tuple[float, Array]:

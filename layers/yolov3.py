@@ -9,7 +9,17 @@ import numpy as np
 from dragon.bases.box_losses import overlap_loss
 from dragon.bases.boxes import pair_overlaps
 from dragon.bases.layer import register
-from dragon.bases.yolo import MAX_LOG, Truth, YoloLoss, corners, cross_entropy, decode_map, logistic, squared
+from dragon.bases.yolo import (
+    MAX_LOG,
+    Truth,
+    YoloLoss,
+    box_channels,
+    corners,
+    cross_entropy,
+    decode_map,
+    logistic,
+    squared,
+)
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
@@ -53,7 +63,7 @@ class Yolov3(YoloLoss):
         x, truth = self.map_of(bottom), self.truth(bottom)
         height, width = x.shape[3:]
         sizes = self.sizes / (np.array([width, height]) * p.anchors_scale)
-        boxes = decode_map(self.places(x), sizes[self.mask])
+        boxes = decode_map(box_channels(x, self.values), sizes[self.mask])
         gradient = np.zeros_like(x)
         which, anchor = self._assigned(truth, sizes)
         at: tuple[Array, ...] = (truth.item[which], anchor, truth.row[which], truth.column[which])
@@ -72,10 +82,6 @@ class Yolov3(YoloLoss):
         for k, step in enumerate(steps.T):
             np.add.at(gradient[:, :, k], at, step)
         self.finish(top, float(loss) + of_boxes, gradient)
-
-    def places(self, x: Array) -> Array:
-        """The channels x, y, w, h of a map (N, A, values + C, H, W)."""
-        return x
 
     def _assigned(self, truth: Truth, sizes: Array) -> tuple[Array, Array]:
         """Pairs of a true box and its anchor, as an index of the mask."""

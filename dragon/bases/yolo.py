@@ -25,6 +25,7 @@ __all__ = [
     "PLAIN",
     "Truth",
     "YoloLoss",
+    "box_channels",
     "corners",
     "cross_entropy",
     "decode_map",
@@ -68,6 +69,11 @@ def corners(boxes: Array) -> Array:
     """Centre, width and height (..., 4) as xmin, ymin, xmax, ymax."""
     half = boxes[..., 2:] / 2
     return np.concatenate([boxes[..., :2] - half, boxes[..., :2] + half], axis=-1)
+
+
+def box_channels(x: Array, values: int) -> Array:
+    """x, y, w and h of each anchor, of a map (N, A, values + C, H, W), which Gaussian YOLO's has deviations between."""
+    return x[:, :, :8:2] if values == GAUSSIAN else x[:, :, :4]
 
 
 def decode_map(x: Array, anchors: Array) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 
 from dragon.bases.boxes import suppress
 from dragon.bases.no_gradient import NoGradient
-from dragon.bases.yolo import GAUSSIAN, PLAIN, corners, decode_map
+from dragon.bases.yolo import PLAIN, box_channels, corners, decode_map
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 
@@ -55,8 +55,8 @@ class YoloOutput(NoGradient):
         found: list[list[Array]] = [[] for _ in range(n)]  # rows of label, score and box, of each item
         for i, blob in enumerate(bottom):
             x = blob.peek().reshape(n, self.anchors, self.values + self.classes, *blob.shape[2:]).astype(np.float64)
-            places = x[:, :, :8:2] if self.values == GAUSSIAN else x
-            boxes, scores = decode_map(places, self.sizes(i, *x.shape[3:])), self.scores(x)
+            boxes = decode_map(box_channels(x, self.values), self.sizes(i, *x.shape[3:]))
+            scores = self.scores(x)
             item, row, column, anchor, label = np.nonzero(scores.transpose(0, 3, 4, 1, 2))
             values = scores[item, anchor, label, row, column]
             rows = np.column_stack([label + 1, values, corners(boxes[item, anchor, row, column])])

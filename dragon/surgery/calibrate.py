@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dragon.bases.layer import TEST
 from dragon.data.progress import Progress, silent
-from dragon.engines.int8.arithmetic import LEAST, Range
+from dragon.engines.int8.arithmetic import LARGEST, LEAST, Range
 from dragon.engines.int8.table import METHODS, Calibration, digest_of, products
 from dragon.errors import NumericError, UsageError, nearest
 from dragon.graph.net import Net
@@ -24,7 +24,6 @@ __all__ = ["PERCENTILE", "Magnitudes", "calibrate"]
 
 PERCENTILE = 99.99
 _BINS = 1 << 14
-_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Magnitudes:
@@ -42,7 +41,7 @@ class Magnitudes:
             return True
         low, high = float(values.min()), float(values.max())
         largest = max(-low, high)
-        if not largest <= _LARGEST:  # true for NaN
+        if not largest <= LARGEST:  # true for NaN
             return False
         self.signed |= low < 0
         self.largest = max(self.largest, largest)

@@ -14,10 +14,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LEAST", "WEIGHT_LEVELS", "Array", "Range", "quantize", "quantize_weights", "rounded", "rounded_weights"]
+__all__ = [
+    "LARGEST",
+    "LEAST",
+    "WEIGHT_LEVELS",
+    "Array",
+    "Range",
+    "quantize",
+    "quantize_weights",
+    "rounded",
+    "rounded_weights",
+]
 
 Array = NDArray[Any]
 WEIGHT_LEVELS = 127
+LARGEST = float(np.finfo(np.float32).max)  # the largest limit of a range
 LEAST = 1e-30  # a largest magnitude below this counts as 0: its scale would have no inverse in float32
 _MOST = 3.36e38  # that of a range counts as this at most: 128/127 of it, what -128 stands for, is finite in float32
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import yaml
 
-from dragon.engines.int8.arithmetic import Range
+from dragon.engines.int8.arithmetic import LARGEST, Range
 from dragon.errors import UsageError, nearest
 from dragon.files.atomic import write_atomically
 from dragon.files.yaml_tree import Section, read_yaml
@@ -26,7 +26,6 @@ __all__ = ["FLOAT32", "HEAD", "METHODS", "Calibration", "digest_of", "products",
 METHODS = ("max", "percentile")
 FLOAT32 = "float32"
 FORMAT = 1
-_LARGEST = float(np.finfo(np.float32).max)
 _KEYS = ("format", "net", "weights", "method", "percentile", "batches", "layers")
 HEAD = "# Ranges of what layers read, for --precision int8; written by `dragon calibrate`, described in docs/int8.md.\n"
 
@@ -129,7 +128,7 @@ def _range(layers: Section, name: str) -> Range | None:
         layers.fail(f'"{layers.name(name)}" must be {FLOAT32}, or a mapping with limit and signed', name)
     given.check_keys(("limit", "signed"), ("limit", "signed"))
     limit = given.number("limit")
-    if limit is None or not 0 <= limit <= _LARGEST:
+    if limit is None or not 0 <= limit <= LARGEST:
         given.fail(f'"{given.name("limit")}" must be a float32 number of at least 0, got {limit}', "limit")
     return Range(limit, given.flag("signed", False))
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -54,11 +53,7 @@ def multiply(
     flat = len(spec.dst) == 2  # an inner product, whose rows lie as the host has them
     layout = MemoryDesc.plain if flat else MemoryDesc.any
     src, dst = layout(spec.src, int8_type(of)), layout(spec.dst, dtype)
-    make = partial(forward_int8, b.device, spec, src=src, dst=dst, layer=node.name)
-    primitive = make(post_ops=epilogue.post_ops)
-    if epilogue.into is not None and epilogue.into.desc != primitive[Arg.DST]:
-        epilogue = epilogue.beside(MemoryDesc.any(top.shape, b.dtype))
-        primitive = make(post_ops=epilogue.post_ops)
+    primitive = forward_int8(b.device, spec, src=src, dst=dst, post_ops=epilogue.post_ops, layer=node.name)
     weights, scales = _weights(b, parameters, layer, primitive[Arg.WEIGHTS], host)
     arguments = {
         Arg.SRC: b.int8(bottom, of, primitive[Arg.SRC]),
@@ -74,13 +69,11 @@ def multiply(
         arguments[Arg.runtime_scale(Arg.DST)] = _scale(b, result)
         arguments[Arg.DST] = b.make_int8(top, made, result)
     elif top.shape == spec.dst:
-        arguments[Arg.DST] = b.make(top, made, epilogue.into)
+        arguments[Arg.DST] = b.make(top, made)
     else:
         arguments[Arg.DST] = b.make(top, MemoryDesc.plain(logical(top.shape))).view(made)
     with b.guarded_by(epilogue.bound):
         b.call(primitive, arguments)
-    if epilogue.into is not None:
-        b.replace(epilogue.operands[0])
     if result is None:
         set_bound(b, top, epilogue.bound)
     b.remark = "int8" if result is None else "int8 to int8"

@@ -173,9 +173,7 @@ class Arena:
         steps = self._steps_to(buffer)
         self._memory.use(self)
         self._present = frozenset()
-        with self._sources_of_run(steps):
-            for step in steps:
-                self._buffers.calls[step]()
+        self._repeat(steps)
 
     def _before(self, buffer: Buffer, number: int, read: Callable[[], None]) -> None:
         """Call `read` while the buffer holds the value that it had just before step `number` of the run.
@@ -191,9 +189,7 @@ class Arena:
         try:
             for each in written:
                 each.move(aligned_buffer(each.size))
-            with self._sources_of_run(steps):
-                for step in steps:
-                    self._buffers.calls[step]()
+            self._repeat(steps)
             read()
         finally:
             for each, memory in before.items():
@@ -202,6 +198,12 @@ class Arena:
     def _steps_to(self, buffer: Buffer) -> list[int]:
         """The calls that compute a buffer from what still has its value."""
         return self._graph.steps_to(buffer, self._own | self._outputs)
+
+    def _repeat(self, steps: Sequence[int]) -> None:
+        """Run these calls again, on what they read in the run."""
+        with self._sources_of_run(steps):
+            for step in steps:
+                self._buffers.calls[step]()
 
     @contextmanager
     def _sources_of_run(self, steps: Sequence[int]) -> Iterator[None]:

@@ -25,9 +25,7 @@ __all__ = ["PlanCache"]
 
 _KEPT_SHAPES = 8
 _KEPT, _KEPT_BYTES = 4, 1 << 30  # so many plans are kept whatever they take, more if all of them take at most this
-_GARBAGE = (
-    1 << 28
-)  # bytes of given-up plans, which lie in cycles of references, after which the collector looks for them
+_GARBAGE = 1 << 28  # bytes of given-up plans, which lie in cycles of references, at which the collector is called
 
 
 class PlanCache:
@@ -126,7 +124,7 @@ class PlanCache:
     def _give_up_old(self) -> None:
         """Keep few plans, by number and by memory: some nets have other shapes in each pass, as labels of detectors."""
         while len(self._plans) > 2 * _KEPT_SHAPES or (
-            len(self._plans) > _KEPT and sum(self._bytes[key] for key in self._plans) > _KEPT_BYTES
+            len(self._plans) > _KEPT and sum(self._bytes.values()) > _KEPT_BYTES
         ):
             key, old = self._plans.popitem(last=False)
             old.detach()
