@@ -148,3 +148,23 @@ def agree(
                 net.run_backward()
             compare(*nets, tolerance)
     return nets[1]
+
+
+def agree_after_changes(text: str, layer: str, tolerance: float, **options: Any) -> None:
+    """Data and weights that a script changes between forward and backward count in the gradients of `layer` and x0.
+
+    tolerance: of the gradients of the layer's blobs, relative to the largest; that of x0 has 2e-5.
+    """
+    nets = make_net(text, "numpy", dtype=np.float64), make_net(text, "onednn", **options)
+    fill(nets, 0)
+    for net in nets:
+        net.run_forward()
+    set_output_diffs(nets, 0)
+    for net in nets:
+        net.blobs["x0"].data[...] *= 3
+        net.params[layer][0].data[...] *= 2
+        net.run_backward()
+    for mine, right in zip(nets[1].params[layer], nets[0].params[layer], strict=True):
+        np.testing.assert_allclose(mine.diff, right.diff, atol=tolerance * np.abs(right.diff).max())
+    right_diff = nets[0].blobs["x0"].diff
+    np.testing.assert_allclose(nets[1].blobs["x0"].diff, right_diff, atol=2e-5 * np.abs(right_diff).max())

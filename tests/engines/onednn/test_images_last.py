@@ -10,7 +10,7 @@ from dragon.engines.onednn.kernels.convolution import ConvSpec
 from dragon.engines.onednn.library.constants import DataType
 from dragon.engines.onednn.library.memory import Device
 from dragon.engines.onednn.lowerings.images_last import Pass, is_faster
-from tests.engines.onednn.comparing import agree, fill, inputs, make_net, notes, set_output_diffs
+from tests.engines.onednn.comparing import agree, agree_after_changes, fill, inputs, make_net, notes, set_output_diffs
 
 ALL = "images innermost for top, weights, bottom"
 
@@ -118,19 +118,7 @@ def test_folded_normalisation_and_sum_in_test() -> None:
 
 @pytest.mark.usefixtures("device", "images_last_everywhere")
 def test_data_that_a_script_changes_between_forward_and_backward_count() -> None:
-    nets = make_net(LAYERS["4x3"], "numpy", dtype=np.float64), make_net(LAYERS["4x3"], "onednn", winograd=False)
-    fill(nets, 0)
-    for net in nets:
-        net.run_forward()
-    set_output_diffs(nets, 0)
-    for net in nets:
-        net.blobs["x0"].data[...] *= 3
-        net.params["c"][0].data[...] *= 2
-        net.run_backward()
-    for mine, right in zip(nets[1].params["c"], nets[0].params["c"], strict=True):
-        np.testing.assert_allclose(mine.diff, right.diff, atol=2e-5 * np.abs(right.diff).max())
-    right_diff = nets[0].blobs["x0"].diff
-    np.testing.assert_allclose(nets[1].blobs["x0"].diff, right_diff, atol=2e-5 * np.abs(right_diff).max())
+    agree_after_changes(LAYERS["4x3"], "c", 2e-5, winograd=False)
 
 
 @pytest.mark.usefixtures("images_last_everywhere", "device")

@@ -53,35 +53,27 @@ COUNT = int(os.environ.get("ONEDNN_RANDOM_NETS", "30"))
 LABELS = {"x1": np.array([0, 1, 2], np.float32)}
 OUT_OF_PLACE = chain(f"c: {CONV}", f"n: {NORM}", f"s: {SCALE}", f"r: {RELU}", f"p: {MAX}", f"c2: {CONV}", f"n2: {BN}",
                      f"r2: {RELU}", f"p2: {AVE}", f"f: {FULL}")  # fmt: skip
+ADD = 'type: "Eltwise"'
+
+
+def _layer(kind: str, name: str, bottoms: str, tops: str) -> str:
+    wires = "".join(f'bottom: "{one}" ' for one in bottoms.split()) + "".join(f'top: "{one}" ' for one in tops.split())
+    return f'layer {{ name: "{name}" {wires} {kind} }}\n'
+
+
+def _residual(k: int, before: str) -> str:
+    """A block whose sum adds the blob `before`."""
+    text = _layer(POINT, f"a{k}", before, f"a{k}") + _layer(BN, f"m{k}", f"a{k}", f"a{k}")
+    text += _layer(RELU, f"q{k}", f"a{k}", f"a{k}") + _layer(CONV, f"b{k}", f"a{k}", f"b{k}")
+    text += _layer(BN, f"n{k}", f"b{k}", f"b{k}") + _layer(ADD, f"sum{k}", f"{before} b{k}", f"sum{k}")
+    return text + _layer(RELU, f"r{k}", f"sum{k}", f"sum{k}")
+
+
 SUMS = (
-    inputs((3, 16, 6, 6), (3,))
-    + f"""
-layer {{ name: "c1" bottom: "x0" top: "c1" {POINT} }}
-layer {{ name: "a1" bottom: "c1" top: "a1" {POINT} }}
-layer {{ name: "m1" bottom: "a1" top: "a1" {BN} }}
-layer {{ name: "q1" bottom: "a1" top: "a1" {RELU} }}
-layer {{ name: "b1" bottom: "a1" top: "b1" {CONV} }}
-layer {{ name: "n1" bottom: "b1" top: "b1" {BN} }}
-layer {{ name: "sum1" bottom: "c1" bottom: "b1" top: "sum1" type: "Eltwise" }}
-layer {{ name: "r1" bottom: "sum1" top: "sum1" {RELU} }}
-layer {{ name: "a2" bottom: "sum1" top: "a2" {POINT} }}
-layer {{ name: "m2" bottom: "a2" top: "a2" {BN} }}
-layer {{ name: "q2" bottom: "a2" top: "a2" {RELU} }}
-layer {{ name: "b2" bottom: "a2" top: "b2" {CONV} }}
-layer {{ name: "n2" bottom: "b2" top: "b2" {BN} }}
-layer {{ name: "sum2" bottom: "sum1" bottom: "b2" top: "sum2" type: "Eltwise" }}
-layer {{ name: "r2" bottom: "sum2" top: "sum2" {RELU} }}
-layer {{ name: "a3" bottom: "sum2" top: "a3" {POINT} }}
-layer {{ name: "m3" bottom: "a3" top: "a3" {BN} }}
-layer {{ name: "q3" bottom: "a3" top: "a3" {RELU} }}
-layer {{ name: "b3" bottom: "a3" top: "b3" {CONV} }}
-layer {{ name: "n3" bottom: "b3" top: "b3" {BN} }}
-layer {{ name: "sum3" bottom: "sum2" bottom: "b3" top: "sum3" type: "Eltwise" }}
-layer {{ name: "r3" bottom: "sum3" top: "sum3" {RELU} }}
-layer {{ name: "ip" bottom: "sum3" top: "ip" {FULL} }}
-layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "x1" top: "loss" }}
-"""
-)
+    inputs((3, 16, 6, 6), (3,)) + _layer(POINT, "c1", "x0", "c1")
+    + _residual(1, "c1") + _residual(2, "sum1") + _residual(3, "sum2")
+    + _layer(FULL, "ip", "sum3", "ip") + _layer('type: "SoftmaxWithLoss"', "loss", "ip x1", "loss")
+)  # fmt: skip
 TEXTS = {**NETS, "out of place": OUT_OF_PLACE, "sums in place": SUMS}
 
 
@@ -467,12 +459,6 @@ def test_a_sum_overwrites_what_it_adds() -> None:
     assert value.copy.earlier is None
 
 
-def _layer(kind: str, name: str, bottoms: str, tops: str, more: str = "") -> str:
-    wires = "".join(f'bottom: "{one}" ' for one in bottoms.split()) + "".join(f'top: "{one}" ' for one in tops.split())
-    return f'layer {{ name: "{name}" {wires} {kind} {more} }}\n'
-
-
-ADD = 'type: "Eltwise"'
 WIDE = CONV.replace("16", "32")
 SLICED = (  # both tops of one layer are overwritten
     inputs((2, 16, 8, 8)) + _layer(WIDE, "w", "x0", "w") + _layer('type: "Slice"', "cut", "w", "a b")
