@@ -97,9 +97,14 @@ def insert_splits(net: pb.NetParameter) -> pb.NetParameter:
 
 
 def insert_splits_tracked(
-    net: pb.NetParameter, positions: Sequence[Position | None] | None = None
+    net: pb.NetParameter,
+    positions: Sequence[Position | None] | None = None,
+    whole: pb.NetParameter | None = None,
 ) -> tuple[pb.NetParameter, list[Position | None]]:
-    """As insert_splits, and the position in its file of each layer of the copy; None for a split."""
+    """As insert_splits, and the position in its file of each layer of the copy; None for a split.
+
+    whole: the net before filter_net, so that an error can name the layer that was left out.
+    """
     places = positions or [None] * len(net.layer)
     # a value is (layer index, top index): an in-place layer makes a new one of the same name
     newest: dict[str, tuple[int, int]] = {}
@@ -110,7 +115,7 @@ def insert_splits_tracked(
         for j, bottom in enumerate(layer.bottom):
             if bottom not in newest:
                 raise PrototxtError(
-                    f'unknown bottom "{bottom}"{nearest(bottom, newest)}',
+                    f'unknown bottom "{bottom}"{_left_out(bottom, whole) or nearest(bottom, newest)}',
                     layer=LayerName(layer.name, layer.type),
                     position=places[i],
                 )
@@ -144,6 +149,20 @@ def insert_splits_tracked(
                 copied.append(None)
                 _add_split(out, layer.name, top, j, readers[i, j], weight.get((i, j)))
     return out, copied
+
+
+def _left_out(blob: str, whole: pb.NetParameter | None) -> str:
+    """What an error says of a blob that only layers of other phases, levels or stages make; "" if none makes it."""
+    for layer in whole.layer if whole else ():
+        if blob in layer.top and blob not in layer.bottom:
+            rules = [
+                f"{kind} {{ {' '.join(str(rule).split())} }}"
+                for kind, given in (("include", layer.include), ("exclude", layer.exclude))
+                for rule in given
+            ]
+            if rules:
+                return f': layer "{layer.name}", which makes it, is left out by {" ".join(rules)}'
+    return ""
 
 
 def _split_name(layer: str, blob: str, index: int) -> str:

@@ -234,4 +234,4 @@ def _to_run(
         except PrototxtError as error:
             error.at(position=position)
             raise
-    return insert_splits_tracked(filter_net(net, state), positions)
+    return insert_splits_tracked(filter_net(net, state), positions, net)

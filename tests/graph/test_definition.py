@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import dragon
 from dragon.errors import PrototxtError
 from dragon.graph.definition import filter_net, insert_splits, rule_matches, run_state
 from dragon.proto import dragon_pb2 as pb
@@ -107,3 +108,23 @@ def test_a_loss_weight_counts_as_a_reader_and_moves_to_output_0() -> None:
 def test_unknown_bottom_names_the_layer_and_the_nearest() -> None:
     with pytest.raises(PrototxtError, match=r'layer "a" \(ReLU\): unknown bottom "dta".*"data"'):
         insert_splits(net('layer { name: "i" top: "data" } layer { name: "a" type: "ReLU" bottom: "dta" top: "a" }'))
+
+
+@pytest.mark.parametrize(
+    ("rules", "phase", "said"),
+    [
+        ("include { phase: TRAIN }", pb.TEST, "include { phase: TRAIN }"),
+        ("exclude { phase: TRAIN }", pb.TRAIN, "exclude { phase: TRAIN }"),
+        ('include { stage: "a" } include { min_level: 2 }', pb.TEST, 'include { stage: "a" } include { min_level: 2 }'),
+    ],
+)
+def test_unknown_bottom_names_the_layer_that_is_left_out(rules: str, phase: int, said: str) -> None:
+    """A net for training alone, read for the test, or the other way round: `dragon summarize` of train.prototxt."""
+    text = f"""
+        layer {{ name: "images" type: "Input" top: "data" input_param {{ shape {{ dim: 2 }} }} {rules} }}
+        layer {{ name: "a" type: "ReLU" bottom: "data" top: "a" }}
+    """
+    with pytest.raises(PrototxtError) as raised:
+        dragon.Net(net(text), phase=phase)
+    expected = f'unknown bottom "data": layer "images", which makes it, is left out by {said}'
+    assert expected in str(raised.value)
