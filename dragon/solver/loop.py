@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dragon.errors import NumericError
 from dragon.solver.glog import show_log
+from dragon.solver.rate import check_end
 from dragon.solver.testing import positions, restore
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def run(solver: Solver) -> None:
 
 def step(solver: Solver, iterations: int) -> float:
     """Train for `iterations` iterations, or until a stop is requested; see `Solver.step`."""
+    check_end(solver.param)
     if solver.verbose:
         show_log()
     for observer in solver.observers:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from dragon.errors import PrototxtError, nearest
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["PLATEAU", "POLICIES", "Plateau", "check_policy", "current_step", "learning_rate"]
+__all__ = ["PLATEAU", "POLICIES", "Plateau", "check_end", "check_policy", "current_step", "learning_rate"]
 
 PLATEAU = "plateau"
 
@@ -55,9 +55,13 @@ def _stepped(p: pb.SolverParameter, i: int) -> float:
     return p.base_lr * p.gamma ** current_step(p, i)
 
 
+def _done(p: pb.SolverParameter, i: int) -> float:
+    """The share of the training that is done, at most 1; 0 before a training of no iterations."""
+    return min(i / p.max_iter, 1.0) if p.max_iter else float(i > 0)
+
+
 def _cosine(p: pb.SolverParameter, i: int) -> float:
-    done = min(i / p.max_iter, 1.0)
-    return p.min_lr + (p.base_lr - p.min_lr) * (1 + math.cos(math.pi * done)) / 2
+    return p.min_lr + (p.base_lr - p.min_lr) * (1 + math.cos(math.pi * _done(p, i))) / 2
 
 
 def _sigmoid(p: pb.SolverParameter, i: int) -> float:
@@ -76,12 +80,18 @@ POLICIES: dict[str, Callable[[pb.SolverParameter, int], float]] = {
     "exp": lambda p, i: p.base_lr * p.gamma**i,
     "inv": lambda p, i: p.base_lr * (1 + p.gamma * i) ** -p.power,
     "multistep": _stepped,
-    "poly": lambda p, i: p.min_lr + (p.base_lr - p.min_lr) * max(0.0, 1 - i / p.max_iter) ** p.power,
+    "poly": lambda p, i: p.min_lr + (p.base_lr - p.min_lr) * (1 - _done(p, i)) ** p.power,
     "sigmoid": _sigmoid,
     "cosine": _cosine,
     "multifixed": _staged,
     PLATEAU: lambda p, i: p.base_lr,
 }
+
+
+def check_end(p: pb.SolverParameter) -> None:
+    """Raise PrototxtError for a policy that falls to the last iteration where there is none."""
+    if p.lr_policy in ("poly", "cosine") and p.max_iter <= 0:
+        raise PrototxtError(f"lr_policy {p.lr_policy} needs a positive max_iter, got {p.max_iter}")
 
 
 def check_policy(p: pb.SolverParameter) -> None:
@@ -90,8 +100,8 @@ def check_policy(p: pb.SolverParameter) -> None:
         raise PrototxtError(f'unknown lr_policy "{p.lr_policy}"{nearest(p.lr_policy, POLICIES)}')
     if p.lr_policy == "step" and p.stepsize <= 0:
         raise PrototxtError(f"lr_policy step needs a positive stepsize, got {p.stepsize}")
-    if p.lr_policy in ("poly", "cosine") and p.max_iter <= 0:
-        raise PrototxtError(f"lr_policy {p.lr_policy} needs a positive max_iter, got {p.max_iter}")
+    if not p.HasField("max_iter"):  # max_iter: 0 is a solver that only tests
+        check_end(p)
     if p.lr_policy == "poly" and p.HasField("min_lr") and not 0 <= p.min_lr <= p.base_lr:
         raise PrototxtError(f"min_lr must lie between 0 and base_lr {p.base_lr:g}, got {p.min_lr:g}")
     if p.lr_policy == "multifixed":

@@ -162,7 +162,8 @@ class Solver:
     def step(self, iterations: int) -> float:
         """Train for `iterations` iterations, or until a stop is requested; return the smoothed loss.
 
-        Raises NumericError when the loss becomes NaN or infinite.
+        Raises NumericError when the loss becomes NaN or infinite, and PrototxtError where the rate falls to max_iter
+        and that is 0.
         """
         return loop.step(self, iterations)
 

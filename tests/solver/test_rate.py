@@ -8,7 +8,7 @@ import pytest
 
 from dragon.errors import PrototxtError
 from dragon.proto import dragon_pb2 as pb
-from dragon.solver.rate import POLICIES, Plateau, check_policy, current_step, learning_rate
+from dragon.solver.rate import POLICIES, Plateau, check_end, check_policy, current_step, learning_rate
 
 
 def param(**settings: object) -> pb.SolverParameter:
@@ -109,7 +109,8 @@ def test_every_policy_is_finite_over_a_whole_run() -> None:
     [
         ({"lr_policy": "stepp"}, '"step"'),
         ({"lr_policy": "step", "stepsize": 0}, "positive stepsize"),
-        ({"lr_policy": "poly", "max_iter": 0}, "positive max_iter"),
+        ({"lr_policy": "poly", "max_iter": None}, "positive max_iter"),
+        ({"lr_policy": "cosine", "max_iter": None}, "positive max_iter"),
         ({"lr_policy": "poly", "min_lr": 0.6}, "min_lr must lie between 0 and base_lr 0.5, got 0.6"),
         ({"lr_policy": "poly", "min_lr": -1}, "min_lr must lie between 0 and base_lr 0.5, got -1"),
         ({"lr_policy": "multifixed", "stagelr": [1]}, "as many stagelr as stageiter, got 1 and 3"),
@@ -122,3 +123,18 @@ def test_every_policy_is_finite_over_a_whole_run() -> None:
 def test_wrong_settings(settings: dict[str, object], message: str) -> None:
     with pytest.raises(PrototxtError, match=message):
         check_policy(param(**settings))
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_solver_that_only_tests_has_the_rate_of_its_start(policy: str) -> None:
+    p = param(lr_policy=policy, max_iter=0, plateau_winsize=[5])
+    check_policy(p)
+    assert learning_rate(p, 0) == pytest.approx(learning_rate(param(lr_policy=policy), 0))
+
+
+@pytest.mark.parametrize("policy", ["poly", "cosine"])
+def test_a_rate_that_falls_to_the_end_needs_one_to_train(policy: str) -> None:
+    with pytest.raises(PrototxtError, match=f"lr_policy {policy} needs a positive max_iter, got 0"):
+        check_end(param(lr_policy=policy, max_iter=0))
+    check_end(param(lr_policy=policy))
+    check_end(param(lr_policy="fixed", max_iter=0))

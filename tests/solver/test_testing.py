@@ -45,3 +45,14 @@ def test_a_net_that_compares_no_detections() -> None:
         solver('ap_version: "12point"')
     with pytest.raises(PrototxtError, match=r'eval_type is one of classification, detection, got "detect"'):
         solver('eval_type: "detect"')
+
+
+def test_a_solver_that_only_tests(caplog: pytest.LogCaptureFixture) -> None:
+    """As forks write them: max_iter: 0, also with a rate that falls to the last iteration."""
+    caplog.set_level(logging.INFO, "dragon")
+    one = toy_solver(max_iter=0, lr_policy="poly", power=0.5, test_iter=[1], test_interval=7)
+    one.solve()
+    assert one.iter == 0
+    assert sum("Testing net" in record.getMessage() for record in caplog.records) == 1
+    with pytest.raises(PrototxtError, match="lr_policy poly needs a positive max_iter, got 0"):
+        one.step(1)
