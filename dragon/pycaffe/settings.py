@@ -83,7 +83,6 @@ def assign(message: Message, name: str, value: Any) -> None:
                     target.append(_plain(item))
         elif isinstance(value, dict):
             target = getattr(message, name)
-            target.SetInParent()
             for key, inner in value.items():
                 assign(target, key, inner)
         elif isinstance(value, Message):

@@ -126,3 +126,15 @@ def test_deep_nets_need_no_recursion() -> None:
     for _ in range(3000):
         top = L.ReLU(top)
     assert len(top.to_proto().layer) == 3001
+
+
+def test_an_empty_dict_sets_nothing() -> None:
+    """As in pycaffe: a message without settings is not there, but an entry of a repeated one is."""
+    samplers = [{"sampler": {}, "max_sample": 1}, {}]
+    top = L.AnnotatedData(annotated_data_param={"batch_sampler": samplers}, transform_param={"emit_constraint": {}})
+    layer = top.to_proto().layer[0]
+    first, second = layer.annotated_data_param.batch_sampler
+    assert not first.HasField("sampler")
+    assert first.max_sample == 1
+    assert not second.ListFields()
+    assert not layer.HasField("transform_param")
