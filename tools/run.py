@@ -102,3 +102,29 @@ def _print_traceback(error: Exception, script: str) -> None:
     while trace is not None and trace.tb_frame.f_code.co_filename != script:
         trace = trace.tb_next
     click.echo("".join(traceback.format_exception(type(error), error, trace)), err=True, nl=False)
+    if hint := _hint(error):
+        click.echo(f"dragon: {hint}", err=True)
+
+
+# names that only Python 2 has: built in, methods of dict, modules
+_PYTHON2_NAMES: dict[type[Exception], re.Pattern[str]] = {
+    NameError: re.compile(
+        "basestring|buffer|cmp|execfile|file|intern|long|raw_input|reduce|reload|unichr|unicode|xrange"
+    ),
+    AttributeError: re.compile("has_key|iter(items|keys|values)"),
+    ModuleNotFoundError: re.compile(
+        "ConfigParser|Queue|c?StringIO|Tkinter|__builtin__|cPickle|commands|httplib|urllib2|urlparse"
+    ),
+}
+
+
+def _hint(error: Exception) -> str | None:
+    """What may help against an error of a script; None if nothing is known."""
+    name: str = getattr(error, "name", None) or ""
+    names = _PYTHON2_NAMES.get(type(error))
+    if names is not None and names.fullmatch(name):
+        return f"{name} is of Python 2: convert the script first, with 2to3 or by hand"
+    if isinstance(error, ModuleNotFoundError) and name.startswith("caffe."):
+        path = name.replace(".", "/")
+        return f"Dragon has no {name}; if a fork has it, put the folder that holds its {path}.py on PYTHONPATH"
+    return None

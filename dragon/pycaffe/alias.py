@@ -1,7 +1,8 @@
 """Old import names: `import caffe` for this package, and `dragon.io` and others for modules of `dragon.pycaffe`.
 
 An old name gives the module itself, not a second copy: `caffe.io`, `dragon.io` and
-`dragon.pycaffe.io` are one object.
+`dragon.pycaffe.io` are one object. What this package does not have is looked for in folders `caffe` of `sys.path`:
+forks add modules of their own to pycaffe, such as SSD's `caffe.model_libs`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Sequence
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -37,9 +39,9 @@ class _Alias(Loader):
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         own = self._own(fullname)
-        found = importlib.util.find_spec(own) if own not in (None, fullname) else None
+        found = _find(own) if own not in (None, fullname) else None
         if found is None:
-            return None
+            return _fork_spec(fullname) if self.root == _CAFFE else None
         return ModuleSpec(fullname, self, is_package=found.submodule_search_locations is not None)
 
     def _own(self, fullname: str) -> str | None:
@@ -60,6 +62,24 @@ class _Alias(Loader):
         alias = module.__spec__
         if alias is not None and alias.loader is self:
             module.__spec__ = alias.loader_state
+
+
+def _find(name: str) -> ModuleSpec | None:
+    """The spec of a module of this package; None if there is none."""
+    try:
+        return importlib.util.find_spec(name)
+    except ModuleNotFoundError as error:  # the package that it would be in
+        if error.name is not None and name.startswith(f"{error.name}."):
+            return None
+        raise
+
+
+def _fork_spec(fullname: str) -> ModuleSpec | None:
+    """The spec of `caffe.NAME` from a folder `caffe` of sys.path; None for other names, and where none has it."""
+    root, _, name = fullname.partition(".")
+    if root != _CAFFE or not name or "." in name:
+        return None
+    return PathFinder.find_spec(fullname, [str(Path(folder or ".", _CAFFE)) for folder in sys.path])
 
 
 def _installed(root: str) -> bool:

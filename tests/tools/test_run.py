@@ -85,3 +85,79 @@ def test_what_is_no_script_is_named(folder: Path, dragon: Dragon) -> None:
     (folder / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
     result = dragon("run", "a.png")
     assert (result.code, result.error) == (2, "a.png: not a Python script, but a PNG image")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("xrange(3)", "xrange"),
+        ("{}.has_key(1)", "has_key"),
+        ("{1: 2}.iteritems()", "iteritems"),
+        ("import cPickle", "cPickle"),
+    ],
+)
+def test_what_only_python_2_has_is_told_behind_the_traceback(
+    folder: Path, dragon: Dragon, text: str, name: str
+) -> None:
+    (folder / "s.py").write_text(f"import caffe\n{text}\n")
+    result = dragon("run", "s.py")
+    assert result.code == 1
+    *trace, last = result.err.splitlines()
+    assert trace[1] == '  File "s.py", line 2, in <module>'
+    assert last == f"dragon: {name} is of Python 2: convert the script first, with 2to3 or by hand"
+
+
+def test_names_that_no_python_has_get_no_hint(folder: Path, dragon: Dragon) -> None:
+    (folder / "s.py").write_text("xxrange(3)")
+    assert dragon("run", "s.py").err.splitlines()[-1] == "NameError: name 'xxrange' is not defined"
+    (folder / "s.py").write_text("import no_such_module")
+    assert dragon("run", "s.py").err.splitlines()[-1] == "ModuleNotFoundError: No module named 'no_such_module'"
+
+
+FORK_MODULE = """
+from caffe import layers as L
+from caffe.extra.depth import DEPTH
+
+def body(net):
+    net.conv = L.Convolution(net.data, num_output=DEPTH, kernel_size=1)
+"""
+FORK_SCRIPT = """
+import sys
+sys.path.insert(0, 'python')
+import caffe
+from caffe.net_helpers import *
+import caffe.io
+
+net = caffe.NetSpec()
+net.data = caffe.layers.Input(shape=dict(dim=[1, 2, 4, 4]))
+body(net)
+print(net.to_proto().layer[1].convolution_param.num_output, caffe.io.__name__)
+print(sys.modules['caffe.net_helpers'].__name__)
+"""
+
+
+def test_modules_that_a_fork_adds_to_pycaffe(folder: Path, dragon: Dragon) -> None:
+    package = folder / "python" / "caffe"
+    (package / "extra").mkdir(parents=True)
+    for file in (package, package / "extra"):
+        (file / "__init__.py").write_text("")
+    (package / "net_helpers.py").write_text(FORK_MODULE)
+    (package / "extra" / "depth.py").write_text("DEPTH = 7\n")
+    (package / "io.py").write_text("raise RuntimeError('the fork\\'s own io was imported')\n")
+    (folder / "s.py").write_text(FORK_SCRIPT)
+    args = [sys.executable, "-m", "dragon.tools.main", "run", "s.py"]
+    environment = {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    done = subprocess.run(args, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["7", "dragon.pycaffe.io", "caffe.net_helpers"]
+
+
+def test_a_module_of_a_fork_that_is_not_found(folder: Path, dragon: Dragon) -> None:
+    for name in ("net_helpers", "net_helpers.deep"):
+        (folder / "s.py").write_text(f"import caffe.{name}\n")
+        result = dragon("run", "s.py")
+        assert result.code == 1
+        assert result.err.splitlines()[-1] == (
+            "dragon: Dragon has no caffe.net_helpers; if a fork has it, put the folder that holds its "
+            "caffe/net_helpers.py on PYTHONPATH"
+        )
