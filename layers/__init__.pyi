@@ -1757,6 +1757,8 @@ class _RoIDataParameterFields(TypedDict, total=False):
     """keep difficult boxes"""
     pixel_mean: _Float | Sequence[_Float]
     """blue, green, red; unset: 102.9801, 115.9465, 122.7717"""
+    region_file: str
+    """of RegionData: HDF5, for each image a dataset of its name, rows x1, y1, x2, y2 in its pixels"""
 
 _RoIDataParameter: TypeAlias = _RoIDataParameterFields | Mapping[str, Any] | pb.RoIDataParameter
 
@@ -7190,6 +7192,83 @@ def Reduction(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Reduction]) -> T
         exclude: not in runs that one of these admits
     """
 
+class _RegionData(TypedDict, total=False):
+    name: str
+    in_place: bool
+    source: str
+    image_set: str
+    label_map_file: str
+    num_classes: _Int
+    scale: _Int | Sequence[_Int]
+    max_size: _Int
+    use_flipped: bool
+    shuffle: bool
+    use_difficult: bool
+    pixel_mean: _Float | Sequence[_Float]
+    region_file: str
+    batch_size: _Int
+    fg_fraction: _Float
+    fg_thresh: _Float
+    bg_thresh_hi: _Float
+    bg_thresh_lo: _Float
+    class_agnostic: bool
+    normalize_targets: bool
+    bbox_mean: _Float | Sequence[_Float]
+    bbox_std: _Float | Sequence[_Float]
+    inside_weight: _Float | Sequence[_Float]
+    roi_data_param: _RoIDataParameter
+    proposal_target_param: _ProposalTargetParameter
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def RegionData(*bottoms: Top, ntop: int = 1, **settings: Unpack[_RegionData]) -> Any:
+    """Images with a sample of regions from a file, for Fast R-CNN (Girshick 2015), one image at a time.
+
+    Tops: data (1, 3, h, w), as RoIData gives it; regions (S, 5): 0 and x1, y1, x2, y2 in pixels of data, those of
+    objects first; labels (S), 0 for the background; targets, inside weights and outside weights (S, 4 * num_classes);
+    or only the first three. The images are those of `roi_data_param`; its `region_file` holds their regions, to which
+    the true boxes are added. `proposal_target_param` says how they are sampled, by overlaps in the image before it is
+    scaled. As a Python layer, roi_data_layer.layer.RoIDataLayer of py-faster-rcnn whose tops are those of Fast R-CNN.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        source: a folder of VOC, or an LMDB of AnnotatedDatum records
+        image_set: of a VOC folder: the list in ImageSets/Main (default "trainval")
+        label_map_file: of a VOC folder: labels of names; unset: VOC's 20 classes, from 1
+        num_classes: with the background, to check; 0: any (default 0)
+        scale: length of the short side, one of these at random; unset: 600
+        max_size: limit of the long side (default 1000)
+        use_flipped: TRAIN: all images also flipped, left to right (default true)
+        shuffle: TRAIN: a new order in each epoch (default true)
+        use_difficult: keep difficult boxes (default false)
+        pixel_mean: blue, green, red; unset: 102.9801, 115.9465, 122.7717
+        region_file: of RegionData: HDF5, for each image a dataset of its name, rows x1, y1, x2, y2 in its pixels
+        batch_size: regions of one image; -1: all (default 128)
+        fg_fraction: most of them that show an object (default 0.25)
+        fg_thresh: an object from this overlap with a true box (default 0.5)
+        bg_thresh_hi: background below this overlap (default 0.5)
+        bg_thresh_lo: and from this one (default 0.1)
+        class_agnostic: one target for all objects, in the columns of class 1 (R-FCN) (default false)
+        normalize_targets: subtract bbox_mean, divide by bbox_std (default false)
+        bbox_mean: of x, y, width and height; unset: 0
+        bbox_std: unset: 0.1, 0.1, 0.2, 0.2
+        inside_weight: four, of x, y, width and height; unset: 1
+        roi_data_param: settings as a dict, or a RoIDataParameter
+        proposal_target_param: settings as a dict, or a ProposalTargetParameter
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
 class _RegionLoss(TypedDict, total=False):
     name: str
     in_place: bool
@@ -7381,6 +7460,7 @@ class _RoIData(TypedDict, total=False):
     shuffle: bool
     use_difficult: bool
     pixel_mean: _Float | Sequence[_Float]
+    region_file: str
     roi_data_param: _RoIDataParameter
     phase: _Int | Literal['TRAIN', 'TEST']
     loss_weight: _Float | Sequence[_Float]
@@ -7412,6 +7492,7 @@ def RoIData(*bottoms: Top, ntop: int = 1, **settings: Unpack[_RoIData]) -> Any:
         shuffle: TRAIN: a new order in each epoch (default true)
         use_difficult: keep difficult boxes (default false)
         pixel_mean: blue, green, red; unset: 102.9801, 115.9465, 122.7717
+        region_file: of RegionData: HDF5, for each image a dataset of its name, rows x1, y1, x2, y2 in its pixels
         roi_data_param: settings as a dict, or a RoIDataParameter
         phase: instead of the net's
         loss_weight: one per top

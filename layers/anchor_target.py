@@ -8,7 +8,7 @@ import numpy as np
 
 from dragon.bases.anchors import anchor_grid, encode_offsets, overlaps_of_pixels
 from dragon.bases.layer import register
-from dragon.bases.region_source import RegionSource, give, sample
+from dragon.bases.region_source import RegionSource, four, give, sample
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 
@@ -43,7 +43,7 @@ class AnchorTarget(RegionSource):
             self.bad_param(f"fg_fraction must lie in [0, 1], got {p.fg_fraction:g}")
         if p.positive_weight >= 1 or p.positive_weight == 0:
             self.bad_param(f"positive_weight must lie in (0, 1), or below 0, got {p.positive_weight:g}")
-        self.inside = self.four(p.inside_weight, (1, 1, 1, 1), "inside_weight")
+        self.inside = four(self, p.inside_weight, (1, 1, 1, 1), "inside_weight")
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         shape = bottom[0].shape

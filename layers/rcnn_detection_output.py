@@ -9,7 +9,7 @@ import numpy as np
 
 from dragon.bases.anchors import clip_boxes, decode_offsets, suppress_pixels
 from dragon.bases.layer import register
-from dragon.bases.region_source import RegionSource, give
+from dragon.bases.region_source import RegionSource, four, give
 from dragon.errors import DataError
 from dragon.memory.blob import Blob
 
@@ -35,8 +35,8 @@ class RCNNDetectionOutput(RegionSource):
         p = self.param.rcnn_detection_output_param
         if p.nms_threshold < 0:
             self.bad_param(f"nms_threshold must not be negative, got {p.nms_threshold:g}")
-        self.mean = self.four(p.bbox_mean, (0, 0, 0, 0), "bbox_mean")
-        self.std = self.four(p.bbox_std, (1, 1, 1, 1), "bbox_std")
+        self.mean = four(self, p.bbox_mean, (0, 0, 0, 0), "bbox_mean")
+        self.std = four(self, p.bbox_std, (1, 1, 1, 1), "bbox_std")
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.check_boxes(bottom[0], 0)

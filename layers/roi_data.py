@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -32,12 +33,15 @@ class RoIData(Source):
     """
 
     type = "RoIData"
-    settings = ("roi_data_param",)
+    settings: ClassVar[tuple[str, ...]] = ("roi_data_param",)
     tops = (3, 4)
     stops_gradient = True
+    takes_regions = False
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.roi_data_param
+        if p.region_file and not self.takes_regions:
+            self.bad_param("region_file is read by type RegionData, which gives regions with their classes and targets")
         if not p.source:
             self.bad_param("needs a source; py-faster-rcnn's layer takes it from rcnn.yml: DATA: {source: FOLDER}")
         if len(p.pixel_mean) not in (0, 3):
@@ -51,12 +55,16 @@ class RoIData(Source):
             self.examples = open_examples(Path(self.find(p.source, "source")), p.image_set, labels)
             if not len(self.examples):
                 raise DataError(f'"{p.source}" has no images')
+        self.open_more(len(top))
         self.position = 0
         # the shapes of the first image, without moving on
         state, draws = self.position, self.rng.draws
         for blob, values in zip(top, self._next(), strict=False):
             blob.reshape(values.shape)
         self.position, self.rng.draws = state, draws
+
+    def open_more(self, tops: int) -> None:
+        """Check the number of tops and open what a subclass reads besides. Raises PrototxtError, DataError."""
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """The tops keep the shapes of the last image; those of the next one are known when it is read."""
@@ -77,8 +85,8 @@ class RoIData(Source):
         for blob, values in zip(top, self._next(), strict=False):
             give(blob, values)
 
-    def _next(self) -> tuple[Array, Array, Array, Array]:
-        """The tops of the next image, with the labels."""
+    def _next(self) -> tuple[Array, ...]:
+        """The tops of the next image."""
         p, train = self.param.roi_data_param, self.phase == TRAIN
         random = self.rng.generator()
         flips = 2 if train and p.use_flipped else 1
@@ -94,26 +102,33 @@ class RoIData(Source):
                 example = self.examples[at // flips]
             if example.counted(p.use_difficult).any() or not train:
                 length = int(self.lengths[random.integers(len(self.lengths))] if train else self.lengths[0])
-                return self._scaled(example, length, at % flips == 1)
+                flip = at % flips == 1
+                return self.tops_of(at // flips, example.flipped() if flip else example, flip, length, random)
         raise DataError(f'no image of "{p.source}" has a box', layer=self.where)
 
-    def _scaled(self, example: Example, length: int, flip: bool) -> tuple[Array, Array, Array, Array]:
+    def scaled(self, image: Array, length: int) -> tuple[Array, float]:
+        """The image (3, H, W) without the mean, with a short side of `length`, as (1, 3, h, w), and the factor."""
+        _, height, width = image.shape
+        *size, factor = scaled_size(height, width, length, self.param.roi_data_param.max_size)
+        return resize_bilinear((image - self.mean).astype(np.float32), *size)[None], factor
+
+    def counted(self, example: Example) -> Array:
+        """The boxes (G, 5) that count. Raises DataError for a class out of range."""
         p = self.param.roi_data_param
-        image, every = example.image.astype(np.float32), example.boxes.copy()
-        counted = example.counted(p.use_difficult)
-        if p.num_classes and (every[counted, 4] >= p.num_classes).any():
+        boxes: Array = example.boxes[example.counted(p.use_difficult)]
+        if p.num_classes and (boxes[:, 4] >= p.num_classes).any():
             raise DataError(
-                f"a box has class {every[counted, 4].max():g}, expected 1 to {p.num_classes - 1} (num_classes: "
+                f"a box has class {boxes[:, 4].max():g}, expected 1 to {p.num_classes - 1} (num_classes: "
                 f"{p.num_classes})",
                 layer=self.where,
             )
-        height, width = image.shape[1:]
-        if flip:
-            image = image[:, :, ::-1]
-            every[:, [0, 2]] = width - 1 - every[:, [2, 0]]
-        labels = labels_of(every, example.difficult, height, width)
-        *size, factor = scaled_size(height, width, length, p.max_size)
-        data = resize_bilinear((image - self.mean).astype(np.float32), *size)
-        boxes = every[counted]
-        boxes[:, :4] *= factor
-        return data[None], np.array([[*size, factor]]), boxes, labels
+        return boxes
+
+    def tops_of(
+        self, index: int, example: Example, flip: bool, length: int, random: np.random.Generator
+    ) -> tuple[Array, ...]:
+        """The tops of image `index`, which is flipped already if `flip`."""
+        data, factor = self.scaled(example.image.astype(np.float32), length)
+        labels = labels_of(example.boxes, example.difficult, *example.image.shape[1:])
+        boxes = self.counted(example) * [factor, factor, factor, factor, 1]
+        return data, np.array([[*data.shape[2:], factor]]), boxes, labels

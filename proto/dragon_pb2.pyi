@@ -2499,7 +2499,7 @@ class LabelsequenceAccuracyParameter(_message.Message):
     def __init__(self, blank_label: _Optional[int] = ...) -> None: ...
 
 class RoIDataParameter(_message.Message):
-    __slots__ = ("source", "image_set", "label_map_file", "num_classes", "scale", "max_size", "use_flipped", "shuffle", "use_difficult", "pixel_mean")
+    __slots__ = ("source", "image_set", "label_map_file", "num_classes", "scale", "max_size", "use_flipped", "shuffle", "use_difficult", "pixel_mean", "region_file")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     IMAGE_SET_FIELD_NUMBER: _ClassVar[int]
     LABEL_MAP_FILE_FIELD_NUMBER: _ClassVar[int]
@@ -2510,6 +2510,7 @@ class RoIDataParameter(_message.Message):
     SHUFFLE_FIELD_NUMBER: _ClassVar[int]
     USE_DIFFICULT_FIELD_NUMBER: _ClassVar[int]
     PIXEL_MEAN_FIELD_NUMBER: _ClassVar[int]
+    REGION_FILE_FIELD_NUMBER: _ClassVar[int]
     source: str
     image_set: str
     label_map_file: str
@@ -2520,7 +2521,8 @@ class RoIDataParameter(_message.Message):
     shuffle: bool
     use_difficult: bool
     pixel_mean: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, source: _Optional[str] = ..., image_set: _Optional[str] = ..., label_map_file: _Optional[str] = ..., num_classes: _Optional[int] = ..., scale: _Optional[_Iterable[int]] = ..., max_size: _Optional[int] = ..., use_flipped: bool = ..., shuffle: bool = ..., use_difficult: bool = ..., pixel_mean: _Optional[_Iterable[float]] = ...) -> None: ...
+    region_file: str
+    def __init__(self, source: _Optional[str] = ..., image_set: _Optional[str] = ..., label_map_file: _Optional[str] = ..., num_classes: _Optional[int] = ..., scale: _Optional[_Iterable[int]] = ..., max_size: _Optional[int] = ..., use_flipped: bool = ..., shuffle: bool = ..., use_difficult: bool = ..., pixel_mean: _Optional[_Iterable[float]] = ..., region_file: _Optional[str] = ...) -> None: ...
 
 class AnchorTargetParameter(_message.Message):
     __slots__ = ("feat_stride", "base_size", "ratio", "scale", "allowed_border", "batch_size", "fg_fraction", "positive_overlap", "negative_overlap", "clobber_positives", "positive_weight", "inside_weight")

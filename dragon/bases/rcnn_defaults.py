@@ -49,7 +49,7 @@ DEFAULTS: dict[str, Any] = {
         "RPN_POSITIVE_WEIGHT": -1.0,
     },
     # Dragon's own: where the images are
-    "DATA": {"source": "", "image_set": "trainval", "label_map_file": "", "use_difficult": False},
+    "DATA": {"source": "", "image_set": "trainval", "label_map_file": "", "use_difficult": False, "region_file": ""},
     "TEST": {**_BOTH, "NMS": 0.3, "SVM": False, "RPN_PRE_NMS_TOP_N": 6000, "RPN_POST_NMS_TOP_N": 300},
     "DEDUP_BOXES": 1 / 16,
     "PIXEL_MEANS": [102.9801, 115.9465, 122.7717],

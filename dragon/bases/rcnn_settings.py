@@ -30,13 +30,14 @@ class StandIn(NamedTuple):
     """A layer type of Dragon that takes the place of a Python layer.
 
     own: fields of `settings` by the names that `param_str` has for them. configured: fields by name in the
-    configuration, "TRAIN.X", or "X" for one of both phases.
+    configuration, "TRAIN.X", or "X" for one of both phases. beside: the same for further settings of the type.
     """
 
     type: str
     settings: str
     own: Mapping[str, str]
     configured: Mapping[str, str]
+    beside: tuple[StandIn, ...] = ()
 
 
 _ANCHORS = {name: name for name in ("feat_stride", "base_size")} | {
@@ -47,19 +48,52 @@ _KINDS: dict[int, tuple[type, ...]] = {FieldDescriptor.TYPE_BOOL: (bool,), Field
 
 _DATA = ("source", "image_set", "label_map_file", "use_difficult")
 
-STAND_INS = {
-    ("roi_data_layer.layer", "RoIDataLayer"): StandIn(
-        "RoIData",
-        "roi_data_param",
-        {"num_classes": "num_classes", **{name: name for name in _DATA}},
-        {
-            "SCALES": "scale",
-            "MAX_SIZE": "max_size",
-            "TRAIN.USE_FLIPPED": "use_flipped",
-            "PIXEL_MEANS": "pixel_mean",
-            **{f"DATA.{name}": name for name in _DATA},
-        },
+_IMAGES = StandIn(
+    "RoIData",
+    "roi_data_param",
+    {"num_classes": "num_classes", **{name: name for name in _DATA}},
+    {
+        "SCALES": "scale",
+        "MAX_SIZE": "max_size",
+        "TRAIN.USE_FLIPPED": "use_flipped",
+        "PIXEL_MEANS": "pixel_mean",
+        **{f"DATA.{name}": name for name in _DATA},
+    },
+)
+
+_TARGETS = StandIn(
+    "ProposalTarget",
+    "proposal_target_param",
+    {"num_classes": "num_classes"},
+    {
+        "TRAIN.BATCH_SIZE": "batch_size",
+        "TRAIN.FG_FRACTION": "fg_fraction",
+        "TRAIN.FG_THRESH": "fg_thresh",
+        "TRAIN.BG_THRESH_HI": "bg_thresh_hi",
+        "TRAIN.BG_THRESH_LO": "bg_thresh_lo",
+        "TRAIN.AGNOSTIC": "class_agnostic",
+        "TRAIN.BBOX_NORMALIZE_TARGETS_PRECOMPUTED": "normalize_targets",
+        "TRAIN.BBOX_NORMALIZE_MEANS": "bbox_mean",
+        "TRAIN.BBOX_NORMALIZE_STDS": "bbox_std",
+        "TRAIN.BBOX_INSIDE_WEIGHTS": "inside_weight",
+    },
+)
+
+# RoIDataLayer with the tops of Fast R-CNN; there both kinds of targets are normalised unless TRAIN says otherwise
+_REGIONS = StandIn(
+    "RegionData",
+    "roi_data_param",
+    {**_IMAGES.own, "region_file": "region_file"},
+    {**_IMAGES.configured, "DATA.region_file": "region_file"},
+    (
+        _TARGETS._replace(
+            configured={key.removesuffix("_PRECOMPUTED"): field for key, field in _TARGETS.configured.items()}
+        ),
     ),
+)
+
+STAND_INS = {
+    ("roi_data_layer.layer", "RoIDataLayer"): _IMAGES,
     ("rpn.anchor_target_layer", "AnchorTargetLayer"): StandIn(
         "AnchorTarget",
         "anchor_target_param",
@@ -85,23 +119,7 @@ STAND_INS = {
             "RPN_MIN_SIZE": "min_size",
         },
     ),
-    ("rpn.proposal_target_layer", "ProposalTargetLayer"): StandIn(
-        "ProposalTarget",
-        "proposal_target_param",
-        {"num_classes": "num_classes"},
-        {
-            "TRAIN.BATCH_SIZE": "batch_size",
-            "TRAIN.FG_FRACTION": "fg_fraction",
-            "TRAIN.FG_THRESH": "fg_thresh",
-            "TRAIN.BG_THRESH_HI": "bg_thresh_hi",
-            "TRAIN.BG_THRESH_LO": "bg_thresh_lo",
-            "TRAIN.AGNOSTIC": "class_agnostic",
-            "TRAIN.BBOX_NORMALIZE_TARGETS_PRECOMPUTED": "normalize_targets",
-            "TRAIN.BBOX_NORMALIZE_MEANS": "bbox_mean",
-            "TRAIN.BBOX_NORMALIZE_STDS": "bbox_std",
-            "TRAIN.BBOX_INSIDE_WEIGHTS": "inside_weight",
-        },
-    ),
+    ("rpn.proposal_target_layer", "ProposalTargetLayer"): _TARGETS,
 }
 
 
@@ -114,28 +132,30 @@ def stand_in(
     """
     p = param.python_param
     known = STAND_INS[p.module, p.layer]
+    if known is _IMAGES and ("rois" in param.top or len(param.top) == 6):
+        known = _REGIONS
     given = _mapping(p.param_str, f"param_str of {p.layer}")
     groups = {key: given.pop(key) for key in list(given) if key in DEFAULTS}
     cfg = given.pop("cfg", None)
-    if known.type == "RoIData" and "rois" in param.top:
-        raise PrototxtError(
-            f"{p.layer} gives an image, its size and its true boxes; regions from a file, for Fast R-CNN, are not read"
-        )
     values = _flat({}, DEFAULTS) | _file(Path(find(str(cfg)))) if cfg is not None else configuration(folder, param.name)
     values |= _flat(groups, groups, "param_str")
     made = pb.LayerParameter()
     made.CopyFrom(param)
     made.type = known.type
-    settings = getattr(made, known.settings)
-    settings.SetInParent()
-    for key, field in known.configured.items():
-        _set(settings, field, values[key if "." in key or key in values else f"{pb.Phase.Name(phase)}.{key}"], key)
+    parts = (known, *known.beside)
+    for part in parts:
+        settings = getattr(made, part.settings)
+        settings.SetInParent()
+        for key, field in part.configured.items():
+            _set(settings, field, values[key if "." in key or key in values else f"{pb.Phase.Name(phase)}.{key}"], key)
     for key, value in given.items():
-        if key not in known.own:
+        takers = [part for part in parts if key in part.own]
+        if not takers:
             raise PrototxtError(
                 f'param_str of {p.layer} has no key "{key}"{nearest(key, [*known.own, "cfg", "TRAIN", "TEST"])}'
             )
-        _set(settings, known.own[key], value, key)
+        for part in takers:
+            _set(getattr(made, part.settings), part.own[key], value, key)
     return made
 
 

@@ -13,7 +13,7 @@ from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["RegionSource", "give", "sample"]
+__all__ = ["RegionSource", "four", "give", "sample"]
 
 
 def give(top: Blob, values: Array) -> None:
@@ -25,6 +25,13 @@ def give(top: Blob, values: Array) -> None:
 def sample(random: np.random.Generator, indices: Array, most: int) -> Array:
     """`most` of the indices at random, without repetition; all of them, in order, if there are not more."""
     return indices if len(indices) <= most else random.choice(indices, most, replace=False)
+
+
+def four(layer: Layer, values: Sequence[float], default: Sequence[float], name: str) -> Array:
+    """Four values of a repeated setting, or its default. Raises PrototxtError for another number of them."""
+    if len(values) not in (0, 4):
+        layer.bad_param(f"{name} must have 4 values, got {len(values)}")
+    return np.array(values or default, np.float64)
 
 
 class RegionSource(Layer):
@@ -81,9 +88,3 @@ class RegionSource(Layer):
             at = int(bad.argmax())
             raise DataError(f"true box {at} ends before it begins: {rows[at, :4].tolist()}", layer=self.where)
         return rows
-
-    def four(self, values: Sequence[float], default: Sequence[float], name: str) -> Array:
-        """Four values of a repeated setting, or its default. Raises PrototxtError for another number of them."""
-        if len(values) not in (0, 4):
-            self.bad_param(f"{name} must have 4 values, got {len(values)}")
-        return np.array(values or default, np.float64)

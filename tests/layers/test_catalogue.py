@@ -8,7 +8,8 @@ from tests.layers.catalogue import CASES
 # read files or run code that is given to them; they are tested where they stand
 FROM_OUTSIDE = {
     "AnnotatedData", "Data", "DenseImageData", "HDF5Data", "HDF5Output", "ImageData", "ImageSegData", "Input",
-    "MemoryData", "MultiLabelImageData", "Python", "RoIData", "VideoData", "WindowData",
+    "MemoryData", "MultiLabelImageData", "Python", "RegionData", "RoIData",
+    "VideoData", "WindowData",
 }  # fmt: skip
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from pathlib import Path
 
+import h5py
 import numpy as np
 import PIL.Image
 import pytest
@@ -13,6 +15,7 @@ from google.protobuf import text_format
 from dragon.data import encode_datum, write_lmdb
 from dragon.data.detection.annotations import Object
 from dragon.data.detection.voc import voc_xml
+from dragon.data.source import open_source
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.comments import message_comments
 from tests.data.detection.helpers import write_scenes
@@ -42,7 +45,19 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     datum = pb.Datum.FromString(encode_datum(np.zeros((3, 4, 4), np.uint8), 1))
     write_lmdb(folder / "plain", [(b"0", pb.AnnotatedDatum(datum=datum).SerializeToString())])
     _write_voc(folder / "voc")
+    _write_regions(folder)
     return folder
+
+
+def _write_regions(folder: Path) -> None:
+    rng = np.random.default_rng(5)
+    with closing(open_source(folder / "lmdb", pb.DataParameter.LMDB)) as source:
+        keys = [source.key(i).decode() for i in range(len(source))]
+    for file_name, names in (("regions", ["0", "1"]), ("others", ["0", "1"]), ("records", keys)):
+        with h5py.File(folder / f"{file_name}.h5", "w") as file:
+            for name in names:
+                corner = rng.uniform(0, 15, (60, 2))
+                file[name] = np.concatenate([corner, corner + rng.uniform(2, 14, (60, 2))], axis=1)
 
 
 def _write_voc(folder: Path) -> None:

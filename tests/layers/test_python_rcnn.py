@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -15,6 +16,8 @@ from dragon.layers.proposal import Proposal
 from dragon.layers.proposal_target import ProposalTarget
 from dragon.proto import dragon_pb2 as pb
 from tests.layers.helpers import One
+from tests.layers.rcnn_images import write_images
+from tests.layers.rcnn_nets import python
 
 LAYERS = {find_class(one.type): names for names, one in STAND_INS.items() if one.type != "RoIData"}
 PARAM: dict[type[Layer] | None, str] = {
@@ -135,10 +138,22 @@ def test_it_computes_as_the_layer_of_its_own() -> None:
     np.testing.assert_array_equal(python.forward(), One("type: 'Proposal'", *bottoms).forward())
 
 
-def test_regions_from_a_file_are_refused() -> None:
-    """Fast R-CNN's nets name the same layer for other tops: image, regions and labels."""
-    param = pb.LayerParameter(name="data", type="Python", top=["data", "rois", "labels"])
-    param.python_param.module, param.python_param.layer = "roi_data_layer.layer", "RoIDataLayer"
-    param.python_param.param_str = "'num_classes': 21"
-    with pytest.raises(PrototxtError, match="regions from a file, for Fast R-CNN, are not read"):
-        create(param, TRAIN, Context(allow_python=False))
+def test_the_data_of_fast_rcnn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its nets name the same layer as the others, for other tops."""
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path)
+    (tmp_path / "rcnn.yml").write_text(
+        "TRAIN: {SCALES: [20], BATCH_SIZE: 8, BBOX_NORMALIZE_STDS: [1, 1, 1, 1]}\n"
+        "DATA: {source: voc, region_file: regions.h5}\n"
+    )
+    with h5py.File("regions.h5", "w") as file:
+        for i in range(4):
+            file[str(i)] = np.array([[0, 0, 9, 9], [3, 4, 15, 15]])
+    for tops in ("data rois labels", "data rois labels bbox_targets bbox_inside_weights bbox_outside_weights"):
+        text = python("d", "roi_data_layer.layer", "RoIDataLayer", "", tops, "'num_classes': 21")
+        inner = text[text.index("{") + 1 : text.rindex("}")]
+        one = One(inner, n_top=len(tops.split()), context=Context(folder=tmp_path, allow_python=False))
+        assert one.layer.type == "RegionData"
+        assert min(one.forward().shape[2:]) == 20
+        p = one.layer.param.proposal_target_param
+        assert (p.num_classes, p.batch_size, p.normalize_targets, list(p.bbox_std)) == (21, 8, True, [1, 1, 1, 1])

@@ -10,46 +10,20 @@ import pytest
 
 import dragon
 from dragon.bases.layer import TEST, TRAIN, Context
-from dragon.data.detection.annotations import Object
-from dragon.data.detection.record import encode_annotated
-from dragon.data.detection.voc import voc_xml
-from dragon.data.lmdb_io import write_lmdb
 from dragon.errors import DataError, PrototxtError
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
 from tests.layers.helpers import One, goes_on_as
+from tests.layers.rcnn_images import LABELS, OBJECTS, SIZES, write_images
 from tests.layers.rcnn_nets import python
 
 MEAN = np.array([102.9801, 115.9465, 122.7717]).reshape(3, 1, 1)
-SIZES = [(20, 30), (24, 18), (20, 20), (22, 40)]  # height and width
-OBJECTS = [
-    [("cat", (3, 4, 12, 15)), ("dog", (0, 0, 30, 20))],
-    [("person", (2, 2, 9, 20))],
-    [],
-    [("cow", (5, 6, 30, 20))],
-]
-LABELS = {"cat": 8, "dog": 12, "person": 15, "cow": 10}
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    for name in ("Annotations", "JPEGImages", "ImageSets/Main"):
-        (tmp_path / "voc" / name).mkdir(parents=True)
-    random = np.random.default_rng(3)
-    records = []
-    for i, ((height, width), objects) in enumerate(zip(SIZES, OBJECTS, strict=True)):
-        pixels = random.integers(0, 256, (height, width, 3), np.uint8)
-        PIL.Image.fromarray(pixels).save(tmp_path / f"voc/JPEGImages/{i}.png")
-        made = [Object(kind, box, i == 3) for kind, box in objects]
-        (tmp_path / f"voc/Annotations/{i}.xml").write_bytes(voc_xml(f"{i}.png", width, height, made))
-        datum = pb.Datum(channels=3, height=height, width=width, data=pixels[:, :, ::-1].transpose(2, 0, 1).tobytes())
-        rows = np.array(
-            [[LABELS[k], 0, b[0] / width, b[1] / height, b[2] / width, b[3] / height, i == 3] for k, b in objects]
-        )
-        records.append((b"%d" % i, encode_annotated(datum, rows.reshape(-1, 7))))
-    (tmp_path / "voc/ImageSets/Main/trainval.txt").write_text("0\n1\n2\n3\n")
-    write_lmdb("lmdb", records)
+    write_images(tmp_path)
     return tmp_path
 
 
@@ -118,6 +92,8 @@ def test_as_py_faster_rcnn_names_it(folder: Path) -> None:
 def test_errors(folder: Path) -> None:
     with pytest.raises(PrototxtError, match="needs a source"):
         One('type: "RoIData"', n_top=3)
+    with pytest.raises(PrototxtError, match="region_file is read by type RegionData"):
+        make('region_file: "regions.h5"')
     with pytest.raises(DataError, match=r"has no ImageSets/Main/val\.txt; it has trainval"):
         make('image_set: "val"')
     with pytest.raises(DataError, match="is neither a folder of VOC"):

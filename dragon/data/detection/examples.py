@@ -38,6 +38,12 @@ class Example(NamedTuple):
         """Which boxes count: all, or those that are not difficult."""
         return ~self.difficult | use_difficult
 
+    def flipped(self) -> Example:
+        """The example mirrored, left to right."""
+        boxes = self.boxes.copy()
+        boxes[:, [0, 2]] = self.image.shape[2] - 1 - boxes[:, [2, 0]]
+        return Example(self.image[:, :, ::-1], boxes, self.difficult)
+
 
 class Examples(Protocol):
     """Examples by number."""
@@ -47,6 +53,9 @@ class Examples(Protocol):
 
     def __getitem__(self, index: int) -> Example:
         """The example of this number. Raises DataError."""
+
+    def name(self, index: int) -> str:
+        """What the example of this number is called: its image in a folder, its key in a database."""
 
     def close(self) -> None:
         """Release the files."""
@@ -100,6 +109,9 @@ class _Folder:
         rows[:, BOX] -= np.array([1 / width, 1 / height, 1 / width, 1 / height])  # VOC counts from pixel 1
         return _example(image, rows, 0)
 
+    def name(self, index: int) -> str:
+        return self._names[index]
+
     def close(self) -> None:
         pass
 
@@ -119,6 +131,9 @@ class _Database:
         if found.rows is None:
             raise DataError(f"{name} has no boxes")
         return _example(found.image, found.rows, 1)
+
+    def name(self, index: int) -> str:
+        return self._source.key(index).decode(errors="replace")
 
     def close(self) -> None:
         self._source.close()

@@ -31,7 +31,7 @@ ARRAY_CODE = {
 # what reads or writes data: the host's part of a training step
 SOURCES = {
     "AnnotatedData", "Data", "DenseImageData", "DummyData", "HDF5Data", "ImageData", "ImageSegData", "Input",
-    "MemoryData", "MultiLabelImageData", "RoIData", "VideoData", "WindowData",
+    "MemoryData", "MultiLabelImageData", "RegionData", "RoIData", "VideoData", "WindowData",
 }  # fmt: skip
 ELSEWHERE = {"HDF5Output", "Python"}  # on the host, tested with the files and programs that they need
 

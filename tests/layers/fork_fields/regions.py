@@ -18,6 +18,40 @@ FEATURES, SOME = RNG.standard_normal((1, 8, 12, 16)), ROIS[:5]
 SCORES = RNG.uniform(0, 1, (1, 18, 6, 8))
 _ANCHORS = "ratio: 0.5 ratio: 1 ratio: 2 scale: 2 scale: 4 scale: 6"
 
+_SAMPLE = {
+    "num_classes": "3 | 4",
+    "batch_size": "12 | -1",
+    "fg_fraction": "0.25 | 0.75",
+    "fg_thresh": "0.5 | 0.9",
+    "bg_thresh_hi": "0.5 | 0.2",
+    "bg_thresh_lo": "0.1 | 0.3",
+    "class_agnostic": "false | true",
+    "normalize_targets": "false | true",
+    "bbox_mean": "normalize_targets: true | normalize_targets: true bbox_mean: [1, 0, 0, 0]",
+    "bbox_std": "normalize_targets: true | normalize_targets: true bbox_std: [1, 1, 1, 1]",
+    "inside_weight": "- | 1 1 2 2",
+}
+_IMAGES = {
+    "source": '"voc" | "lmdb"',
+    "image_set": '"trainval" | "test"',
+    "label_map_file": '- | "labels_voc.prototxt"',
+    "num_classes": "0 | 9",
+    "scale": "40 | 30",
+    "max_size": "90 | 45",
+    "use_flipped": "true | false",
+    "shuffle": "true | false",
+    "use_difficult": "false | true",
+    "pixel_mean": "- | 1 2 3",
+}
+
+
+def _beside(values: str) -> str:
+    """Values of a setting of ProposalTarget for a layer that has these settings as its second message."""
+    return " | ".join(
+        f"proposal_target_param {{ {value} }}" if ": " in value else value for value in values.split(" | ")
+    )
+
+
 PROBES = [
     Probe(
         "Proposal", f"{_ANCHORS} post_nms_topn: 20", [SCORES, RNG.standard_normal((1, 36, 6, 8)) * 0.3, INFO],
@@ -51,38 +85,21 @@ PROBES = [
         },
         tops=4,
     ),
+    Probe("ProposalTarget", "num_classes: 3 batch_size: 12", [ROIS, TRUE], _SAMPLE, tops=5),
     Probe(
-        "ProposalTarget", "num_classes: 3 batch_size: 12", [ROIS, TRUE],
-        {
-            "num_classes": "3 | 4",
-            "batch_size": "12 | -1",
-            "fg_fraction": "0.25 | 0.75",
-            "fg_thresh": "0.5 | 0.9",
-            "bg_thresh_hi": "0.5 | 0.2",
-            "bg_thresh_lo": "0.1 | 0.3",
-            "class_agnostic": "false | true",
-            "normalize_targets": "false | true",
-            "bbox_mean": "normalize_targets: true | normalize_targets: true bbox_mean: [1, 0, 0, 0]",
-            "bbox_std": "normalize_targets: true | normalize_targets: true bbox_std: [1, 1, 1, 1]",
-            "inside_weight": "- | 1 1 2 2",
-        },
-        tops=5,
+        "RoIData", 'source: "voc" scale: 40 max_size: 90', [], _IMAGES | {"region_file": '! "regions.h5"'},
+        tops=3, runs=8,
     ),
     Probe(
-        "RoIData", 'source: "voc" scale: 40 max_size: 90', [],
+        "RegionData", 'source: "voc" scale: 40 max_size: 90 region_file: "regions.h5"', [],
         {
-            "source": '"voc" | "lmdb"',
-            "image_set": '"trainval" | "test"',
-            "label_map_file": '- | "labels_voc.prototxt"',
-            "num_classes": "0 | 9",
-            "scale": "40 | 30",
-            "max_size": "90 | 45",
-            "use_flipped": "true | false",
-            "shuffle": "true | false",
-            "use_difficult": "false | true",
-            "pixel_mean": "- | 1 2 3",
+            **_IMAGES,
+            "source": 'source: "voc" region_file: "regions.h5" | source: "lmdb" region_file: "records.h5"',
+            "region_file": '"regions.h5" | "others.h5"',
+            **{f"proposal_target_param.{name}": _beside(values) for name, values in _SAMPLE.items()},
+            "proposal_target_param.num_classes": "21 | 22",
         },
-        tops=3, runs=8,
+        more="proposal_target_param { num_classes: 21 batch_size: 12 bg_thresh_lo: 0 }", tops=6, runs=8,
     ),
     Probe(
         "RCNNDetectionOutput", "",

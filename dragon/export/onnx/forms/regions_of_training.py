@@ -12,4 +12,4 @@ lacks(
     "Proposal", "RCNNDetectionOutput",
 )  # fmt: skip
 lacks("is not in ONNX; write a PSROIPooling, and train the net with it", "PSROIAlign")
-lacks("becomes an input", "RoIData")
+lacks("becomes an input", "RoIData", "RegionData")
