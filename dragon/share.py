@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from dragon.counting import how_many
+
 __all__ = ["ALONE", "Share", "Total"]
 
 Total = Callable[[Any], None]  # replaces a contiguous vector, on the host or a GPU, by its sum over the ranks
@@ -31,7 +33,7 @@ class Share:
         if not self.divided:
             return batch_size
         if batch_size % self.ranks:
-            raise ValueError(f"batch_size {batch_size} cannot be divided among {self.ranks} ranks")
+            raise ValueError(f"batch_size {batch_size} cannot be divided among {how_many(self.ranks, 'rank')}")
         return batch_size // self.ranks
 
 

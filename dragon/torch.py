@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from dragon.bases.layer import TEST, TRAIN
+from dragon.counting import how_many
 from dragon.errors import UsageError, nearest
 from dragon.extras import install_command
 from dragon.graph.net import Net
@@ -103,7 +104,7 @@ class NetModule(torch.nn.Module):
         names = self.net.inputs
         given = dict(zip(names, inputs, strict=False))
         if len(inputs) > len(names):
-            raise UsageError(f"the net has {len(names)} inputs, got {len(inputs)} tensors")
+            raise UsageError(f"the net has {how_many(len(names), 'input')}, got {how_many(len(inputs), 'tensor')}")
         for name, tensor in named.items():
             if name in given:
                 raise UsageError(f'got input "{name}" twice')

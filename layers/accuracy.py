@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dragon.bases.layer import Layer, register
 from dragon.bases.loss import class_labels, label_spans
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.xp import xp_of
 
@@ -39,7 +40,7 @@ class Accuracy(Layer):
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.spans = label_spans(self, bottom[0].shape, bottom[1].shape, self.param.accuracy_param.axis)
         if self.top_k > self.spans[1]:
-            self.bad_shape(f"top_k is {self.top_k}, there are {self.spans[1]} classes")
+            self.bad_shape(f"top_k is {self.top_k} of {how_many(self.spans[1], 'class')}")
         top[0].reshape(())
         if len(top) > 1:
             top[1].reshape(self.spans[1])

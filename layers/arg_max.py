@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from dragon.bases.layer import register
 from dragon.bases.no_gradient import NoGradient
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.xp import xp_of
 
@@ -40,7 +41,7 @@ class ArgMax(NoGradient):
             self.bad_shape("needs a bottom with at least one axis")
         size = math.prod(shape[1:]) if self.along is None else shape[self.along]
         if self.top_k > size:
-            self.bad_shape(f"top_k is {self.top_k}, there are {size} values in a bottom of shape {bottom[0].shape}")
+            self.bad_shape(f"top_k is {self.top_k} of {how_many(size, 'value')} in a bottom of shape {bottom[0].shape}")
         if self.along is None:
             shape = [shape[0], 1 + self.values, self.top_k, *([1] * (len(shape) - 3))]
         else:

@@ -8,6 +8,7 @@ import numpy as np
 
 from dragon.bases.layer import register
 from dragon.bases.region_source import RegionSource
+from dragon.counting import how_many
 from dragon.errors import DataError
 from dragon.memory.blob import Blob
 
@@ -37,9 +38,11 @@ class BoxAnnotatorOHEM(RegionSource):
         regions = bottom[0].shape[0]
         for i in (1, 2):
             if bottom[i].count != regions:
-                self.bad_shape(f"bottom {i}: expected a value for each of {regions} regions, got {bottom[i].shape}")
+                self.bad_shape(
+                    f"bottom {i}: expected a value for each of {how_many(regions, 'region')}, got {bottom[i].shape}"
+                )
         if bottom[3].shape[:1] != (regions,):
-            self.bad_shape(f"bottom 3: expected weights of {regions} regions, got shape {bottom[3].shape}")
+            self.bad_shape(f"bottom 3: expected weights of {how_many(regions, 'region')}, got shape {bottom[3].shape}")
         for blob, source in zip(top, bottom[2:], strict=True):
             blob.reshape(source.shape)
 

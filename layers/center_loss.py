@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from dragon.bases.layer import register
 from dragon.bases.loss import Loss, class_labels
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.xp import xp_of
 
@@ -40,11 +41,11 @@ class CenterLoss(Loss):
         shape = bottom[0].shape
         axis = self.axis(self.param.center_loss_param.axis, len(shape))
         if math.prod(shape[axis:]) != self.inputs:
-            self.bad_shape(f"has centres of {self.inputs} values, got a bottom of shape {shape}")
+            self.bad_shape(f"has centres of {how_many(self.inputs, 'value')}, got a bottom of shape {shape}")
         self.rows = math.prod(shape[:axis])
         self.label_range = self.blobs[0].shape[0], None
         if bottom[1].count != self.rows:
-            self.bad_shape(f"expected {self.rows} labels, got shape {bottom[1].shape}")
+            self.bad_shape(f"expected {how_many(self.rows, 'label')}, got shape {bottom[1].shape}")
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, centres = bottom[0].data.reshape(self.rows, self.inputs), self.blobs[0].data

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dragon.bases.layer import Layer, register
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.xp import xp_of
 
@@ -41,7 +42,10 @@ class ContinuationIndicator(Layer):
                 self.bad_shape(f"needs a bottom of shape ({expected}, ...), got {given}")
             shape = given[0], given[1]
         elif bottom and bottom[0].count != p.batch_size:
-            self.bad_shape(f"bottom 0 says which of {p.batch_size} sequences go on, got shape {bottom[0].shape}")
+            self.bad_shape(
+                f"bottom 0 says whether sequences go on: it must hold {how_many(p.batch_size, 'value')}, "
+                f"got shape {bottom[0].shape}"
+            )
         top[0].reshape(shape)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from dragon.bases.layer import register
 from dragon.bases.loss import Loss
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.xp import xp_of
 
@@ -39,7 +40,9 @@ class ContrastiveLoss(Loss):
         if bottom[0].count != bottom[1].count:
             self.bad_shape(f"both bottoms of a pair must have one shape: expected {a}, got {b}")
         if bottom[2].count != a[0]:
-            self.bad_shape(f"bottom 2 must say for each of {a[0]} pairs whether it is similar, got shape {s}")
+            self.bad_shape(
+                f"bottom 2 must say for each of {how_many(a[0], 'pair')} whether it is similar, got shape {s}"
+            )
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         a = bottom[0].data

@@ -11,6 +11,7 @@ from dragon.bases.ctc import Alignments, packed, sequence_lengths
 from dragon.bases.label_sequences import Scores, blank_class
 from dragon.bases.layer import register
 from dragon.bases.loss import Loss, class_labels
+from dragon.counting import how_many
 from dragon.errors import DataError
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
@@ -67,7 +68,8 @@ class CTCLoss(Loss):
         steps, n, classes = self.scores.shape
         if p.alphabet_size and p.alphabet_size != classes:
             self.bad_shape(
-                f"alphabet_size is {p.alphabet_size}, bottom 0 has {classes} classes (shape {bottom[0].shape})"
+                f"alphabet_size is {p.alphabet_size}, bottom 0 has {how_many(classes, 'class')} (shape "
+                f"{bottom[0].shape})"
             )
         self.steps = p.time_step or steps
         if self.steps > steps or self.steps <= p.output_delay:
@@ -87,17 +89,20 @@ class CTCLoss(Loss):
         labels = bottom[self.label_bottom].shape
         if len(bottom) == 2:
             if labels[:1] != (n,):
-                self.bad_shape(f"bottom 1 must hold the labels of {n} sequences, (N, L), got shape {labels}")
+                self.bad_shape(
+                    f"bottom 1 must hold the labels of {how_many(n, 'sequence')}, (N, L), got shape {labels}"
+                )
             return
         if len(labels) < 2 or labels[1] != n:
             self.bad_shape(
-                f"bottom {self.label_bottom} must hold the labels of {n} sequences, (L, N), got shape {labels}"
+                f"bottom {self.label_bottom} must hold the labels of {how_many(n, 'sequence')}, (L, N), got "
+                f"shape {labels}"
             )
         if len(bottom) == 3 and bottom[1].shape[:2] != (steps, n):
             self.bad_shape(f"bottom 1 says where sequences begin: expected shape {(steps, n)}, got {bottom[1].shape}")
         for i in (1, 2) if len(bottom) == 4 else ():
             if bottom[i].count != n:
-                self.bad_shape(f"bottom {i} must hold {n} numbers, got shape {bottom[i].shape}")
+                self.bad_shape(f"bottom {i} must hold {how_many(n, 'number')}, got shape {bottom[i].shape}")
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.ctc_loss_param
@@ -201,6 +206,7 @@ class CTCLoss(Loss):
         if lost > 0:
             self.warned = True
             log.warning(
-                "%s: %d of %d labels do not fit into their sequences, which need a step for each label and one between "
-                "equal labels; they add no loss (said once)", self.where, lost, losses.size,
+                "%s: %d of %s cannot fit into their sequences, which need a step for each label and one between "
+                "equal labels; they add no loss (said once)", self.where, lost,
+                how_many(losses.size, "label"),
             )  # fmt: skip

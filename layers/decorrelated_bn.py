@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 from dragon.bases.layer import TEST, Layer, register
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.scratch import Scratch
 from dragon.memory.storage import Array
@@ -58,7 +59,7 @@ class DecorrelatedBN(Layer):
         if not 0 <= p.decay <= 1:
             self.bad_param(f"decay must be between 0 and 1, got {p.decay:g}")
         if p.group < 1 or channels % p.group:
-            self.bad_param(f"group must divide the {channels} channels, got {p.group}")
+            self.bad_param(f"group must divide the {how_many(channels, 'channel')}, got {p.group}")
         zero, one, size = pb.FillerParameter(), pb.FillerParameter(value=1), channels // p.group
         self.add_blob((channels,), zero, "mean")
         self.add_blob((p.group, size, size), zero, "covariance")
@@ -85,7 +86,9 @@ class DecorrelatedBN(Layer):
         if not shape:
             self.bad_shape("needs a bottom with at least 1 axis, got a scalar")
         if channel_count(shape) != self.blobs[0].count:
-            self.bad_shape(f"has statistics of {self.blobs[0].count} channels, got a bottom of shape {shape}")
+            self.bad_shape(
+                f"has statistics of {how_many(self.blobs[0].count, 'channel')}, got a bottom of shape {shape}"
+            )
         if top[0] is not bottom[0]:
             top[0].reshape(shape)
 
@@ -119,8 +122,8 @@ class DecorrelatedBN(Layer):
         if count <= size and not self._warned:
             self._warned = True
             _log.warning(
-                "%s: %d values for each of the %d channels of a group: their covariance is singular; take a larger "
-                "batch or more groups", self.where, count, size,
+                "%s: %s for each of the %d channels of a group: their covariance is singular; take a larger "
+                "batch or more groups", self.where, how_many(count, "value"), size,
             )  # fmt: skip
         running = self.blobs[0].data, self.blobs[1].data
         self.averaging.accumulate(running, self.blobs[2].data, (mean, cov.astype(mean.dtype)), count)

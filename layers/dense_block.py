@@ -12,6 +12,7 @@ from dragon.bases.coordinates import IDENTITY, Coordinates
 from dragon.bases.geometry import Window
 from dragon.bases.layer import TEST, TRAIN, Context, Layer, register
 from dragon.bases.window_products import WindowProducts
+from dragon.counting import how_many
 from dragon.layers.dropout import draw_mask
 from dragon.memory.blob import Blob
 from dragon.memory.scratch import Scratch
@@ -181,7 +182,7 @@ class DenseBlock(Layer):
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         shape = bottom[0].shape
         if len(shape) != 4 or shape[1] != self.channels:
-            self.bad_shape(f"has weights for {self.channels} channels, got a bottom of shape {shape}")
+            self.bad_shape(f"has weights for {how_many(self.channels, 'channel')}, got a bottom of shape {shape}")
         if top[0] is bottom[0]:
             self.bad_param("cannot work in place")
         if bottom[0].count == 0 and self.phase == TRAIN:

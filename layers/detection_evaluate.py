@@ -10,6 +10,7 @@ from dragon.bases.box_matching import Truth, truth_of
 from dragon.bases.boxes import pair_overlaps
 from dragon.bases.layer import register
 from dragon.bases.no_gradient import NoGradient
+from dragon.counting import how_many
 from dragon.errors import DataError, WeightsError
 from dragon.files.detection_files import names_and_sizes, original_boxes
 from dragon.memory.blob import Blob
@@ -136,7 +137,9 @@ class DetectionEvaluate(NoGradient):
     def load_state(self, state: dict[str, int | float | bytes]) -> None:
         seen = state.get("seen", 0)
         if not isinstance(seen, int) or not 0 <= seen < max(1, len(self.sizes)):
-            raise WeightsError(f"{self.where}: the stored position {seen!r} is not one of {len(self.sizes)} images")
+            raise WeightsError(
+                f"{self.where}: the stored position {seen!r} is not one of {how_many(len(self.sizes), 'image')}"
+            )
         self.seen = seen
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dragon.bases.fillers import FILLERS, fill
 from dragon.bases.layer import Layer, LayerClass, register
+from dragon.counting import how_many
 from dragon.errors import nearest
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
@@ -43,7 +44,7 @@ class DummyData(Layer):
             ("data_filler", p.data_filler),
         ):
             if len(given) not in (0, 1, len(top)):
-                self.bad_param(f"has {len(given)} of {what}, expected 1 or one for each of {len(top)} tops")
+                self.bad_param(f"has {len(given)} of {what}, expected 1 or one for each of {how_many(len(top), 'top')}")
         if not p.shape and not all(sizes):
             self.bad_param("needs shape, or all of num, channels, height and width")
         for i, blob in enumerate(top):

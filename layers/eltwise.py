@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dragon.bases.layer import Layer, register
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
@@ -38,7 +39,7 @@ class Eltwise(Layer):
         self.coeff = list(p.coeff) or [1.0] * len(bottom)
         self.stable: bool = p.stable_prod_grad
         if len(self.coeff) != len(bottom):
-            self.bad_param(f"expected one coeff for each of {len(bottom)} bottoms, got {len(self.coeff)}")
+            self.bad_param(f"expected one coeff for each of {how_many(len(bottom), 'bottom')}, got {len(self.coeff)}")
         if p.coeff and self.operation != SUM:
             self.bad_param("coeff is for operation SUM only")
         if any(blob is top[0] for blob in bottom[1:]) or (top[0] is bottom[0] and self.operation != SUM):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from dragon.bases.layer import Layer, register
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.scratch import Scratch
 from dragon.memory.storage import Array
@@ -50,13 +51,13 @@ class EvoNormS0(Layer):
 
     def _channels(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         if len(shape) < 2 or shape[1] % self.groups:
-            self.bad_shape(f"{self.groups} groups must divide the channels of a bottom of shape {shape}")
+            self.bad_shape(f"{how_many(self.groups, 'group')} must divide the channels of a bottom of shape {shape}")
         return shape[1:2]
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         shape = bottom[0].shape
         if self._channels(shape) != self.blobs[0].shape:
-            self.bad_shape(f"has scales for {self.blobs[0].count} channels, got a bottom of shape {shape}")
+            self.bad_shape(f"has scales for {how_many(self.blobs[0].count, 'channel')}, got a bottom of shape {shape}")
         if top[0] is not bottom[0]:
             top[0].reshape(shape)
 

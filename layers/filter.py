@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dragon.bases.layer import Layer, register
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 
 __all__ = ["Filter"]
@@ -38,7 +39,9 @@ class Filter(Layer):
             self.bad_shape(f"the selector must have one value per item, got shape {selector.shape}")
         for i, blob in enumerate(bottom[:-1]):
             if blob.shape[:1] != (n,):
-                self.bad_shape(f"bottom {i} must have {n} items as the selector has, got shape {blob.shape}")
+                self.bad_shape(
+                    f"bottom {i} must have {how_many(n, 'item')} as the selector has, got shape {blob.shape}"
+                )
         # before the first run the selector is not computed yet: take all items, so that later layers get a full batch
         chosen = int((selector.peek() != 0).sum()) if self.started else n
         for blob, out in zip(bottom, top, strict=False):

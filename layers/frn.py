@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dragon.bases.layer import Layer, register
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.scratch import Scratch
 from dragon.memory.xp import xp_of
@@ -50,7 +51,7 @@ class FRN(Layer):
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         shape = bottom[0].shape
         if shape[1:2] != self.blobs[0].shape:
-            self.bad_shape(f"has scales for {self.blobs[0].count} channels, got a bottom of shape {shape}")
+            self.bad_shape(f"has scales for {how_many(self.blobs[0].count, 'channel')}, got a bottom of shape {shape}")
         if top[0] is not bottom[0]:
             top[0].reshape(shape)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from dragon.bases.layer import register
 from dragon.bases.row_norm import RowNorm
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 
 __all__ = ["GroupNorm"]
@@ -33,7 +34,7 @@ class GroupNorm(RowNorm):
 
     def rows(self, shape: tuple[int, ...]) -> tuple[int, int]:
         if len(shape) < 2 or shape[1] % self.groups:
-            self.bad_shape(f"{self.groups} groups must divide the channels of a bottom of shape {shape}")
+            self.bad_shape(f"{how_many(self.groups, 'group')} must divide the channels of a bottom of shape {shape}")
         return shape[0] * self.groups, math.prod(shape[1:]) // self.groups
 
     def affine_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dragon.bases.coordinates import Coordinates, of_positions
 from dragon.bases.geometry import fold, read_window, unfold
 from dragon.bases.layer import Layer, register
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.scratch import Scratch
 from dragon.proto import dragon_pb2 as pb
@@ -37,7 +38,7 @@ class Im2col(Layer):
         axis = self.axis(self.param.convolution_param.axis, len(shape))
         kernel = self.window.kernel
         if len(shape) - axis - 1 != len(kernel):
-            self.bad_shape(f"needs {len(kernel)} spatial axes, got a bottom of shape {shape}")
+            self.bad_shape(f"needs {how_many(len(kernel), 'spatial axis')}, got a bottom of shape {shape}")
         positions = self.window.positions(shape[axis + 1 :])
         if positions and min(positions) < 1:
             self.bad_shape(f"a kernel of {self.window.extent} does not fit into a bottom of shape {shape}")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dragon.bases.layer import register
 from dragon.bases.weighted import Weighted
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.xp import xp_of
 from dragon.proto import dragon_pb2 as pb
@@ -63,7 +64,7 @@ class InnerProduct(Weighted):
         shape = bottom[0].shape
         axis = self.axis(p.axis, len(shape))
         if math.prod(shape[axis:]) != self.inputs:
-            self.bad_shape(f"has weights for {self.inputs} inputs, got a bottom of shape {shape}")
+            self.bad_shape(f"has weights for {how_many(self.inputs, 'input')}, got a bottom of shape {shape}")
         self.rows = math.prod(shape[:axis])
         top[0].reshape(*shape[:axis], p.num_output)
 

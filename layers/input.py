@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dragon.bases.layer import Layer, register
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 
 __all__ = ["Input"]
@@ -25,7 +26,10 @@ class Input(Layer):
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         shapes = self.param.input_param.shape
         if len(shapes) not in (0, 1, len(top)):
-            self.bad_param(f"input_param has {len(shapes)} shapes, expected 1 or one for each of {len(top)} tops")
+            self.bad_param(
+                f"input_param has {how_many(len(shapes), 'shape')}, expected 1 or one for each of "
+                f"{how_many(len(top), 'top')}"
+            )
         for i, blob in enumerate(top):
             if shapes:
                 blob.reshape(*shapes[i % len(shapes)].dim)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dragon.bases.layer import TRAIN, Layer, register
 from dragon.bases.loss import class_labels
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.xp import xp_of
 
@@ -42,7 +43,7 @@ class LabelSpecificAdd(Layer):
         if len(shape) < 2 or bottom[0].count != shape[0] * shape[1]:
             self.bad_shape(f"needs scores (N, classes), got shape {shape}")
         if bottom[1].count != shape[0]:
-            self.bad_shape(f"expected {shape[0]} labels, got shape {bottom[1].shape}")
+            self.bad_shape(f"expected {how_many(shape[0], 'label')}, got shape {bottom[1].shape}")
         self.label_range = shape[1], None
         if top[0] is not bottom[0]:
             top[0].reshape(shape)

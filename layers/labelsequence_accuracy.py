@@ -8,6 +8,7 @@ from dragon.bases.ctc import best_path, packed
 from dragon.bases.label_sequences import Scores, blank_class, label_rows
 from dragon.bases.layer import register
 from dragon.bases.no_gradient import NoGradient
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.xp import xp_of
 
@@ -31,7 +32,9 @@ class LabelsequenceAccuracy(NoGradient):
         _, n, classes = self.scores.shape
         self.blank = blank_class(self, self.param.labelsequence_accuracy_param.blank_label, classes)
         if bottom[1].shape[:1] != (n,):
-            self.bad_shape(f"bottom 1 must hold the labels of {n} sequences, (N, L), got shape {bottom[1].shape}")
+            self.bad_shape(
+                f"bottom 1 must hold the labels of {how_many(n, 'sequence')}, (N, L), got shape {bottom[1].shape}"
+            )
         top[0].reshape(())
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dragon.bases.layer import register
 from dragon.bases.loss import Loss
+from dragon.counting import how_many
 from dragon.errors import DataError
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
@@ -57,7 +58,7 @@ class MalisLoss(Loss):
         if len(bottom) > 3 and bottom[3].count != _AXES * shape[1]:
             self.bad_shape(f"needs edges of shape {(shape[1], _AXES)}, got {bottom[3].shape}")
         if len(bottom) == 3 and shape[1] > _AXES:
-            self.bad_shape(f"needs a bottom with {shape[1]} edges; without it there are at most {_AXES}")
+            self.bad_shape(f"needs a bottom with {how_many(shape[1], 'edge')}; without it there are at most {_AXES}")
         self.volume = (1,) * (2 + _AXES - len(shape)) + shape[2:]
         top[0].reshape(())
 

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from dragon.bases.layer import register
 from dragon.bases.source import Source, host_array
+from dragon.counting import how_many
 from dragon.data import Transformer
 from dragon.errors import DataError
 from dragon.memory.blob import Blob
@@ -53,9 +54,11 @@ class MemoryData(Source):
                 layer=self.where,
             )
         if numbers.size != len(values):
-            raise DataError(f"{numbers.size} labels for {len(values)} items", layer=self.where)
+            raise DataError(f"{how_many(numbers.size, 'label')} for {how_many(len(values), 'item')}", layer=self.where)
         if not len(values) or len(values) % self.batch:
-            raise DataError(f"{len(values)} items are no multiple of batch_size {self.batch}", layer=self.where)
+            raise DataError(
+                f"{how_many(len(values), 'item')}, no multiple of batch_size {self.batch}", layer=self.where
+            )
         self.arrays = values, numbers.reshape(-1)
         self.position = 0
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from dragon.bases.layer import Layer, register
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.xp import xp_of
 
@@ -35,7 +36,7 @@ class MVN(Layer):
         shape = bottom[0].shape
         lead = 1 if self.param.mvn_param.across_channels else 2
         if len(shape) < lead:
-            self.bad_shape(f"needs at least {lead} axes, got a bottom of shape {shape}")
+            self.bad_shape(f"needs at least {how_many(lead, 'axis')}, got a bottom of shape {shape}")
         self.rows = (math.prod(shape[:lead]), math.prod(shape[lead:]))
         if top[0] is not bottom[0]:
             top[0].reshape(shape)

@@ -11,6 +11,7 @@ from dragon.bases.coordinates import Coordinates, of_positions
 from dragon.bases.geometry import Window, fold, unfold
 from dragon.bases.layer import TRAIN, Layer, register
 from dragon.bases.pooling import average, average_backward, divisors, maximum, maximum_backward, maximum_index
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.scratch import Scratch, parts
 from dragon.memory.storage import Array
@@ -125,7 +126,7 @@ class Pooling(Layer):
             if given or p.HasField(name):
                 self.bad_param(f"give {shape} or {given[0] if given else name}, not both")
             if len(values) != n_spatial or min(values) < 0:
-                self.bad_param(f"{shape} needs {n_spatial} sizes for the spatial axes, got {list(values)}")
+                self.bad_param(f"{shape} needs {how_many(n_spatial, 'size')} for the spatial axes, got {list(values)}")
             return values
         if not given:
             return (getattr(p, name),) * n_spatial
@@ -140,7 +141,7 @@ class Pooling(Layer):
         shape = bottom[0].shape
         size = shape[2:]
         if len(size) != len(self._stride):
-            self.bad_shape(f"needs {len(self._stride)} spatial axes, got a bottom of shape {shape}")
+            self.bad_shape(f"needs {how_many(len(self._stride), 'spatial axis')}, got a bottom of shape {shape}")
         if bottom[0] is top[0]:
             self.bad_param("cannot work in place")
         kernel = size if self.param.pooling_param.global_pooling else self._kernel

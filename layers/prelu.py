@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from dragon.bases.layer import Layer, register
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
@@ -39,7 +40,9 @@ class PReLU(Layer):
         shape = bottom[0].shape
         channels = self.blobs[0].shape
         if len(shape) < 2 or (channels and shape[1:2] != channels):
-            self.bad_shape(f"has slopes for {channels[0] if channels else 1} channels, got a bottom of shape {shape}")
+            self.bad_shape(
+                f"has slopes for {how_many(channels[0] if channels else 1, 'channel')}, got a bottom of shape {shape}"
+            )
         self.view = (shape[0], shape[1], math.prod(shape[2:]))
         if top[0] is not bottom[0]:
             top[0].reshape(shape)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from dragon.bases.layer import register
 from dragon.bases.view import View
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 
 __all__ = ["Reshape"]
@@ -56,9 +57,11 @@ class Reshape(View):
             others = (*shape[:start], *shape[end:])
             known = math.prod(abs(d) or 1 for d in dims) * math.prod(n or 1 for n in others)
             if known == 0 or total % known:
-                self.bad_shape(f"{count} values of shape {shape} do not divide into {self.dims}")
+                self.bad_shape(f"{how_many(count, 'value')} of shape {shape}, which cannot be divided into {self.dims}")
             dims[dims.index(-1)] = total // known
         wanted = (*shape[:start], *dims, *shape[end:])
         if math.prod(wanted) != count:
-            self.bad_shape(f"expected {count} values as in the bottom of shape {shape}, the new shape is {wanted}")
+            self.bad_shape(
+                f"expected {how_many(count, 'value')} as in the bottom of shape {shape}, the new shape is {wanted}"
+            )
         return wanted

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from dragon.bases.layer import register
 from dragon.bases.recurrent import Carried
+from dragon.counting import how_many
 from dragon.layers.lstm_unit import lstm_step, lstm_step_backward
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
@@ -57,11 +58,14 @@ class RowLSTM(Carried):
             self.n, shape = shape[1], (shape[0] * shape[1], shape[2])
         if not shape or shape[0] % self.n or math.prod(shape[1:]) != self.inputs:
             self.bad_shape(
-                f"needs a bottom with a multiple of batch_size {self.n} rows of {self.inputs} values, got shape {shape}"
+                f"needs a bottom with a multiple of batch_size {how_many(self.n, 'row')} of "
+                f"{how_many(self.inputs, 'value')}, got shape {shape}"
             )
         rows = bottom[0].shape[: 1 + self.has_batch_axis]
         if len(bottom) > 1 and (bottom[1].count != shape[0] or bottom[1].shape[: len(rows)] not in (rows, shape[:1])):
-            self.bad_shape(f"bottom 1 says where sequences go on: expected {shape[0]} values, got {bottom[1].shape}")
+            self.bad_shape(
+                f"bottom 1 says where sequences go on: expected {how_many(shape[0], 'value')}, got {bottom[1].shape}"
+            )
         self.steps = shape[0] // self.n
         top[0].reshape(*rows, self.size)
 

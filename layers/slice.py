@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from dragon.bases.layer import Layer, register
+from dragon.counting import how_many
 from dragon.layers.concat import pieces
 from dragon.memory.blob import Blob
 
@@ -26,7 +27,9 @@ class Slice(Layer):
             self.bad_param("has both axis and slice_dim: leave slice_dim out, it is the older name")
         self.points: list[int] = list(p.slice_point)
         if self.points and len(self.points) != len(top) - 1:
-            self.bad_param(f"expected {len(top) - 1} slice_point for {len(top)} tops, got {len(self.points)}")
+            self.bad_param(
+                f"expected {len(top) - 1} slice_point for {how_many(len(top), 'top')}, got {len(self.points)}"
+            )
         if any(b <= a for a, b in pairwise([0, *self.points])):
             self.bad_param(f"slice_point must rise from above 0, got {self.points}")
 
@@ -36,7 +39,7 @@ class Slice(Layer):
         self.along = self.axis(p.slice_dim if p.HasField("slice_dim") else p.axis, len(shape))
         extent = shape[self.along]
         if not self.points and extent % len(top):
-            self.bad_shape(f"axis {self.along} of shape {shape} cannot be cut into {len(top)} equal parts")
+            self.bad_shape(f"axis {self.along} of shape {shape} cannot be cut into {how_many(len(top), 'equal part')}")
         part = extent // len(top)
         edges = [0, *(self.points or [part * i for i in range(1, len(top))]), extent]
         if self.points and self.points[-1] >= extent:

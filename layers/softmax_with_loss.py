@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from dragon.bases.layer import register
 from dragon.bases.loss import Loss, class_labels, label_spans
+from dragon.counting import how_many
 from dragon.layers.softmax import softmax
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
@@ -50,7 +51,9 @@ class SoftmaxWithLoss(Loss):
         shape = bottom[0].shape
         self.spans = label_spans(self, shape, bottom[1].shape, self.param.softmax_param.axis)
         if self.weights and len(self.weights) != self.spans[1]:
-            self.bad_shape(f"class_weighting has {len(self.weights)} values for {self.spans[1]} classes")
+            self.bad_shape(
+                f"class_weighting has {how_many(len(self.weights), 'value')} for {how_many(self.spans[1], 'class')}"
+            )
         top[0].reshape(())
         self.prob.reshape(shape)
         if len(top) > 1:

@@ -8,6 +8,7 @@ import numpy as np
 
 from dragon.bases.layer import register
 from dragon.bases.source import Source, host_array
+from dragon.counting import how_many
 from dragon.data import Color, read_mean
 from dragon.data.image_file import image_content
 from dragon.data.images import read_image
@@ -58,8 +59,8 @@ class WindowData(Source):
         self.wanted = int(p.batch_size * p.fg_fraction)
         if (self.wanted and not self.foreground) or (self.wanted < p.batch_size and not self.background):
             raise DataError(
-                f"{p.source} has {len(self.foreground)} foreground and {len(self.background)} "
-                "background windows, batches need both",
+                f"{p.source} has {len(self.foreground)} foreground and "
+                f"{how_many(len(self.background), 'background window')}, batches need both",
                 layer=self.where,
             )
         self.scale: float = transform.scale

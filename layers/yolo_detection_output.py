@@ -9,6 +9,7 @@ import numpy as np
 from dragon.bases.layer import register
 from dragon.bases.yolo import logistic
 from dragon.bases.yolo_output import YoloOutput
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 
@@ -33,7 +34,9 @@ class YoloDetectionOutput(YoloOutput):
         if p.coords != 4:
             self.bad_param(f"coords must be 4, got {p.coords}")
         if min(self.anchors, self.classes) < 1 or len(p.biases) != 2 * p.num_box:
-            self.bad_param(f"needs biases, a width and height for each of {p.num_box} boxes, got {len(p.biases)}")
+            self.bad_param(
+                f"needs biases, a width and height for each of {how_many(p.num_box, 'box')}, got {len(p.biases)}"
+            )
         self.least: float = p.confidence_threshold
         self.biases = np.array(p.biases, np.float64).reshape(-1, 2)
 

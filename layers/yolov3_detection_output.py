@@ -9,6 +9,7 @@ import numpy as np
 from dragon.bases.layer import register
 from dragon.bases.yolo import GAUSSIAN, PLAIN, logistic
 from dragon.bases.yolo_output import YoloOutput
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 
@@ -41,11 +42,13 @@ class Yolov3DetectionOutput(YoloOutput):
             self.bad_param(f"mask must name num_box anchors, {p.num_box}, for each bottom, got {len(p.mask)}")
         if len(p.anchors_scale) != len(bottom) or 0 in p.anchors_scale:
             self.bad_param(
-                f"needs a positive anchors_scale for each of {len(bottom)} bottoms, got {len(p.anchors_scale)}"
+                f"needs a positive anchors_scale for each of {how_many(len(bottom), 'bottom')}, got "
+                f"{len(p.anchors_scale)}"
             )
         if len(p.biases) % 2 or len(p.biases) <= 2 * max(p.mask):
             self.bad_param(
-                f"needs biases, a width and height for each of {max(p.mask) + 1} anchors, got {len(p.biases)}"
+                f"needs biases, a width and height for each of {how_many(max(p.mask) + 1, 'anchor')}, got "
+                f"{len(p.biases)}"
             )
         self.least: float = p.confidence_threshold
         self.biases = np.array(p.biases, np.float64).reshape(-1, 2)[list(p.mask)].reshape(len(bottom), -1, 2)

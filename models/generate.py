@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from dragon.counting import how_many
 from dragon.files.atomic import write_atomically
 from dragon.models.facts import count, without_data, write_counts
 from dragon.models.nets import (
@@ -81,4 +82,4 @@ def write_all(folder: Path, names: Iterable[str] = MODELS) -> list[Path]:
 
 if __name__ == "__main__":
     where = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
-    print(f"{len(write_all(where, sys.argv[2:] or MODELS))} files written")
+    print(f"{how_many(len(write_all(where, sys.argv[2:] or MODELS)), 'file')} written")

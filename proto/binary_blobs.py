@@ -10,6 +10,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
+from dragon.counting import how_many
 from dragon.errors import LayerName, WeightsError
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.blobs import raw_dtype, shaped
@@ -115,7 +116,7 @@ def _read_array(
     wire: WireReader, length: int, dtype: np.dtype[Any], target: _Target = None, skip: bool = False
 ) -> NDArray[Any]:
     if length % dtype.itemsize:
-        wire.fail(f"the file is damaged: {length} bytes are no whole number of {dtype.name} values")
+        wire.fail(f"the file is damaged: {how_many(length, 'byte')}, no whole number of {dtype.name} values")
     count = length // dtype.itemsize
     if skip:
         wire.seek(wire.at + length)

@@ -10,6 +10,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
+from dragon.counting import how_many
 from dragon.errors import BlobCountError, WeightsError
 from dragon.files.reading import read_bytes
 from dragon.proto import dragon_pb2 as pb
@@ -39,13 +40,13 @@ def shaped(blob: pb.BlobProto, values: NDArray[Any]) -> NDArray[Any]:
     else:
         shape = tuple(blob.shape.dim)
     if len(shape) > _MAX_AXES:
-        raise WeightsError(f"a shape of {len(shape)} axes, at most {_MAX_AXES} are known")
+        raise WeightsError(f"a shape of {how_many(len(shape), 'axis')}, at most {_MAX_AXES} are known")
     try:
         if min(shape, default=0) >= 0:  # reshape would infer the extent of an axis of -1
             return values.reshape(shape)
     except (ValueError, OverflowError):
         pass
-    raise BlobCountError(f"shape {shape} does not fit {values.size} values")
+    raise BlobCountError(f"shape {shape} does not fit {how_many(values.size, 'value')}")
 
 
 def blobproto_to_array(blob: pb.BlobProto, diff: bool = False) -> NDArray[Any]:
@@ -62,7 +63,7 @@ def blobproto_to_array(blob: pb.BlobProto, diff: bool = False) -> NDArray[Any]:
     elif raw:
         dtype = raw_dtype(blob.raw_diff_type if diff else blob.raw_data_type)
         if len(raw) % dtype.itemsize:
-            raise WeightsError(f"{len(raw)} bytes of raw data are no whole number of {dtype.name} values")
+            raise WeightsError(f"{how_many(len(raw), 'byte')} of raw data, no whole number of {dtype.name} values")
         values = np.frombuffer(raw, dtype)
         values = values.astype(np.float64 if dtype.itemsize == 8 else np.float32)
     else:

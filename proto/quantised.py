@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from dragon.counting import how_many
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["QUANTISED_TYPES", "is_quantised", "upgrade_quantised"]
@@ -29,5 +30,7 @@ def upgrade_quantised(net: pb.NetParameter) -> int:
     for layer in found:
         layer.type = QUANTISED_TYPES[layer.type]
     if found:
-        _log.warning("%d layers of Ristretto: computed in full precision, without its quantisation", len(found))
+        _log.warning(
+            "%s of Ristretto: computed in full precision, without its quantisation", how_many(len(found), "layer")
+        )
     return len(found)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
+from dragon.counting import how_many
 from dragon.errors import MissingModelError, Position, PrototxtError
 from dragon.files.kinds import HEAD, kind_of_content
 from dragon.files.reading import read_bytes
@@ -150,7 +151,7 @@ def _warn_of_doubtful_layers(definition: Definition[pb.NetParameter]) -> None:
         return
     _warned.add(definition.file)
     layer = definition.message.layer[found[0]]
-    others = f", and {len(found) - 1} more such layers" if len(found) > 1 else ""
+    others = f", and {how_many(len(found) - 1, 'more such layer')}" if len(found) > 1 else ""
     _log.warning('%s: layer "%s" (%s) %s%s', definition.position(found[0]), layer.name, layer.type, DOUBT, others)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
+from dragon.counting import how_many
 from dragon.errors import PrototxtError
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.dialects import mark_layers, needs_marks
@@ -94,7 +95,7 @@ def upgrade_net_tracked(net: pb.NetParameter) -> tuple[pb.NetParameter, list[int
     new.CopyFrom(net)
     origin = _upgrade_layers(new)
     if marked := mark_layers(new):
-        _log.info("dialect %s: %d layers have another meaning", new.profile, marked)
+        _log.info("dialect %s: another meaning of %s", new.profile, how_many(marked, "layer"))
     upgrade_quantised(new)
     _log_upgrades("VideoData layers: settings moved to video_data_param", map(_upgrade_video, new.layer))
     _log_upgrades("data layers: transformation moved to transform_param", map(_upgrade_transform, new.layer))
@@ -104,7 +105,7 @@ def upgrade_net_tracked(net: pb.NetParameter) -> tuple[pb.NetParameter, list[int
     fused = sum(map(has_fused_relu, new.layer))
     if fused:
         origin = write_out(new, origin)
-        _log.info("upgraded %d layers: their relu is a ReLU layer", fused)
+        _log.info("upgraded %s: relu is a ReLU layer", how_many(fused, "layer"))
     if new.input or new.input_dim or new.input_shape:
         origin = _upgrade_input(new, origin)
     return new, origin
@@ -150,10 +151,10 @@ def _upgrade_layers(net: pb.NetParameter) -> list[int]:
     old = sum(layer.HasField("layer") for layer in layers)
     if old:
         layers, origin = upgrade_v0(layers)
-        _log.info("upgraded %d layers from the V0 form", old)
+        _log.info("upgraded %s from the V0 form", how_many(old, "layer"))
     net.layer.extend(_upgrade_v1(layer) for layer in layers)
     net.ClearField("layers")
-    _log.info('upgraded %d layers from the V1 form ("layers") to "layer"', len(layers))
+    _log.info('upgraded %s from the V1 form ("layers") to "layer"', how_many(len(layers), "layer"))
     return origin
 
 
@@ -293,5 +294,5 @@ def _upgrade_input(net: pb.NetParameter, origin: list[int]) -> list[int]:
     net.layer.extend(rest)
     for name in ("input", "input_shape", "input_dim"):
         net.ClearField(name)
-    _log.info("upgraded %d net inputs to an Input layer", count)
+    _log.info("upgraded %s to an Input layer", how_many(count, "net input"))
     return [_FROM_INPUT, *origin]

@@ -7,6 +7,7 @@ from typing import IO, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.counting import how_many
 from dragon.errors import WeightsError, one_line
 
 __all__ = ["BYTES", "FIXED32", "FIXED64", "VARINT", "WireReader", "encode_key", "encode_varint"]
@@ -85,13 +86,16 @@ class WireReader:
         left = min(end, self.size) - self.at
         if length > left:
             fault = "truncated" if end >= self.size else "damaged"
-            self.fail(f"the file is {fault}: {length} bytes announced, {left} left")
+            self.fail(f"the file is {fault}: {how_many(length, 'byte')} announced, {left} left")
         return length
 
     def read(self, count: int, end: int) -> bytes:
         """The next `count` bytes, which must end before `end`."""
         if count > min(end, self.size) - self.at:
-            self.fail(f"the file is truncated or damaged: {count} bytes expected, {min(end, self.size) - self.at} left")
+            self.fail(
+                f"the file is truncated or damaged: {how_many(count, 'byte')} expected, "
+                f"{min(end, self.size) - self.at} left"
+            )
         start = self.at - self._ahead_at
         if start >= 0 and start + count <= len(self._ahead):
             content = self._ahead[start : start + count]
@@ -126,7 +130,10 @@ class WireReader:
             return
         count = _FIXED.get(kind) or self.length(end)
         if count > min(end, self.size) - self.at:
-            self.fail(f"the file is truncated or damaged: {count} bytes expected, {min(end, self.size) - self.at} left")
+            self.fail(
+                f"the file is truncated or damaged: {how_many(count, 'byte')} expected, "
+                f"{min(end, self.size) - self.at} left"
+            )
         self.seek(self.at + count)
 
     def raw(self, number: int, kind: int, end: int) -> bytes:

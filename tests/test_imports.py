@@ -12,7 +12,7 @@ TOP = ("__main__",)  # imports all the others
 
 def order() -> dict[str, int]:
     """The place of each package, from the page."""
-    block = re.search(r"```text\n(errors.*?)```", PAGE, re.DOTALL)
+    block = re.search(r"```text\n(counting.*?)```", PAGE, re.DOTALL)
     assert block is not None
     names = [re.split(r" {2,}", line)[0].split(", ") for line in block[1].splitlines()]
     return {name: place for place, line in enumerate(names) for name in line}

@@ -9,6 +9,7 @@ import click
 
 from dragon.bases.layer import TEST
 from dragon.compare.nets import testing_on_training_set
+from dragon.counting import how_many
 from dragon.engines import ENGINES, Options
 from dragon.engines.int8.table import METHODS
 from dragon.errors import UsageError
@@ -89,7 +90,7 @@ def command(
             for name, of in found.layers.items()
         ]
         click.echo(table(["layer", "range of its input", "type"], rows))
-        used = f"{iterations} batches of {batch_size(net)}, {', '.join(data_labels(net)) or 'no database'}"
+        used = f"{how_many(iterations, 'batch')} of {batch_size(net)}, {', '.join(data_labels(net)) or 'no database'}"
         how = method if found.percentile is None else f"{method} {found.percentile:g}"
         click.echo(f"{output}: ranges of {used}; method {how}")
         return {

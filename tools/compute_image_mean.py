@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from dragon.counting import how_many
 from dragon.data import mean_of_source, open_source, write_mean
 from dragon.proto import dragon_pb2 as pb
 from dragon.tools.common.json_output import json_option
@@ -43,7 +44,10 @@ def command(db: str, out: str | None, backend: str) -> dict[str, Any]:
         else:
             write_mean(out, mean)
     channels, height, width = mean.shape
-    click.echo(f"{db}: {count} images of {channels} x {height} x {width}" + (f", mean written to {out}" if out else ""))
+    click.echo(
+        f"{db}: {how_many(count, 'image')} of {channels} x {height} x {width}"
+        + (f", mean written to {out}" if out else "")
+    )
     for i, value in enumerate(mean.mean((1, 2))):
         click.echo(f"mean_value channel {i}: {value:.3f}")
     return {"db": db, "images": count, "shape": mean.shape, "channel_means": mean.mean((1, 2)), "out": out}

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from google.protobuf import text_format
 
+from dragon.counting import how_many
 from dragon.data.detection.annotations import Described, labels_by_name, rows_of
 from dragon.data.detection.record import encode_annotated
 from dragon.data.detection.sources import READ, Entry, from_coco, from_list, from_voc
@@ -112,8 +113,8 @@ def command(
     if name_size:
         write_atomically(name_size, "".join(f"{line}\n" for line in job.sizes).encode())
     skipped = len(entries) - count
-    boxes = "" if source.classification else f", {job.boxes} boxes"
-    click.echo(f"{db}: {count} images{boxes}" + (f", {skipped} skipped" if skipped else ""))
+    boxes = "" if source.classification else f", {how_many(job.boxes, 'box')}"
+    click.echo(f"{db}: {how_many(count, 'image')}{boxes}" + (f", {skipped} skipped" if skipped else ""))
     return {"db": db, "images": count, "boxes": job.boxes, "skipped": skipped}
 
 

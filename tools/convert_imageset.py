@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from dragon.counting import how_many
 from dragon.data.class_folders import CLASSES, read_class_folders
 from dragon.data.datum import LABELS
 from dragon.data.lists import read_entries
@@ -92,8 +93,8 @@ def command(
         count = storing.write(db, _records(source, total, storing, progress, skipped))
     if names:
         write_atomically(f"{db.rstrip('/')}.{CLASSES}", os.fsencode("".join(f"{name}\n" for name in names)))
-    of = f" of {len(names)} classes" if names else ""
-    click.echo(f"{db}: {count} images{of}" + (f", {len(skipped)} skipped" if skipped else ""))
+    of = f" of {how_many(len(names), 'class')}" if names else ""
+    click.echo(f"{db}: {how_many(count, 'image')}{of}" + (f", {len(skipped)} skipped" if skipped else ""))
     return {"db": db, "images": count, "skipped": len(skipped)}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from dragon.counting import how_many
 from dragon.data import Dataset, fetch_cifar10, fetch_mnist, write_chosen, write_synthetic
 from dragon.data.detection.mnist_scenes import write_scenes
 from dragon.data.detection.shapes import write_shapes
@@ -133,8 +134,8 @@ def print_dataset(dataset: Dataset) -> None:
     state = f"written: {', '.join(dataset.written)}" if dataset.written else "was complete already"
     synthetic = " (drawn by a program, no real images)" if "synthetic" in dataset.label.lower() else ""
     click.echo(f"{dataset.label}{synthetic} in {dataset.folder}: {state}")
-    click.echo(f"  train  {dataset.train}  {dataset.train_count:,} images")
+    click.echo(f"  train  {dataset.train}  {how_many(dataset.train_count, 'image')}")
     if dataset.val is not None:
-        click.echo(f"  val    {dataset.val}  {dataset.val_count:,} images")
-    click.echo(f"  test   {dataset.test}  {dataset.test_count:,} images")
+        click.echo(f"  val    {dataset.val}  {how_many(dataset.val_count, 'image')}")
+    click.echo(f"  test   {dataset.test}  {how_many(dataset.test_count, 'image')}")
     click.echo(f"  mean   {dataset.mean}")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.bases.layer import TEST
+from dragon.counting import how_many
 from dragon.data import write_leveldb, write_lmdb
 from dragon.errors import UsageError, nearest
 from dragon.files.hdf5 import atomic_h5
@@ -95,7 +96,9 @@ def command(
       --blob ip1 --batches 10 --out ip1.h5
     """
     if len(outs) not in (1, len(blobs)):
-        raise UsageError(f"--out is given once, or once for each --blob: {len(blobs)} times, got {len(outs)}")
+        raise UsageError(
+            f"--out is given once, or once for each --blob: {how_many(len(blobs), 'time')}, got {len(outs)}"
+        )
     blobs_of = {outs[0]: blobs} if len(outs) == 1 else {out: (blob,) for out, blob in zip(outs, blobs, strict=True)}
     if len(blobs_of) < len(outs):
         raise UsageError(f"--out names {next(out for out in outs if outs.count(out) > 1)} twice")
@@ -112,7 +115,7 @@ def command(
         _save({name: features[name] for name in names}, out, backend)
         for name in dict.fromkeys(names):
             count, *shape = features[name].shape
-            click.echo(f"{out}: {name}, {count} rows of {' x '.join(map(str, shape)) or '1'}")
+            click.echo(f"{out}: {name}, {how_many(count, 'row')} of {' x '.join(map(str, shape)) or '1'}")
             files.append({"path": out, "blob": name, "rows": count, "shape": shape})
     return {"files": files}
 

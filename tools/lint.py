@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from dragon.counting import how_many
 from dragon.proto.assign import Assignment
 from dragon.surgery.lint import Finding, lint
 from dragon.tools.common.json_output import json_option
@@ -25,10 +26,12 @@ __all__ = ["command"]
 def command(
     nets: tuple[str, ...], models: tuple[str, ...], assignments: tuple[Assignment, ...], profile: str | None
 ) -> tuple[dict[str, Any], int]:
-    """Look for mistakes in prototxt NETS: batch normalisation, names, missing files; status 1 if there are any.
+    """Look for mistakes in prototxt NETS: batch normalisation, names, settings, files; status 1 if there are any.
 
-    A Scale forgotten after BatchNorm, a bias in front of it, use_global_stats against the phase, learning rates of
-    statistics, odd eps and fractions, tiny batches, unknown types and bottoms, data and mean files that are not there.
+    Errors are what keeps a net from being made: layers that refuse their settings or bottoms, unknown types and
+    bottoms, data and mean files that are not there. Remarks are what probably costs accuracy or has no effect:
+    a Scale forgotten after BatchNorm, a bias in front of it, use_global_stats against the phase, learning rates of
+    statistics, odd eps and fractions, tiny batches, settings of another layer type.
 
     \b
     Example: dragon lint models/lenet/train_val.prototxt
@@ -41,6 +44,7 @@ def command(
         findings += found
         for finding in found:
             click.echo(str(finding))
-    count = len(findings)
-    click.echo(f"{count} remark{'' if count == 1 else 's'}" if count else "nothing found")
-    return {"findings": findings}, int(count > 0)
+    levels = [finding.level for finding in findings]
+    counts = [how_many(levels.count(level), level) for level in ("error", "remark") if level in levels]
+    click.echo(", ".join(counts) or "nothing found")
+    return {"findings": findings}, int(bool(findings))

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from dragon.counting import how_many
 from dragon.files.caffe_log import write_tables
 from dragon.tools.common.json_output import json_option
 from dragon.tools.common.run_log import read_run, run_name
@@ -31,6 +32,6 @@ def command(run: str, folder: str) -> dict[str, Any]:
     Path(folder).mkdir(parents=True, exist_ok=True)
     written = write_tables(log, folder, run_name(run))
     for path, rows in written:
-        click.echo(f"{path}: {rows} row{'' if rows == 1 else 's'}")
+        click.echo(f"{path}: {how_many(rows, 'row')}")
     tests = {f"test{i or ''}": rows for i, rows in sorted(log.tests.items())}
     return {"files": [{"path": path, "rows": rows} for path, rows in written], "train": log.train, **tests}

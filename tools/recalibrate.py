@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from dragon.bases.layer import TEST, TRAIN
+from dragon.counting import how_many
 from dragon.engines import Options
 from dragon.errors import DataError, UsageError
 from dragon.graph.facts import accuracy_names, data_labels, record_count, require_data
@@ -101,7 +102,9 @@ def command(
             for c in changes
         ]
         click.echo(table(("layer", "channels", "mean moved by, in std", "new variance / old"), rows))
-        used = f"{count} batches of {size}" + (f", {min(count * size, total):,} of {total:,} images" if total else "")
+        used = f"{how_many(count, 'batch')} of {size}" + (
+            f", {min(count * size, total):,} of {how_many(total, 'image')}" if total else ""
+        )
         label = ", ".join(data_labels(net)) or "no database"
         after = _accuracies(definition, out, engine, options, test_batches) if before else []
         for old, new in zip(before, after, strict=True):

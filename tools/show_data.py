@@ -11,6 +11,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.counting import how_many
 from dragon.data import Color, decode_batch, open_source
 from dragon.data.detection.geometry import BOX, DIFFICULT, LABEL, NONE
 from dragon.data.detection.record import decode_annotated
@@ -70,7 +71,7 @@ def command(
     try:
         total = len(reader)
         if start >= total:
-            raise DataError(f'"{source}" has {total} records, --start is {start}')
+            raise DataError(f'"{source}" has {how_many(total, "record")}, --start is {start}')
         reader.seek(start)
         records = reader.read(min(count, total - start))
     finally:
@@ -83,7 +84,9 @@ def command(
     labels.update(int(one.label) for one in shown if one.label is not None)
     counted = {names.get(label, str(label)): labels[label] for label in sorted(labels)}
     boxes = sum(len(one.rows) for one in shown)
-    click.echo(f"{picture}: {len(shown)} of {total} records" + (f", {boxes} boxes" if boxes else ""))
+    click.echo(
+        f"{picture}: {len(shown)} of {how_many(total, 'record')}" + (f", {how_many(boxes, 'box')}" if boxes else "")
+    )
     click.echo("  " + ", ".join(f"{name} {number}" for name, number in counted.items()))
     return {"picture": picture, "records": len(shown), "total": total, "boxes": boxes, "labels": counted}
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.bases.layer import TEST
+from dragon.counting import how_many
 from dragon.errors import UsageError
 from dragon.files.layer_files import layer_files
 from dragon.graph.coco_scores import CocoScores
@@ -149,7 +150,10 @@ def command(
 
 def _print_opening(net: Net, iterations: int, ranks: Ranks | None) -> None:
     click.echo(summary(net))
-    click.echo(f"engine {net.executor.name}, {iterations} batches" + (f" on {ranks.size} ranks" if ranks else ""))
+    click.echo(
+        f"engine {net.executor.name}, {how_many(iterations, 'batch')}"
+        + (f" on {how_many(ranks.size, 'rank')}" if ranks else "")
+    )
     if synthetic(net):
         click.echo(SYNTHETIC)
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from dragon.columns import terminal_width
+from dragon.counting import how_many
 from dragon.engines.base import LayerTime, Options
 from dragon.errors import UsageError
 from dragon.graph.facts import layer_facts, shapes_text, summary, window_columns
@@ -129,7 +130,7 @@ def _count(which: NetChoice, phase: int, backward: bool, choice: EngineChoice) -
 
 def _report(net: Net, solver: Solver | None, iterations: int, backward: bool) -> Document:
     click.echo(summary(net))
-    click.echo(f"phase {pb.Phase.Name(net.phase)}, engine {net.executor.name}, {iterations} iterations")
+    click.echo(f"phase {pb.Phase.Name(net.phase)}, engine {net.executor.name}, {how_many(iterations, 'iteration')}")
     layers = net.executor.profile(iterations, backward)
     click.echo("")
     click.echo(_layer_table(net, layers))

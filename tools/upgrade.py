@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from dragon.counting import how_many
 from dragon.errors import PrototxtError, UsageError
 from dragon.files.atomic import write_atomically
 from dragon.files.kinds import kind_of
@@ -41,7 +42,7 @@ def command(source: str, out: str, kind: str | None, half: bool, profile: str | 
         if out == "-" or Path(out).suffix == ".prototxt":
             raise UsageError(f"{source} holds weights, which are written to a .caffemodel, not to {out}")
         count = _upgrade_weights(source, out, profile, half)
-        click.echo(f"{out}: weights of {count} layers")
+        click.echo(f"{out}: weights of {how_many(count, 'layer')}")
         return
     if half:
         raise UsageError(f"--half is for weights; {source} is a prototxt")
@@ -52,7 +53,7 @@ def command(source: str, out: str, kind: str | None, half: bool, profile: str | 
         click.echo(format_text(message), nl=False)
         return
     write_atomically(out, format_text(message).encode())
-    what = f"net of {len(message.layer)} layers" if isinstance(message, pb.NetParameter) else "solver"
+    what = f"net of {how_many(len(message.layer), 'layer')}" if isinstance(message, pb.NetParameter) else "solver"
     click.echo(f"{out}: {what}")
 
 

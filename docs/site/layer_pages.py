@@ -7,6 +7,7 @@ from typing import Any
 from docs.site.markdown import code, plain, table
 from dragon.bases.layer import Layer, find_class, layer_types
 from dragon.bases.settings import counts, default, documentation, field_kind, parameter_fields
+from dragon.counting import how_many
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.comments import message_comments
 from dragon.proto.volumes import FORMER_TYPES
@@ -36,7 +37,7 @@ def layer_pages() -> dict[str, str]:
     ]
     pages["reference/layers.md"] = (
         "# Layer types\n\n"
-        f"The {len(classes)} layer types, each with the other names under which a prototxt may ask for it. "
+        f"The {how_many(len(classes), 'layer type')}, each with the other names under which a prototxt may ask for it. "
         "The same text is shown by `dragon layers NAME`.\n\n" + table(["type", "also", "what it does"], rows)
     )
     return pages

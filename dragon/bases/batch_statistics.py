@@ -9,6 +9,7 @@ from typing import ClassVar, TypeGuard
 
 from dragon.bases.layer import TEST, Context, Layer
 from dragon.bases.registry import class_of
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.scratch import Scratch
 from dragon.memory.storage import Array
@@ -179,7 +180,7 @@ class BatchStatistics(Layer):
             self.bad_shape("needs a bottom with at least 1 axis, got a scalar")
         expected = self.blobs[0].count
         if channel_count(shape) != expected:
-            self.bad_shape(f"has statistics of {expected} channels, got a bottom of shape {shape}")
+            self.bad_shape(f"has statistics of {how_many(expected, 'channel')}, got a bottom of shape {shape}")
         if bottom[0].count == 0 and not self.normalization.by_running(self.phase):
             self.bad_shape(f"cannot take statistics of an empty bottom of shape {shape}")
         if top[0] is not bottom[0]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dragon.bases.boxes import decode_boxes, pair_overlaps
 from dragon.bases.layer import Layer
+from dragon.counting import how_many
 from dragon.errors import DataError
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
@@ -61,7 +62,8 @@ def check_predictions(
     for i, each in ((0, locations * 4), (1, classes), (refining, 2), (refining + 1, 4)):
         if i < len(bottom) and bottom[i].count != n * priors * each:
             layer.bad_shape(
-                f"bottom {i}: expected shape {(n, priors * each)} for {priors} default boxes, got {bottom[i].shape}"
+                f"bottom {i}: expected shape {(n, priors * each)} for {how_many(priors, 'default box')}, got "
+                f"{bottom[i].shape}"
             )
     return n, priors
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.counting import how_many
 from dragon.errors import DataError
 from dragon.files.reading import read_text
 from dragon.memory.storage import Array
@@ -65,7 +66,7 @@ def read_class_tree(path: str, classes: int) -> ClassTree:
             )
         parents.append(parent)
     if len(parents) != classes:
-        raise DataError(f"{path} has {len(parents)} classes, num_class is {classes}")
+        raise DataError(f"{path} has {how_many(len(parents), 'class')}, num_class is {classes}")
     return ClassTree(np.array(parents, np.intp))
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dragon.bases.geometry import Window, read_window
 from dragon.bases.weighted import Weighted
 from dragon.bases.window_products import WindowProducts
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.normalization.arithmetic import channel_sum
@@ -54,7 +55,10 @@ class ConvolutionBase(Weighted):
         if p.num_output < 1:
             self.bad_param("num_output must be at least 1")
         if p.group < 1 or shape[axis] % p.group or p.num_output % p.group:
-            self.bad_param(f"group {p.group} must divide the {shape[axis]} channels and the {p.num_output} outputs")
+            self.bad_param(
+                f"group {p.group} must divide the {how_many(shape[axis], 'channel')} and the "
+                f"{how_many(p.num_output, 'output')}"
+            )
         self.products = WindowProducts(self.window, self.group)
         self.add_blob(self.weight_shape(shape[axis]), p.weight_filler, "weight")
         if p.bias_term:
@@ -65,7 +69,7 @@ class ConvolutionBase(Weighted):
         shape = bottom[0].shape
         axis = self.axis(self.param.convolution_param.axis, len(shape))
         if len(shape) - axis - 1 != len(self.window.kernel):
-            self.bad_shape(f"needs {len(self.window.kernel)} spatial axes, got a bottom of shape {shape}")
+            self.bad_shape(f"needs {how_many(len(self.window.kernel), 'spatial axis')}, got a bottom of shape {shape}")
         if self.weight_shape(shape[axis]) != self.weight.shape:
             self.bad_shape(f"weights of shape {self.weight.shape} do not fit a bottom of shape {shape}")
         size = self.output_size(shape[axis + 1 :])

@@ -8,6 +8,7 @@ from typing import ClassVar
 from dragon.bases.ctc import edit_distance, packed, sequence_lengths
 from dragon.bases.label_sequences import Scores, blank_class, label_rows
 from dragon.bases.no_gradient import NoGradient
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
@@ -52,15 +53,19 @@ class CTCDecoder(NoGradient):
         self.only_scored = len(bottom) == 2 and not self.marked
         most = 3 if len(bottom) == 3 else 2 if self.marked else 1
         if len(top) > most:
-            self.bad_param(f"gives at most {most} tops for these bottoms, got {len(top)}")
+            self.bad_param(f"gives at most {how_many(most, 'top')} for these bottoms, got {len(top)}")
         unset = -1 if self.marked else 0
         self.blank = blank_class(self, p.blank_index if p.HasField("blank_index") else unset, classes)
         if self.marked and bottom[1].shape[:2] != (steps, n):
             self.bad_shape(f"bottom 1 says where sequences begin: expected shape {(steps, n)}, got {bottom[1].shape}")
         if self.only_scored and bottom[1].shape[:1] != (n,):
-            self.bad_shape(f"bottom 1 must hold the labels of {n} sequences, (N, L), got shape {bottom[1].shape}")
+            self.bad_shape(
+                f"bottom 1 must hold the labels of {how_many(n, 'sequence')}, (N, L), got shape {bottom[1].shape}"
+            )
         if len(bottom) == 3 and (bottom[2].ndim < 2 or bottom[2].shape[1] != n):
-            self.bad_shape(f"bottom 2 must hold the labels of {n} sequences, (L, N), got shape {bottom[2].shape}")
+            self.bad_shape(
+                f"bottom 2 must hold the labels of {how_many(n, 'sequence')}, (L, N), got shape {bottom[2].shape}"
+            )
         costs, accuracy = (n, 1, 1, 1), (1, 1, 1, 1)
         shapes: list[tuple[int, ...]] = [(n, steps, 1, 1)]
         if self.only_scored:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dragon.bases.layer import Layer
+from dragon.counting import how_many
 from dragon.memory.scratch import Scratch
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
@@ -92,7 +93,7 @@ def read_window(layer: Layer, p: pb.ConvolutionParameter | pb.LocalParameter, n_
                 layer.bad_param(f"{name} is missing")
             given = [default or 0]
         if len(given) not in (1, n_spatial) and n_spatial:
-            layer.bad_param(f"{name} is given {len(given)} times for {n_spatial} spatial axes")
+            layer.bad_param(f"{name} is given {how_many(len(given), 'time')} for {how_many(n_spatial, 'spatial axis')}")
         if n_spatial and min(given) < least:
             layer.bad_param(f"{name} must be at least {least}, got {min(given)}")
         return tuple(given * n_spatial if len(given) == 1 else given[:n_spatial])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from dragon.bases.layer import Layer
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
@@ -51,7 +52,7 @@ class Scores:
 def blank_class(layer: Layer, blank: int, classes: int) -> int:
     """The class that stands for no label; a negative one counts from the end. Raises ShapeError if there is none."""
     if not -classes <= blank < classes:
-        layer.bad_shape(f"the blank is class {blank}, but there are {classes} classes")
+        layer.bad_shape(f"the blank is class {blank}, the bottom has {how_many(classes, 'class')}")
     return blank % classes
 
 

@@ -23,6 +23,7 @@ from numpy.typing import DTypeLike
 from dragon.bases.coordinates import IDENTITY, Coordinates
 from dragon.bases.fillers import fill, may_wait
 from dragon.bases.registry import create, find_class, layer_types, register
+from dragon.counting import how_many
 from dragon.errors import DataError, DragonError, LayerName, PrototxtError, ShapeError
 from dragon.files import paths
 from dragon.memory.blob import Blob, BlobList
@@ -289,7 +290,7 @@ class Layer:
     def axis(self, axis: int, ndim: int) -> int:
         """`axis`, of which negative values count from the end, as an index. Raises ShapeError if it is out of range."""
         if not -ndim <= axis < ndim:
-            self.bad_shape(f"axis {axis} is out of range for a bottom with {ndim} axes")
+            self.bad_shape(f"axis {axis} is out of range for a bottom with {how_many(ndim, 'axis')}")
         return axis % ndim if ndim else 0
 
     def check_counts(self, n_bottom: int, n_top: int) -> None:
@@ -302,6 +303,8 @@ class Layer:
                     expected = f"at least {least}"
                 else:
                     expected = f"{least} to {most}"
-                self.bad_param(f"takes {expected} {what} blob{'' if expected == 'exactly 1' else 's'}, got {n}")
+                self.bad_param(f"takes {expected} {what} {'blob' if expected == 'exactly 1' else 'blobs'}, got {n}")
         if self.equal_bottom_top and n_bottom != n_top:
-            self.bad_param(f"takes as many tops as bottoms, got {n_bottom} bottoms and {n_top} tops")
+            self.bad_param(
+                f"takes as many tops as bottoms, got {how_many(n_bottom, 'bottom')} and {how_many(n_top, 'top')}"
+            )

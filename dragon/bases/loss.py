@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dragon.bases.layer import Layer
+from dragon.counting import how_many
 from dragon.errors import DataError
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
@@ -46,7 +47,7 @@ class Loss(Layer):
     def check_one_label_per_item(self, bottom: Sequence[Blob]) -> None:
         """Raise ShapeError unless there is exactly one label for each item."""
         if bottom[1].count != bottom[0].shape[0]:
-            self.bad_shape(f"expected {bottom[0].shape[0]} labels, got shape {bottom[1].shape}")
+            self.bad_shape(f"expected {how_many(bottom[0].shape[0], 'label')}, got shape {bottom[1].shape}")
 
     def check_propagation(self, propagate_down: Sequence[bool]) -> None:
         """Raise PrototxtError if a gradient of a label is asked for."""
@@ -96,7 +97,8 @@ def label_spans(layer: Layer, shape: tuple[int, ...], labels: tuple[int, ...], a
     outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
     if math.prod(labels) != outer * inner:
         layer.bad_shape(
-            f"expected {outer * inner} labels for predictions of shape {shape} with classes at axis {axis}, "
+            f"expected {how_many(outer * inner, 'label')} for predictions of shape {shape} with classes at axis "
+            f"{axis}, "
             f"got {math.prod(labels)} (shape {labels})"
         )
     return outer, shape[axis], inner
@@ -121,7 +123,7 @@ def class_labels(layer: Layer, labels: Array, classes: int, ignore: int | None) 
         position = tuple(int(i) for i in np.unravel_index(flat, labels.shape))
         raise DataError(
             f"label {float(labels[position]):g} at position {position} is out of range: "
-            f"expected 0 to {classes - 1} for {classes} classes"
+            f"expected 0 to {classes - 1} for {how_many(classes, 'class')}"
             + (f", or {ignore} to be ignored" if ignore is not None else ""),
             layer=layer.where,
         )

@@ -15,6 +15,7 @@ import numpy as np
 
 from dragon.bases.layer import TRAIN, Layer
 from dragon.bases.loss import class_labels
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
@@ -68,10 +69,10 @@ class MarginProduct(Layer):
         shape = bottom[0].shape
         axis = self.axis(p.axis, len(shape))
         if math.prod(shape[axis:]) != self.inputs:
-            self.bad_shape(f"has weights for {self.inputs} inputs, got a bottom of shape {shape}")
+            self.bad_shape(f"has weights for {how_many(self.inputs, 'input')}, got a bottom of shape {shape}")
         self.rows = math.prod(shape[:axis])
         if bottom[1].count != self.rows:
-            self.bad_shape(f"expected {self.rows} labels, got shape {bottom[1].shape}")
+            self.bad_shape(f"expected {how_many(self.rows, 'label')}, got shape {bottom[1].shape}")
         self.label_range = p.num_output, None
         top[0].reshape(*shape[:axis], p.num_output)
         if len(top) > 1:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dragon.bases.layer import Layer
+from dragon.counting import how_many
 from dragon.errors import WeightsError
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
@@ -53,7 +54,9 @@ class Carried(Layer):
     def load_state(self, state: dict[str, int | float | bytes]) -> None:
         values = [state[name] for name in self.states if name in state]
         if not all(isinstance(value, bytes) and len(value) % (8 * self.size) == 0 for value in values):
-            raise WeightsError(f"its states in the snapshot are not rows of {self.size} values", layer=self.where)
+            raise WeightsError(
+                f"its states in the snapshot are not rows of {how_many(self.size, 'value')}", layer=self.where
+            )
         self.carried = [
             np.frombuffer(v, "<f8").astype(self.dtype).reshape(-1, self.size) for v in values if isinstance(v, bytes)
         ]
@@ -82,9 +85,11 @@ class Recurrent(Carried):
         if p.num_output < 1:
             self.bad_param("num_output must be at least 1")
         if len(bottom) not in (2 + extra, 3 + extra):
-            self.bad_param(f"takes {2 + extra} bottoms, or {3 + extra} with a static input, got {len(bottom)}")
+            self.bad_param(
+                f"takes {how_many(2 + extra, 'bottom')}, or {3 + extra} with a static input, got {len(bottom)}"
+            )
         if len(top) != 1 + extra:
-            self.bad_param(f"takes {1 + extra} tops, got {len(top)}")
+            self.bad_param(f"takes {how_many(1 + extra, 'top')}, got {len(top)}")
         self.size = p.num_output
         self.static = len(bottom) > 2 + extra
         self.first_state = 3 if self.static else 2
@@ -116,13 +121,16 @@ class Recurrent(Carried):
         shape = bottom[0].shape
         if len(shape) < 2 or math.prod(shape[2:]) != self.inputs:
             self.bad_shape(
-                f"has weights for {self.inputs} inputs in each of (T, N, ...), got a bottom of shape {shape}"
+                f"has weights for {how_many(self.inputs, 'input')} in each of (T, N, ...), got a bottom of "
+                f"shape {shape}"
             )
         steps, n = shape[:2]
         if bottom[1].shape != (steps, n):
             self.bad_shape(f"bottom 1 says where sequences go on: expected shape {(steps, n)}, got {bottom[1].shape}")
         if self.static and (bottom[2].shape[:1] != (n,) or math.prod(bottom[2].shape[1:]) != self.static_inputs):
-            self.bad_shape(f"the static input must hold {n} x {self.static_inputs} values, got shape {bottom[2].shape}")
+            self.bad_shape(
+                f"the static input must hold {n} x {how_many(self.static_inputs, 'value')}, got shape {bottom[2].shape}"
+            )
         state = (1, n, self.size)
         if self.exposed:
             for name, blob, out in zip(self.states, bottom[self.first_state :], top[1:], strict=True):

@@ -8,6 +8,7 @@ import numpy as np
 
 from dragon.bases.anchors import RATIOS, SCALES, make_anchors
 from dragon.bases.layer import Layer
+from dragon.counting import how_many
 from dragon.errors import DataError
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
@@ -61,7 +62,8 @@ class RegionSource(Layer):
         channels = each * len(self.anchors)
         if len(shape) != 4 or shape[:2] != (1, channels):
             self.bad_shape(
-                f"bottom {index}: expected one image with {each} channels for each of {len(self.anchors)} anchors, "
+                f"bottom {index}: expected one image with {how_many(each, 'channel')} for each of "
+                f"{how_many(len(self.anchors), 'anchor')}, "
                 f"(1, {channels}, H, W), got {shape}"
             )
 

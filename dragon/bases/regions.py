@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dragon.bases.indices import checked_indices
 from dragon.bases.layer import Layer
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
@@ -87,5 +88,5 @@ class PositionSensitive(RegionPooling):
     def grid(self, features: tuple[int, ...]) -> tuple[int, int, int]:
         channels = self.outputs * self.group**2
         if features[1] != channels:
-            self.bad_shape(f"expected output_dim * group_size^2 = {channels} channels, got {features}")
+            self.bad_shape(f"expected output_dim * group_size^2 = {how_many(channels, 'channel')}, got {features}")
         return self.outputs, self.group, self.group

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.bases.layer import Layer
+from dragon.counting import how_many
 from dragon.data import Prefetcher, Transformer
 from dragon.data.batches import Batch, BatchMaker
 from dragon.errors import DataError
@@ -50,7 +51,7 @@ class Source(Layer):
         share = self.context.share
         if share.ranks > 1 and self.reads_data and not self.takes_share:
             able = "only Data, ImageData and AnnotatedData can"
-            self.bad_param(f"cannot be read by {share.ranks} ranks, each its part: {able}")
+            self.bad_param(f"cannot be read by {how_many(share.ranks, 'rank')}, each its part: {able}")
 
     def rows(self, batch_size: int) -> int:
         """The batch size of this rank. Raises PrototxtError if the ranks cannot have equal ones."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dragon.bases.boxes import pair_overlaps
 from dragon.bases.loss import Loss
+from dragon.counting import how_many
 from dragon.errors import DataError
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
@@ -105,15 +106,17 @@ class YoloLoss(Loss):
         if min(anchors, classes) < 1:
             self.bad_param(f"num and num_class must be at least 1, got {anchors} and {classes}")
         if len(biases) < 2 * least or len(biases) % 2 or not all(value > 0 for value in biases):
-            self.bad_param(f"needs biases, a positive width and height for each of {least} anchors, got {len(biases)}")
+            self.bad_param(
+                f"needs biases, a positive width and height for each of {how_many(least, 'anchor')}, got {len(biases)}"
+            )
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         shape, label = bottom[0].shape, bottom[1].shape
         channels = self.anchors * (self.values + self.classes)
         if len(shape) != 4 or shape[1] != channels:
             self.bad_shape(
-                f"expected a map (N, {channels}, H, W), with {self.values} + {self.classes} channels for each of "
-                f"{self.anchors} anchors, got {shape}"
+                f"expected a map (N, {channels}, H, W), with {self.values} + "
+                f"{how_many(self.classes, 'channel')} for each of {how_many(self.anchors, 'anchor')}, got {shape}"
             )
         if not self._of_ssd(label) and (label[:1] != shape[:1] or bottom[1].count % (5 * max(1, shape[0]))):
             self.bad_shape(f"bottom 1: expected true boxes (N, 1, T, 5) or (1, 1, M, 8), got {label}")

@@ -9,6 +9,7 @@ import numpy as np
 from dragon.bases.boxes import suppress
 from dragon.bases.no_gradient import NoGradient
 from dragon.bases.yolo import PLAIN, box_channels, corners, decode_map
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 
@@ -37,7 +38,7 @@ class YoloOutput(NoGradient):
             if len(shape) != 4 or shape[1] != channels or shape[0] != bottom[0].shape[0]:
                 self.bad_shape(
                     f"bottom {i}: expected a map ({bottom[0].shape[0]}, {channels}, H, W), with {self.values} + "
-                    f"{self.classes} channels for each of {self.anchors} anchors, got {shape}"
+                    f"{how_many(self.classes, 'channel')} for each of {how_many(self.anchors, 'anchor')}, got {shape}"
                 )
         if top[0].ndim != 4 or top[0].shape[3] != 7:
             top[0].reshape(1, 1, 1, 7)  # the number of boxes is known only in forward

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import dragon.errors
+from dragon.counting import how_many
 from dragon.errors import DragonError
 
 __all__ = ["Deaths", "Job", "Message", "OnMessage", "job_error"]
@@ -54,7 +55,7 @@ class Deaths:
     def raise_failures(self) -> None:
         """Raise DragonError if there were jobs that could not be done."""
         if self._failures:
-            others = f" (and {len(self._failures) - 1} others)" if len(self._failures) > 1 else ""
+            others = f" (and {how_many(len(self._failures) - 1, 'other')})" if len(self._failures) > 1 else ""
             raise DragonError(self._failures[0] + others)
 
 

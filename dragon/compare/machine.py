@@ -6,6 +6,7 @@ import os
 import platform
 from pathlib import Path
 
+from dragon.counting import how_many
 from dragon.errors import DragonError
 
 __all__ = ["machine", "usable_cores"]
@@ -23,7 +24,7 @@ def usable_cores() -> int:
 
 def machine(cores: int) -> str:
     """The processor's name, with the number of cores that are used of it."""
-    return f"{_processor()}, {cores} core{'s' if cores > 1 else ''} used"
+    return f"{_processor()}, {how_many(cores, 'core')} used"
 
 
 def _processor() -> str:

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from dragon.bases.batch_statistics import normalization_of
 from dragon.bases.registry import canonical, class_of
+from dragon.counting import how_many
 from dragon.errors import DataError, nearest
 from dragon.files.paths import missing_hint
 from dragon.files.yaml_tree import Section, plain
@@ -97,7 +98,7 @@ def use_dataset(net: pb.NetParameter, folder: str, test: str = "test") -> None:
         part = "train" if in_phase(layer, pb.TRAIN) else test
         found = sorted(root.glob(f"*_{part}_lmdb"))
         if len(found) != 1:
-            raise DataError(f'"{folder}" holds {len(found)} folders *_{part}_lmdb, expected one')
+            raise DataError(f'"{folder}" holds {how_many(len(found), "folder")} *_{part}_lmdb, expected one')
         layer.data_param.source = str(found[0])
         layer.data_param.backend = pb.DataParameter.LMDB
         if layer.transform_param.mean_file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dragon.compare.wording import level_text
+from dragon.counting import how_many
 
 __all__ = ["levels_of", "pair_lines"]
 
@@ -52,9 +53,9 @@ def _agreement(rows: list[Record]) -> str:
     for tolerance in rows[0]["within"]:
         values = [row["within"][tolerance] for row in rows]
         if min(values) == total:
-            return ", ".join([*parts, f"to {tolerance} for all {total:,} iterations"])
+            return ", ".join([*parts, f"to {tolerance} for all {how_many(total, 'iteration')}"])
         parts.append(f"to {tolerance} for {_span(values)}")
-    return ", ".join(parts) + f" of {total:,} iterations"
+    return ", ".join(parts) + f" of {how_many(total, 'iteration')}"
 
 
 def _difference(worst: Record) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol
 
+from dragon.counting import how_many
+
 __all__ = ["Display", "LiveDisplay", "PlainDisplay", "make_display"]
 
 Message = dict[str, Any]
@@ -56,7 +58,7 @@ class PlainDisplay:
         """Write a line for the start, a test or the end of the job `name`."""
         if "start" in message:
             self.begun[name] = time.perf_counter()
-            self.write(f"{name}: started" + (f", {total} iterations" if total else ""))
+            self.write(f"{name}: started" + (f", {how_many(total, 'iteration')}" if total else ""))
         elif "test" in message:
             self.write(f"{name}: iteration {message['iter']}, {message['statistics']} statistics: {_scores(message)}")
         elif "done" in message:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dragon.compare.expectation import UNDECIDED
-from dragon.compare.wording import absolute, count, difference, figure, is_share, selection
+from dragon.compare.wording import absolute, difference, figure, is_share, selection
+from dragon.counting import how_many
 
 __all__ = ["Sides", "sentence"]
 
@@ -63,7 +64,7 @@ def _interval(c: Mapping[str, Any], share: bool) -> str:
     """The interval and the number of seeds in brackets, with a sign like the effect's: `4.8 to 7.0` more or less."""
     if c["deterministic"]:
         return " (seeds play no part)"
-    seeds = count(c["n"], "seed")
+    seeds = how_many(c["n"], "seed")
     if c["t"] is None:
         return f" ({seeds})"
     low, high = c["t"]
@@ -82,12 +83,12 @@ def _signed(value: float, share: bool) -> str:
 
 
 def _limits(c: Mapping[str, Any], sides: Sides) -> list[str]:
-    lines = [f"Diverged: {k} of {count(n, 'run')} of {name}." for name, k, n in sides.diverged]
+    lines = [f"Diverged: {k} of {how_many(n, 'run')} of {name}." for name, k, n in sides.diverged]
     if c["mean"] is not None and c["missing"] and not c["deterministic"]:
-        lines.append(f"Without a value: {count(c['missing'], 'seed')}.")
+        lines.append(f"Without a value: {how_many(c['missing'], 'seed')}.")
     if c["verdict"] == UNDECIDED and not c["deterministic"] and c["mean"] is not None:
         if c["t"] is None or c["n"] < 3:
-            lines.append(f"{count(c['n'], 'seed').capitalize()} cannot decide it: three are the least.")
+            lines.append(f"{how_many(c['n'], 'seed').capitalize()} cannot decide it: three are the least.")
         elif c.get("seeds_for"):
-            lines.append(f"About {c['seeds_for']['n']:,} seeds would decide it at this spread.")
+            lines.append(f"About {how_many(c['seeds_for']['n'], 'seed')} would decide it at this spread.")
     return lines

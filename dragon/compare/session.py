@@ -30,6 +30,7 @@ from dragon.compare.solver_fields import with_assignments
 from dragon.compare.store import key_of, read_result
 from dragon.compare.summary import closing_lines
 from dragon.compare.tuning import plan_tuning
+from dragon.counting import how_many
 from dragon.engines import Options
 from dragon.errors import DataError
 from dragon.files.atomic import write_atomically
@@ -170,7 +171,10 @@ class _Session:
         if tune is None:
             return []
         tuning = plan_tuning(self.experiment, tune, self.engine, self.precision, self.dataset, self._share)
-        self.display.say(f"tuning: {len(tuning.plans)} points of the grid for each variant, {len(tuning.runs)} runs")
+        self.display.say(
+            f"tuning: {how_many(len(tuning.plans), 'point')} of the grid for each variant, "
+            f"{how_many(len(tuning.runs), 'run')}"
+        )
         self.train(tuning.runs, tuning.titles)
         entries = tuning.choose(self._records(tuning.runs))
         chosen = {cell_key(entry["variant"], entry["levels"]): entry["chosen"] for entry in entries}
@@ -206,7 +210,7 @@ class _Session:
         most = max(run.solver.max_iter for run in self.plan.runs)
         if decided["iterations"] < most:
             fitting = decided["iterations"]
-            self.display.say(f"runs take {fitting:,} of {most:,} iterations, to end within {budget:g} s")
+            self.display.say(f"runs take {fitting:,} of {how_many(most, 'iteration')}, to end within {budget:g} s")
             self.plan = self.plan.with_iterations(decided["iterations"])
         return self.plan
 
@@ -269,7 +273,7 @@ class _Session:
         jobs, totals = [], {}
         done = sum(read_result(self._result(run)) is not None for run in different.values())
         if done:
-            self.display.say(f"{done} of {len(different)} runs are finished already")
+            self.display.say(f"finished already: {done} of {how_many(len(different), 'run')}")
         for run in different.values():
             name = (titles or {}).get(run.id, run.title)
             totals[name] = run.solver.max_iter

@@ -9,7 +9,6 @@ from typing import Any
 
 __all__ = [
     "absolute",
-    "count",
     "difference",
     "figure",
     "is_percent",
@@ -84,11 +83,6 @@ def selection(of: Mapping[str, Any]) -> str:
 def level_text(value: Any) -> str:
     """A level of a factor."""
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def count(number: int, noun: str) -> str:
-    """`1 seed`, `5 seeds`."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def without_folders(value: Any) -> Any:

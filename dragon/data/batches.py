@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.counting import how_many
 from dragon.data.datum import decode_batch
 from dragon.data.image_file import Color
 from dragon.data.source import RecordReader
@@ -91,7 +92,9 @@ class BatchMaker:
         made = self._checked_shape(shapes[0], name, 0)
         for i, shape in enumerate(shapes):
             if shape[0] != self.shape[0]:
-                raise DataError(f"{name(i)} has {shape[0]} channels, the first of the source {self.shape[0]}")
+                raise DataError(
+                    f"{name(i)} has {how_many(shape[0], 'channel')}, the first of the source {self.shape[0]}"
+                )
             if shape != shapes[0] and self._checked_shape(shape, name, i) != made:
                 raise DataError(
                     f"{name(i)} has shape {shape}, the first image of its batch {shapes[0]}; "

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dragon.counting import how_many
 from dragon.errors import DataError
 from dragon.files.kinds import kind_of
 from dragon.files.reading import read_bytes
@@ -46,7 +47,7 @@ def files_by_hand(label: str, given: Sequence[Path], digests: Mapping[str, str])
     missing = [name for name in digests if name not in found]
     if missing:
         raise DataError(
-            f"{', '.join(map(str, given))}: {len(found)} of the {len(digests)} files of {label} are there; "
+            f"{', '.join(map(str, given))}: {len(found)} of the {how_many(len(digests), 'file')} of {label} are there; "
             f"missing: {', '.join(missing)}"
         )
     return found
@@ -57,7 +58,9 @@ def _contents(path: Path) -> Iterator[bytes]:
     if path.is_dir():
         files = sorted(one for one in path.rglob("*") if one.is_file())
         if len(files) > _MOST:
-            raise DataError(f"{path}: has {len(files)} files; give the folder that holds those of the dataset alone")
+            raise DataError(
+                f"{path}: has {how_many(len(files), 'file')}; give the folder that holds those of the dataset alone"
+            )
         for one in files:
             yield from _unpacked(_content(one))
         return

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.counting import how_many
 from dragon.data.dataset import Dataset, Split, read_split, write_dataset
 from dragon.data.progress import Progress, silent
 from dragon.errors import DataError
@@ -38,7 +39,7 @@ def write_chosen(
     if left < max(1, subset):
         parts = ((validation, "validation images"), (subset, "training images"))
         asked = " and ".join(f"{count:,} {what}" for count, what in parts if count)
-        raise DataError(f"{kind.label} has {kind.train:,} training images, too few for {asked}")
+        raise DataError(f"{kind.label} has {how_many(kind.train, 'training image')}, too few for {asked}")
     facts = {
         "chosen": "from the training set, each class in proportion",
         "chosen_from": kind.train,

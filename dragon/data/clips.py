@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.counting import how_many
 from dragon.data.batches import Batch, BatchMaker
 from dragon.data.frames import Frames
 from dragon.data.list_forms import Clip
@@ -52,7 +53,7 @@ class Sampling:
             return [clip.number]
         part = count // self.segments
         if count < self.span:
-            raise DataError(f'video "{clip.name}" has {count} frames, a clip needs {self.span}')
+            raise DataError(f'video "{clip.name}" has {how_many(count, "frame")}, a clip needs {self.span}')
         found = []
         for i, word in enumerate(words):
             if part < self.span:  # as in the temporal segment fork

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.counting import how_many
 from dragon.data.datum import decode_batch, encode_datum
 from dragon.data.digest import DESCRIPTION, DIGESTS, recorded_digests, records_digest
 from dragon.data.lmdb_io import LmdbReader, write_lmdb
@@ -194,7 +195,9 @@ def _missing(root: Path, kind: Kind) -> tuple[str, ...]:
         if path.exists():
             with LmdbReader(path) as reader:
                 if len(reader) != count:
-                    raise DataError(f'"{path}" holds {len(reader)} records, expected {count}: remove it and run again')
+                    raise DataError(
+                        f'"{path}" holds {how_many(len(reader), "record")}, expected {count}: remove it and run again'
+                    )
     if mean.exists() and read_mean(mean).shape != kind.shape:
         raise DataError(f'"{mean}" has shape {read_mean(mean).shape}, expected {kind.shape}: remove it')
     return tuple(path.name for path in [*paths, mean] if not path.exists())

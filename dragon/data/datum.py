@@ -14,6 +14,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
+from dragon.counting import how_many
 from dragon.data.image_file import Color, decode_image
 from dragon.errors import DataError
 from dragon.proto import dragon_pb2
@@ -72,7 +73,7 @@ def _parse(record: bytes, name: Callable[[int], str], i: int) -> dragon_pb2.Datu
     try:
         return dragon_pb2.Datum.FromString(record)
     except DecodeError:
-        raise DataError(f"{name(i)} is not a Datum ({len(record)} bytes that do not parse)") from None
+        raise DataError(f"{name(i)} is not a Datum ({how_many(len(record), 'byte')}, which cannot be parsed)") from None
 
 
 def _join_alike(records: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.float32]] | None:
@@ -144,5 +145,7 @@ def image_of(datum: dragon_pb2.Datum, color: Color, name: Callable[[int], str], 
     else:
         values = np.fromiter(datum.float_data, np.float32)
     if values.size != size:
-        raise DataError(f"{name(i)} is a damaged Datum: shape {shape} needs {size} values, got {values.size}")
+        raise DataError(
+            f"{name(i)} is a damaged Datum: shape {shape} needs {how_many(size, 'value')}, got {values.size}"
+        )
     return values.reshape(shape)

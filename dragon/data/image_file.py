@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.counting import how_many
 from dragon.errors import DataError, one_line
 from dragon.files.kinds import HEAD, kind_of_content
 from dragon.files.reading import read_bytes
@@ -69,7 +70,7 @@ def open_image(content: bytes) -> Iterator[Image]:
         raise ValueError(f"it is {kind or 'no known image'}, expected one of {', '.join(_FORMATS)}") from None
     with image:
         if image.width * image.height > max(_ALWAYS_ALLOWED, _MAX_PIXELS_PER_BYTE * len(content)):
-            raise ValueError(f"{image.width} x {image.height} pixels from {len(content)} bytes")
+            raise ValueError(f"{image.width} x {image.height} pixels from {how_many(len(content), 'byte')}")
         yield image
 
 

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import NoReturn
 
+from dragon.counting import how_many
 from dragon.data.lists import number_in, read_lines, unquoted
 from dragon.errors import DataError
 
@@ -44,7 +45,7 @@ def read_labels(path: str, root: str = "") -> list[tuple[str, tuple[float, ...]]
         labels = [number_in(word) for word in words[len(words) - count :]]
         values = tuple(float(label) for label in labels if label is not None)
         if not count or len(words) <= count or len(values) < count or _more(line, count, root):
-            of = f" with {count} labels, as in the first line" if found else ""
+            of = f" with {how_many(count, 'label')}, as in the first line" if found else ""
             _refuse(path, number, f"{wanted}{of}", line)
         found.append((unquoted(line.rsplit(None, count)[0].strip(), root), values))
     return found

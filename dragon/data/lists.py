@@ -9,6 +9,7 @@ import codecs
 import math
 import os
 
+from dragon.counting import how_many
 from dragon.errors import DataError
 from dragon.files.kinds import kind_of
 from dragon.files.reading import read_bytes
@@ -64,7 +65,7 @@ def _entry(path: str, number: int, line: str, root: str, wanted: str) -> tuple[s
     while len(more := name.rsplit(None, labels)) > labels and number_in(more[1]) is not None:
         labels += 1
     if labels > 1 and not os.path.exists(root + name):
-        raise DataError(f'{path}:{number}: expected {wanted}, got {labels} labels in "{line[:60]}"')
+        raise DataError(f'{path}:{number}: expected {wanted}, got {how_many(labels, "label")} in "{line[:60]}"')
     return name, label
 
 

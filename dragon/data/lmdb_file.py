@@ -16,6 +16,7 @@ import weakref
 from struct import Struct
 from typing import Any, ClassVar, NamedTuple
 
+from dragon.counting import how_many
 from dragon.errors import DataError
 from dragon.files.reading import open_number, read_at, require_regular
 
@@ -119,7 +120,7 @@ class LmdbFile:
     def _metas(self) -> list[Header]:
         first = self._meta(0)
         if first.page not in (1 << n for n in range(9, 17)):
-            raise DataError(f'LMDB "{self.folder}" is damaged: pages of {first.page} bytes')
+            raise DataError(f'LMDB "{self.folder}" is damaged: pages of {how_many(first.page, "byte")}')
         return [first, self._meta(first.page)._replace(page=first.page)]
 
     def _meta(self, start: int) -> Header:
@@ -140,11 +141,15 @@ class LmdbFile:
     def _checked(self, header: Header) -> Header:
         size, needed = os.fstat(self._file).st_size, (header.last + 1) * header.page
         if size < needed:
-            raise DataError(f'LMDB "{self.folder}" is cut short: data.mdb has {size} bytes, its header says {needed}')
+            raise DataError(
+                f'LMDB "{self.folder}" is cut short: data.mdb has {how_many(size, "byte")}, its header says {needed}'
+            )
         if header.flags:
             raise DataError(f'LMDB "{self.folder}" has several values to a key, or keys of another kind: not Caffe\'s')
         if header.entries and not (header.entries <= size // _MIN_RECORD and 0 < header.depth <= _MAX_DEPTH):
-            raise DataError(f'LMDB "{self.folder}" is damaged: {header.entries} records in {size} bytes')
+            raise DataError(
+                f'LMDB "{self.folder}" is damaged: {how_many(header.entries, "record")} in {how_many(size, "byte")}'
+            )
         return header
 
     def _read_at(self, start: int, size: int) -> bytes:

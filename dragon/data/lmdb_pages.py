@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from struct import Struct, unpack_from
 from typing import NamedTuple, NoReturn
 
+from dragon.counting import how_many
 from dragon.data.lmdb_file import PAGE_HEADER, LmdbFile
 from dragon.errors import DataError
 
@@ -123,7 +124,9 @@ class LmdbPages:
                 low, high, is_big = self._place(page, node)
                 places.extend((-low if is_big else low, high))
         if len(found) != self._entries:
-            raise DataError(f'LMDB "{self._folder}" is damaged: {len(found)} records, its header says {self._entries}')
+            raise DataError(
+                f'LMDB "{self._folder}" is damaged: {how_many(len(found), "record")}, its header says {self._entries}'
+            )
         self._keys, self._places = found, places
         return found
 

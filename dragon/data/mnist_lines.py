@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.counting import how_many
 from dragon.data.drawn import Digits, Drawn, Files, write_drawn
 from dragon.data.progress import Progress, silent
 from dragon.data.resize import resize_bilinear
@@ -77,7 +78,7 @@ def write_lines(
             (place / f"{part}.txt").write_text(listed, encoding="utf-8")
 
     written = write_drawn(folder, description, write)
-    parts = {part: Files(Path(folder) / f"{part}.txt", f"{count:,} lines") for part, count in counts.items()}
+    parts = {part: Files(Path(folder) / f"{part}.txt", how_many(count, "line")) for part, count in counts.items()}
     return Drawn(label, Path(folder), written, parts)
 
 

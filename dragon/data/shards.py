@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from dragon.counting import how_many
 from dragon.data.class_folders import PICTURES
 from dragon.data.samples import Sample, Samples, label_of, sample_files
 from dragon.errors import DataError, one_line
@@ -54,7 +55,9 @@ def _samples(path: Path, image: str, label: str) -> Iterator[Sample]:
                         yield _sample(path, key, parts, image, label)
                     key, parts = folder + slash + stem, {}
                 if member.size > _LARGEST:
-                    raise DataError(f"{path}: {member.name} has {member.size:,} bytes, more than {_LARGEST:,}")
+                    raise DataError(
+                        f"{path}: {member.name} has {how_many(member.size, 'byte')}, more than {_LARGEST:,}"
+                    )
                 content = tar.extractfile(member)
                 parts[ending.lower()] = content.read() if content else b""
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dragon.bases.batch_statistics import BatchStatistics
 from dragon.bases.neuron import Neuron
 from dragon.bases.registry import class_of
+from dragon.counting import how_many
 from dragon.drawing.facts import LayerFacts, Shape
 from dragon.graph.chains import Link, is_link, phases
 from dragon.proto import dragon_pb2 as pb
@@ -163,9 +164,9 @@ def _settings(layer: pb.LayerParameter) -> str:
         if isinstance(param, pb.PoolingParameter | pb.ConvolutionParameter):
             said += _window(param)
         if getattr(param, "num_output", 0):
-            said.append(f"{param.num_output} outputs")
+            said.append(how_many(param.num_output, "output"))
         if isinstance(param, pb.ConvolutionParameter) and param.group > 1:
-            said.append(f"{param.group} groups")
+            said.append(how_many(param.group, "group"))
     return ", ".join(said)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from html import escape
 
+from dragon.counting import how_many
 from dragon.drawing.boxes import shape_text
 from dragon.drawing.picture import MARGIN, Picture
 from dragon.drawing.svg import drawing, resource
@@ -38,8 +39,10 @@ def _summary(picture: Picture) -> str:
     parts = [part for box in picture.diagram.boxes for part in box.parts]
     learned = sum(part.facts.learned for part in parts if part.facts)
     work = sum(part.facts.multiply_adds for part in parts if part.facts)
-    said = [f"{len(parts)} layers in {len(picture.diagram.boxes)} boxes"]
-    said += [f"{learned:,} parameters"] * bool(learned) + [f"{work:,} multiply-adds for a batch"] * bool(work)
+    said = [f"{how_many(len(parts), 'layer')} in {how_many(len(picture.diagram.boxes), 'box')}"]
+    said += [how_many(learned, "parameter")] * bool(learned) + [f"{how_many(work, 'multiply-add')} for a batch"] * bool(
+        work
+    )
     return ", ".join(said)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from dragon.counting import how_many
 from dragon.drawing.boxes import Box, Diagram, Part, shape_text
 from dragon.drawing.layout import Layout, arrange
 from dragon.errors import UsageError
@@ -42,7 +43,7 @@ def _count(part: Part) -> str:
 
 
 def _values(number: int) -> str:
-    return f"{number:,} parameters" if number else ""
+    return how_many(number, "parameter") if number else ""
 
 
 def _joined(*texts: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dragon.counting import how_many
 from dragon.errors import DataError, PrototxtError, nearest
 from dragon.files.atomic import write_atomically
 from dragon.files.names import file_names
@@ -45,7 +46,9 @@ class DetectionFiles:
         self._images = names_and_sizes(find(param.name_size_file))
         self._total: int = param.num_test_image or len(self._images)
         if self._total > len(self._images):
-            raise DataError(f"{param.name_size_file} names {len(self._images)} images, num_test_image is {self._total}")
+            raise DataError(
+                f"{param.name_size_file} names {how_many(len(self._images), 'image')}, num_test_image is {self._total}"
+            )
         self._seen = 0
         self._found: list[tuple[str, int, float, list[float]]] = []
         try:
@@ -56,7 +59,7 @@ class DetectionFiles:
     @property
     def pending(self) -> str:
         """The images that were collected and not written yet, in words; "" if there are none."""
-        return f"{self._seen} of {self._total} images" if self._seen else ""
+        return f"{self._seen} of {how_many(self._total, 'image')}" if self._seen else ""
 
     def add(self, rows: Sequence[Array]) -> None:
         """Add the boxes of the next image: rows item, label, score, xmin, ymin, xmax, ymax in fractions of its size."""

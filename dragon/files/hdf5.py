@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dragon.counting import how_many
 from dragon.errors import WeightsError, one_line
 from dragon.files.atomic import atomic_write
 from dragon.files.hdf5_checks import check_bytes, check_contents, check_sizes, checksum_of_bytes
@@ -123,7 +124,7 @@ def read_text(dataset: Any) -> str:
     if not isinstance(dataset, _h5py().Dataset) or dataset.dtype.kind != "S" or dataset.size != 1:
         raise ValueError(f"{dataset.name} is not one string of fixed length")
     if dataset.dtype.itemsize > _MAX_TEXT:
-        raise ValueError(f"{dataset.name} is text of {dataset.dtype.itemsize} bytes")
+        raise ValueError(f"{dataset.name} is text of {how_many(dataset.dtype.itemsize, 'byte')}")
     content = bytes(dataset[()].reshape(()).item() if dataset.shape else dataset[()])
     return content.partition(b"\0")[0].decode()
 

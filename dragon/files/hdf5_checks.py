@@ -14,6 +14,7 @@ from pathlib import Path
 from struct import Struct
 from typing import Any
 
+from dragon.counting import how_many
 from dragon.errors import WeightsError, one_line
 from dragon.files.reading import open_regular
 from dragon.proto.checksum import MARK, damaged, marked
@@ -135,7 +136,9 @@ def _check_storage(path: str | Path, name: bytes, plist: Any) -> None:
     harmless = {h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
     packed = [code for code in (plist.get_filter(i)[0] for i in range(plist.get_nfilters())) if code not in harmless]
     if len(packed) > 1:
-        raise WeightsError(f"{path}: {_shown(name)} is packed by {len(packed)} filters, at most one is read")
+        raise WeightsError(
+            f"{path}: {_shown(name)} is packed by {how_many(len(packed), 'filter')}, at most one is read"
+        )
 
 
 def _shown(name: bytes) -> str:

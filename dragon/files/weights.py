@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dragon.counting import how_many
 from dragon.errors import WeightsError, nearest
 from dragon.files.kinds import is_safetensors
 from dragon.files.stored_weights import is_hdf5, stored_layers, write_arrays, write_h5
@@ -89,7 +90,8 @@ def _checked(
     if not loaded and net.params:
         wanted = next(iter(net.params))
         raise WeightsError(
-            f'{path}: weights of another net: none of its {len(seen)} layers with parameters is in net "{net.name}",'
+            f"{path}: weights of another net: none of its {how_many(len(seen), 'layer')} with parameters is in "
+            f'net "{net.name}",'
             f' which wants "{wanted}"{nearest(wanted, seen)}'
         )
     unused = [name for name in seen if name not in loaded]
@@ -128,7 +130,7 @@ def _check_layer(target: _Target, path: str | Path, name: str, arrays: Sequence[
             shapes = [str(array.shape) for array in arrays if array is not None]
             hint = layer.explain_blobs(len(shapes))
             raise WeightsError(
-                f"{path}: {layer.where} has {len(blobs)} parameter blobs, the file has {len(shapes)}"
+                f"{path}: {layer.where} has {how_many(len(blobs), 'parameter blob')}, the file has {len(shapes)}"
                 f" of shapes {', '.join(shapes)}" + (f"; {hint}" if hint else "")
             )
         for i, (blob, array) in enumerate(zip(blobs, arrays, strict=False)):

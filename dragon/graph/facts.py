@@ -8,6 +8,7 @@ from typing import Any
 from dragon.bases.batch_statistics import BatchStatistics, averages
 from dragon.bases.geometry import Window
 from dragon.bases.layer import Layer
+from dragon.counting import how_many
 from dragon.data import dataset_label, open_source
 from dragon.errors import UsageError
 from dragon.graph.net import Net
@@ -113,9 +114,10 @@ def added_splits(net: Net) -> list[int]:
 def summary(net: Net) -> str:
     """The net in one line."""
     splits = len(added_splits(net))
-    added = f" and {splits} added Split{'' if splits == 1 else 's'}" if splits else ""
+    added = f" and {how_many(splits, 'added Split')}" if splits else ""
     return (
-        f'net "{net.name}": {len(net.nodes) - splits} layers{added}, {parameter_count(net):,} parameters, '
+        f'net "{net.name}": {how_many(len(net.nodes) - splits, "layer")}{added}, '
+        f"{how_many(parameter_count(net), 'parameter')}, "
         f"batches of {batch_size(net)}, on {', '.join(data_labels(net)) or 'no database'}"
     )
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from dragon.bases.layer import Context
+from dragon.counting import how_many
 from dragon.errors import DragonError, LayerName, NumericError, PrototxtError, ShapeError, UsageError
 from dragon.files.paths import split_paths
 from dragon.graph.definition import definition_of, run_state
@@ -179,7 +180,10 @@ class Net(PyNet):
         from dragon.graph.facts import parameter_count
 
         phase, layers, count = pb.Phase.Name(self.phase), len(self.nodes), parameter_count(self)
-        return f"<Net {self.name!r}: {layers} layers, {count:,} parameters, {phase}, engine {self.executor.name}>"
+        return (
+            f"<Net {self.name!r}: {how_many(layers, 'layer')}, {how_many(count, 'parameter')}, {phase}, "
+            f"engine {self.executor.name}>"
+        )
 
     def _repr_html_(self) -> str:
         from dragon.notebook import net_html
@@ -253,7 +257,9 @@ class Net(PyNet):
             if source is None:
                 continue
             if len(source) != len(blobs):
-                raise ShapeError(f"{len(blobs)} parameter blobs here, {len(source)} there", layer=LayerName(name))
+                raise ShapeError(
+                    f"{how_many(len(blobs), 'parameter blob')} here, {len(source)} there", layer=LayerName(name)
+                )
             for i, (mine, theirs) in enumerate(zip(blobs, source, strict=True)):
                 if mine.shape != theirs.shape:
                     raise ShapeError(f'layer "{name}" blob {i}: shape {mine.shape} here, {theirs.shape} there')

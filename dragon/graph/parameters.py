@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dragon.bases.layer import Layer
+from dragon.counting import how_many
 from dragon.errors import PrototxtError, ShapeError
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
@@ -46,7 +47,10 @@ class ParamTable:
         """
         param = layer.param
         if len(param.param) > len(layer.blobs):
-            raise PrototxtError(f"{len(param.param)} param entries for a layer with {len(layer.blobs)} parameter blobs")
+            raise PrototxtError(
+                f"{how_many(len(param.param), 'param entry')} for a layer with "
+                f"{how_many(len(layer.blobs), 'parameter blob')}"
+            )
         learns = False
         layer.param_propagate_down = []
         for i, blob in enumerate(layer.blobs):
@@ -85,7 +89,7 @@ def _share(owner: Param, blob: Blob, spec: pb.ParamSpec) -> None:
     what = f'param "{spec.name}" shared with layer "{owner.layer}"'
     if spec.share_mode == pb.ParamSpec.PERMISSIVE:
         if blob.count != owner.blob.count:
-            raise ShapeError(f"{what}: {blob.count} elements here, {owner.blob.count} there")
+            raise ShapeError(f"{what}: {how_many(blob.count, 'element')} here, {owner.blob.count} there")
     elif blob.shape != owner.blob.shape:
         raise ShapeError(f"{what}: shape {blob.shape} here, {owner.blob.shape} there")
     for field, given in (("lr_mult", "lr_given"), ("decay_mult", "decay_given")):

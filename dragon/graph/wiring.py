@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from dragon.bases.layer import Context, Layer, create
+from dragon.counting import how_many
 from dragon.errors import DragonError, LayerName, Position, PrototxtError, ShapeError, nearest
 from dragon.graph.definition import admits, filter_net, insert_splits_tracked
 from dragon.graph.named import Blobs, Params
@@ -88,7 +89,8 @@ class Wiring:
         phase: int = param.phase if param.HasField("phase") else self.phase
         if param.propagate_down and len(param.propagate_down) != len(param.bottom):
             raise PrototxtError(
-                f"propagate_down is given {len(param.propagate_down)} times for {len(param.bottom)} bottoms"
+                f"propagate_down is given {how_many(len(param.propagate_down), 'time')} for "
+                f"{how_many(len(param.bottom), 'bottom')}"
             )
         layer = create(param, phase, self.context)
         layer.set_identity(self._identity(param.name))
@@ -216,7 +218,7 @@ def _loss_weights(layer: Layer, param: pb.LayerParameter, tops: int) -> list[flo
     """The weight of each top in the loss: as defined, else 1 for the first top of a loss layer."""
     given = list(param.loss_weight)
     if given and len(given) != tops:
-        raise PrototxtError(f"loss_weight is given {len(given)} times for {tops} tops")
+        raise PrototxtError(f"loss_weight is given {how_many(len(given), 'time')} for {how_many(tops, 'top')}")
     return given or ([1.0] + [0.0] * (tops - 1) if layer.is_loss else [0.0] * tops)
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from dragon.counting import how_many
 from dragon.importing.graph import Array, Graph, Node, NoForm, as_float
 from dragon.importing.names import Names
 from dragon.proto import dragon_pb2 as pb
@@ -120,7 +121,7 @@ class Context:
         """An axis of input 0, counted from the front. Raises NoForm for one that is not there."""
         count = len(self.shape()) if count is None else count
         if not -count <= axis < count:
-            raise NoForm(f"axis {axis} is out of range for {count} axes")
+            raise NoForm(f"axis {axis} is out of range for {how_many(count, 'axis')}")
         return axis % count
 
     def blob(self, index: int = 0) -> str:

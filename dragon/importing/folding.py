@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dragon.counting import how_many
 from dragon.errors import PrototxtError, UsageError, first_line, nearest
 from dragon.files.onnx_package import onnx_module
 from dragon.importing.graph import Array, Graph, Node
@@ -98,7 +99,7 @@ class _Folder:
         if given is not None:
             if dims and len(given) != len(dims):
                 raise UsageError(
-                    f'{self.path}: input "{value.name}" has {len(dims)} axes, got the shape {tuple(given)}'
+                    f'{self.path}: input "{value.name}" has {how_many(len(dims), "axis")}, got the shape {tuple(given)}'
                 )
             sizes = [int(size) for size in given]
             named |= {dim.dim_param: size for dim, size in zip(dims, sizes, strict=False) if dim.dim_param}

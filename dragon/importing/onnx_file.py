@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dragon.counting import how_many
 from dragon.errors import PrototxtError, first_line
 from dragon.files.kinds import kind_of_content
 from dragon.files.onnx_package import onnx_module
@@ -126,7 +127,8 @@ def _load_external(onnx: Any, tensor: Any, model: Path) -> None:
             count = size - start if length is None else length
             if start < 0 or count < 0 or start + count > size:
                 raise PrototxtError(
-                    f'{where} has {count} bytes from byte {start} of "{location}", which has {size} bytes'
+                    f'{where} has {how_many(count, "byte")} from byte {start} of "{location}", which has '
+                    f"{how_many(size, 'byte')}"
                 )
             file.seek(start)
             tensor.raw_data = file.read(count)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dragon.bases.geometry import Window
+from dragon.counting import how_many
 from dragon.importing.graph import Node, NoForm
 
 __all__ = ["read_window", "sides"]
@@ -18,7 +19,7 @@ def read_window(node: Node, kernel: Sequence[int], size: Sequence[int]) -> Windo
     dilation = node.integers("dilations") or (1,) * count
     pads = node.integers("pads") or (0,) * (2 * count)
     if not (len(stride) == len(dilation) == len(size) == count and len(pads) == 2 * count):
-        raise NoForm(f"its kernel has {count} axes, its strides, dilations, pads or input another number")
+        raise NoForm(f"its kernel has {how_many(count, 'axis')}, its strides, dilations, pads or input another number")
     if min((*kernel, *stride, *dilation), default=1) < 1:
         raise NoForm("a kernel, stride or dilation is below 1")
     before, after = pads[:count], pads[count:]
@@ -45,5 +46,5 @@ def sides(name: str, short: str, values: Sequence[int], default: int | None) -> 
     if all(value == values[0] for value in values):
         return {} if values[0] == default else {name: values[0]}
     if len(values) != 2:
-        raise NoForm(f"its {name} differs between {len(values)} axes: Caffe has that for two")
+        raise NoForm(f"its {name} differs between {how_many(len(values), 'axis')}: Caffe has that for two")
     return {f"{short}_h": values[0], f"{short}_w": values[1]}

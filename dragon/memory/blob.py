@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import DTypeLike
 
+from dragon.counting import how_many
 from dragon.errors import ShapeError
 from dragon.memory.shortage import LESS
 from dragon.memory.storage import Array, ArraySpace, Storage
@@ -37,7 +38,7 @@ _OUTSIDE = ArraySpace()  # of blobs that belong to no net
 def checked_count(shape: Sequence[int], what: str = "blob") -> int:
     """Number of elements of `shape`; ShapeError for negative axes, more than MAX_COUNT elements or MAX_AXES axes."""
     if len(shape) > MAX_AXES:
-        raise ShapeError(f"{what}: a shape of {len(shape)} axes, at most {MAX_AXES} are possible")
+        raise ShapeError(f"{what}: a shape of {how_many(len(shape), 'axis')}, at most {MAX_AXES} are possible")
     extent = 1  # axes of 0 are left out: array libraries refuse the others even if there is no element
     for dim in shape:
         if dim < 0:

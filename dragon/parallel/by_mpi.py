@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.parallel.buckets import Bucket, bucket_bytes, learned_bytes, spread
 from dragon.parallel.ranks import Ranks
@@ -44,7 +45,7 @@ class ByMpi:
     def order(self) -> str:
         """In what order they are added up, for the log; "" for that of the ranks."""
         machines = len(self._ranks.groups)
-        return f", added up on each of {machines} machines first" if machines > 1 else ""
+        return f", added up on each of {how_many(machines, 'machine')} first" if machines > 1 else ""
 
     @property
     def overlaps(self) -> bool:

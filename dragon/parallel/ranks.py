@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.counting import how_many
 from dragon.errors import UsageError
 from dragon.parallel.mpi import mpi_module
 from dragon.parallel.sums import Groups, Messages, add_groups, sum_flat, sum_in_groups
@@ -201,7 +202,7 @@ class Ranks:
             return
         machines = [] if way == "flat" else self.machines()
         if way == "machine" and len(machines) == 1:
-            raise UsageError(f"all {self.size} ranks are on one machine: sums by machine need several")
+            raise UsageError(f"all {how_many(self.size, 'rank')} are on one machine: sums by machine need several")
         several = len(machines) > 1 and (way == "machine" or min(map(len, machines)) > 1)
         self.groups = machines if several else [range(self.size)]
 
@@ -227,7 +228,7 @@ def started_ranks(environment: Mapping[str, str] = os.environ) -> Ranks | None:
     comm = mpi_module(_PURPOSE).COMM_WORLD
     if comm.Get_size() == 1:
         raise UsageError(
-            f"{count} processes were started, but MPI sees one: start them by the mpirun of the MPI "
+            f"{how_many(count, 'process')} were started, but MPI sees one: start them by the mpirun of the MPI "
             "library that mpi4py loads"
         )
     return Ranks(comm)

@@ -13,6 +13,7 @@ import numpy as np
 
 from dragon.bases.layer import Layer
 from dragon.bases.source import Prefetched
+from dragon.counting import how_many
 from dragon.errors import UsageError
 from dragon.files.layer_files import layer_files
 from dragon.graph.net import Net
@@ -75,7 +76,7 @@ class Batches:
         if not self.size:
             raise UsageError("a batch_size of its own needs data layers whose tops have one common first axis")
         for name in self._names:
-            checked_count((size, *self._net.blobs[name].shape[1:]), f'{size} images of "{name}"')
+            checked_count((size, *self._net.blobs[name].shape[1:]), f'{how_many(size, "image")} of "{name}"')
         first, last = index * size, (index + 1) * size
         parts = []
         for k in range(first // self.size, -(-last // self.size)):

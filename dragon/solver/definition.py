@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dragon.bases.layer import TEST, TRAIN
+from dragon.counting import how_many
 from dragon.errors import PrototxtError, nearest
 from dragon.files.paths import find, missing_hint
 from dragon.graph.detection_scores import AP_VERSIONS
@@ -91,9 +92,11 @@ def check(p: pb.SolverParameter) -> None:
     train_choice(p)
     tests = len(test_choices(p))
     if len(p.test_state) not in (0, tests):
-        raise PrototxtError(f"{len(p.test_state)} test_state for {tests} test nets")
+        raise PrototxtError(f"{len(p.test_state)} test_state for {how_many(tests, 'test net')}")
     if tests and len(p.test_iter) not in (0, tests):
-        raise PrototxtError(f"test_iter is given {len(p.test_iter)} times for {tests} test nets")
+        raise PrototxtError(
+            f"test_iter is given {how_many(len(p.test_iter), 'time')} for {how_many(tests, 'test net')}"
+        )
     if tests and p.test_interval and not p.test_iter:
         raise PrototxtError("test_interval is set but test_iter is not")
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dragon.counting import how_many
 from dragon.errors import WeightsError
 from dragon.files.stored_weights import h5_checksum
 from dragon.memory.blob import Blob
@@ -77,15 +78,17 @@ def read_snapshot(solver: Solver, path: str) -> None:
     history = _history_slots(solver)
     if len(state.history) != len(history):
         raise WeightsError(
-            f"{path}: {len(state.history)} history blobs, solver type {solver.param.type} needs {len(history)}"
-            + other_net(solver.net, _model_of(path, state))
+            f"{path}: {how_many(len(state.history), 'history blob')}, solver type {solver.param.type} needs "
+            f"{len(history)}" + other_net(solver.net, _model_of(path, state))
         )
     values = []
     for (blob, what), stored in zip(history, state.history, strict=True):
         value = _array(stored, f"{path}: history of {what}")
         if blob is not None and value.size != blob.count:
             other = other_net(solver.net, _model_of(path, state))
-            raise WeightsError(f"{path}: history of {what} has {value.size} elements, expected {blob.count}{other}")
+            raise WeightsError(
+                f"{path}: history of {what} has {how_many(value.size, 'element')}, expected {blob.count}{other}"
+            )
         values.append(value)
     if state.iter < 0:
         raise WeightsError(f"{path}: damaged: iteration {state.iter}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dragon.bases.registry import class_of
+from dragon.counting import how_many
 from dragon.errors import UsageError
 from dragon.layers.accuracy import Accuracy
 from dragon.layers.eltwise import Eltwise
@@ -41,7 +42,7 @@ def ensemble(model: Model, count: int, note: Note = silent_note) -> Model:
                 new.arrays[member_name(layer.name, k)] = list(model.arrays[layer.name])
     for measure in measures:
         _add_vote(new.net, measure, count, own)
-        note(f"added ensemble_{measure.name}, of {count} copies")
+        note(f"added ensemble_{measure.name}, of {how_many(count, 'copy')}")
     return new
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from dragon.bases.convolution import ConvolutionBase
 from dragon.bases.registry import class_of
 from dragon.bases.weighted import Weighted
+from dragon.counting import how_many
 from dragon.errors import LayerName, UsageError
 from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
@@ -104,7 +105,7 @@ def _check_target(layer: pb.LayerParameter) -> None:
     kind = class_of(layer)
     why = ""
     if len(layer.top) != 1:
-        why = f"has {len(layer.top)} tops"
+        why = f"has {how_many(len(layer.top), 'top')}"
     elif any(layer.loss_weight) or kind.is_loss:
         why = "makes a loss"
     elif issubclass(kind, Weighted) and kind.product_param(layer).axis != 1:

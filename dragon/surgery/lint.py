@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dragon.bases.layer import Context
 from dragon.bases.registry import class_of, find_class, layer_types
 from dragon.bases.weighted import Weighted
+from dragon.counting import how_many
 from dragon.errors import nearest
 from dragon.files.paths import find, missing_hint
 from dragon.graph.chains import phases
@@ -19,31 +20,39 @@ from dragon.proto.definition import Definition
 from dragon.proto.dialects import DOUBT, doubtful_layers
 from dragon.proto.layer_names import name_layers
 from dragon.surgery.normalisations import Normalisation, find_normalisations
+from dragon.surgery.refusals import refusals
 
 __all__ = ["Finding", "lint"]
 
 
 @dataclass
 class Finding:
-    """A remark about a layer. where: file and line. rule: the short name of the check that made it."""
+    """A remark about a layer. where: file and line. rule: the short name of the check that made it.
+
+    level: `error` where the net cannot be run, else `remark`.
+    """
 
     where: str
     layer: str
     type: str
     rule: str
     message: str
+    level: str
 
     def __str__(self) -> str:
-        return f'{self.where}: layer "{self.layer}" ({self.type}): {self.message} [{self.rule}]'
+        what = f"error: {self.message}" if self.level == "error" else self.message
+        return f'{self.where}: layer "{self.layer}" ({self.type}): {what} [{self.rule}]'
 
 
 _Remark = tuple[int, str, str]  # layer, rule, message
+_ERRORS = frozenset({"unknown-type", "unknown-bottom", "missing-file", "refused"})
 
 
 def lint(definition: Definition[pb.NetParameter]) -> list[Finding]:
     """All remarks about a net in the present form, in the order of its layers.
 
-    If the definition has a folder, files that the net names and that do not exist are reported too.
+    If the definition has a folder, files that the net names and that do not exist are reported too, and layers that
+    refuse their settings or their bottoms.
     """
     net, folder = name_layers(definition.message), definition.folder
     found: list[_Remark] = []
@@ -56,11 +65,22 @@ def lint(definition: Definition[pb.NetParameter]) -> list[Finding]:
         found += _unread(net, i)
         if folder is not None:
             found += _files(net, i, Context(folder=folder))
+    if folder is not None:
+        known = {i for i, rule, _ in found if rule in _ERRORS}
+        refused = refusals(replace(definition, message=net))
+        found += [(i, "refused", message) for i, message in refused if i not in known]
     found += [(i, "dialect", DOUBT) for i in doubtful_layers(net)]
     found += _tiny_batches(net, norms)
     found = sorted(dict.fromkeys(found), key=lambda remark: remark[0])  # layers of one name may say the same of a third
     return [
-        Finding(str(definition.position(i)), net.layer[i].name, net.layer[i].type, rule, message)
+        Finding(
+            str(definition.position(i)),
+            net.layer[i].name,
+            net.layer[i].type,
+            rule,
+            message,
+            "error" if rule in _ERRORS else "remark",
+        )
         for i, rule, message in found
     ]
 
@@ -152,7 +172,7 @@ def _statistics_settings(norm: Normalisation) -> Iterator[_Remark]:
 
 def _numbers(norm: Normalisation) -> Iterator[_Remark]:
     s = norm.settings
-    if s.eps < 1e-8 and not norm.layer.profile:  # of a dialect: its default
+    if 0 <= s.eps < 1e-8 and not norm.layer.profile:  # of a dialect: its default
         most = f"multiplied by up to {1 / math.sqrt(s.eps):,.0f}" if s.eps else "NaN"
         yield (
             norm.index, "eps",
@@ -247,5 +267,5 @@ def _ghost_batches(norms: list[Normalisation], size: int) -> Iterator[_Remark]:
             yield (
                 norm.index,
                 "ghost-batch",
-                f"ghost_batch: {ghost} leaves a last group of {size % ghost} of {size} images",
+                f"ghost_batch: {ghost} leaves a last group of {size % ghost} of {how_many(size, 'image')}",
             )

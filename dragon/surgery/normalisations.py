@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.bases.batch_statistics import normalization_of
+from dragon.counting import how_many
 from dragon.errors import LayerName, WeightsError
 from dragon.graph.chains import Graph, Link, defined_layers
 from dragon.normalization.settings import Normalization
@@ -79,7 +80,7 @@ class Normalisation:
                 affine = [affine[0], np.zeros_like(affine[0])]
         if not complete:
             raise WeightsError(
-                f"its weights have {len(own)} blobs"
+                f"its weights have {how_many(len(own), 'blob')}"
                 + (f', those of "{self.last.name}" {len(affine)}' if self.scale is not None else ""),
                 layer=LayerName(self.layer.name, self.layer.type),
             )

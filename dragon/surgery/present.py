@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dragon.bases.batch_statistics import normalization_of
+from dragon.counting import how_many
 from dragon.errors import LayerName, WeightsError
 from dragon.layers.batch_norm_2016 import BETA, GAMMA
 from dragon.normalization.settings import Form, Normalization
@@ -39,7 +40,9 @@ def to_present(model: Model) -> Model:
 def _arrays(layer: pb.LayerParameter, settings: Normalization, arrays: Arrays) -> Arrays:
     at = settings.blobs
     if len(arrays) != at.count:
-        raise WeightsError(f"has {at.count} blobs, the weights {len(arrays)}", layer=LayerName(layer.name, layer.type))
+        raise WeightsError(
+            f"has {how_many(at.count, 'blob')}, the weights {len(arrays)}", layer=LayerName(layer.name, layer.type)
+        )
     if settings.form is Form.SPLIT:
         return arrays
     flat = [array.reshape(-1) for array in arrays]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from dragon.bases.registry import class_of
+from dragon.counting import how_many
 from dragon.data import read_mean
 from dragon.errors import DataError, DragonError, LayerName, UsageError
 from dragon.files.paths import find
@@ -72,7 +73,7 @@ def _shape(
         )  # fmt: skip
     if channels is None:
         channels = _COLOURS
-        why += f"; {channels} channels are a guess"
+        why += f"; {how_many(channels, 'channel')}, which is a guess"
     return (batch, channels, height, width), why
 
 

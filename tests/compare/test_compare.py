@@ -106,7 +106,7 @@ def test_whole_comparison_then_only_what_changed(comparison: Path, tmp_path: Pat
     compare(comparison, tmp_path / "out", engine="numpy", display=again)
     begun = [line for line in again.lines if ": started" in line]
     assert [line.split(",")[0] for line in begun] == ["merged"], begun
-    assert "2 of 3 runs are finished already" in again.lines
+    assert "finished already: 2 of 3 runs" in again.lines
 
 
 def test_interrupted_run_goes_on_to_the_same_result(comparison: Path, tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def test_a_small_file_with_many_pixels_is_refused(tmp_path: Path) -> None:
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts
     )
     assert len(content) < 22_000
-    with pytest.raises(DataError, match=r"9000 x 9000 pixels from \d+ bytes"):
+    with pytest.raises(DataError, match=r"9000 x 9000 pixels from [\d,]+ bytes"):
         decode_image(content)
     (tmp_path / "bomb.png").write_bytes(content)
     with pytest.raises(DataError, match="9000 x 9000 pixels"):

@@ -59,7 +59,7 @@ def blob_bytes(num: int, channels: int, values: list[float]) -> bytes:
         (b"\xff\xff", r"not a \.binaryproto file"),
         (b"", r"shape \(\)"),
         (blob_bytes(2, 1, [1, 2]), r"shape \(2, 1, 1, 1\), expected one image"),
-        (blob_bytes(1, 3, [1]), "does not fit 1 values"),
+        (blob_bytes(1, 3, [1]), "does not fit 1 value"),
     ],
 )
 def test_damaged_files(tmp_path: Path, content: bytes, message: str) -> None:

@@ -150,7 +150,7 @@ def test_propagate_down_and_force_backward() -> None:
     forced.clear_param_diffs()
     forced.forward_backward()
     assert np.abs(forced.blobs["data"].diff).max() > 0
-    with pytest.raises(dragon.PrototxtError, match="propagate_down is given 2 times for 1 bottoms"):
+    with pytest.raises(dragon.PrototxtError, match="propagate_down is given 2 times for 1 bottom"):
         make(INPUT, fc("a", "data", 2, "propagate_down: true propagate_down: true"))
 
 
@@ -203,7 +203,7 @@ def relu(type: str = "ReLU", bottom: str = "data", top: str = "a", more: str = "
         ),
         (relu(bottom="dta"), r'layer "a" \(ReLU\): unknown bottom "dta".*"data"'),
         (relu(more='top: "b"'), r'layer "a" \(ReLU\): takes exactly 1 top blob, got 2'),
-        (relu(more="loss_weight: [1, 2]"), r'layer "a" \(ReLU\): loss_weight is given 2 times for 1 tops'),
+        (relu(more="loss_weight: [1, 2]"), r'layer "a" \(ReLU\): loss_weight is given 2 times for 1 top'),
         (relu(more="include { } exclude { }"), r'layer "a" \(ReLU\): give include rules or exclude rules'),
         (relu("Pooling", more="pooling_param { kernel_size: 3 }"), r'layer "a" \(Pooling\): needs a bottom'),
     ],

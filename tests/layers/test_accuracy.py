@@ -49,7 +49,7 @@ def test_nothing_learnt_scores_nothing() -> None:
 def test_messages() -> None:
     with pytest.raises(DataError, match=r"label 4 at position \(0, 0\) is out of range: expected 0 to 3 for 4 classes"):
         One('type: "Accuracy"', X, np.full((5, 3), 4)).forward()
-    with pytest.raises(ShapeError, match="top_k is 5, there are 4 classes"):
+    with pytest.raises(ShapeError, match="top_k is 5 of 4 classes"):
         One('type: "Accuracy" accuracy_param { top_k: 5 }', X, LABEL)
     with pytest.raises(PrototxtError, match="top_k must be at least 1"):
         One('type: "Accuracy" accuracy_param { top_k: 0 }', X, LABEL)

@@ -42,7 +42,7 @@ def test_along_an_axis(axis: int, top_k: int) -> None:
 
 
 def test_messages() -> None:
-    with pytest.raises(ShapeError, match="top_k is 9, there are 8 values"):
+    with pytest.raises(ShapeError, match="top_k is 9 of 8 values"):
         One('type: "ArgMax" argmax_param { top_k: 9 }', X)
     with pytest.raises(PrototxtError, match="top_k must be at least 1"):
         One('type: "ArgMax" argmax_param { top_k: 0 }', X)

@@ -147,8 +147,8 @@ def test_a_shuffled_record_is_named_by_its_key(tmp_path: Path, opened: list[Net 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ("transform_param { crop_size: 5 }", r"4.* has 1 channels, the first of the source 3"),
-        ("", r"4.* has 1 channels, the first of the source 3"),
+        ("transform_param { crop_size: 5 }", r"4.* has 1 channel, the first of the source 3"),
+        ("", r"4.* has 1 channel, the first of the source 3"),
         ("transform_param { crop_size: 9 }", r"2.*crop_size 9 is larger than the image: it has shape \(3, 5, 12\)"),
     ],
 )

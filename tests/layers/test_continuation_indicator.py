@@ -57,7 +57,7 @@ def test_wrong_sizes() -> None:
     for settings, shape, message in (
         ("time_step: 3", (2, 2), r"needs a bottom of shape \(3, N, \.\.\.\), got \(2, 2\)"),
         ("batch_size: 3", (2,), r"needs a bottom of shape \(T, 3, \.\.\.\), got \(2,\)"),
-        ("time_step: 3 batch_size: 2", (3,), r"bottom 0 says which of 2 sequences go on, got shape \(3,\)"),
+        ("time_step: 3 batch_size: 2", (3,), r"it must hold 2 values, got shape \(3,\)"),
     ):
         with pytest.raises(ShapeError, match=message):
             One(text(settings), np.zeros(shape))

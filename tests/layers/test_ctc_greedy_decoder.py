@@ -102,7 +102,7 @@ def test_wrong_bottoms_and_tops() -> None:
     scores, cont = np.zeros((5, 2, 4)), np.zeros((5, 2))
     tried: list[tuple[tuple[Any, ...], int]] = [((scores,), 2), ((scores, np.zeros((2, 3))), 2), ((scores, cont), 3)]
     for bottom, tops in tried:
-        with pytest.raises(PrototxtError, match=f"gives at most {tops - 1} tops for these bottoms, got {tops}"):
+        with pytest.raises(PrototxtError, match=f"gives at most {tops - 1} tops? for these bottoms, got {tops}"):
             One(decoder(), *bottom, n_top=tops)
     for bottom, message in (
         ((scores, np.zeros((3, 2))), r"bottom 1 must hold the labels of 2 sequences, \(N, L\), got shape \(3, 2\)"),
@@ -111,5 +111,5 @@ def test_wrong_bottoms_and_tops() -> None:
     ):
         with pytest.raises(ShapeError, match=message):
             One(decoder(), *bottom)
-    with pytest.raises(ShapeError, match="the blank is class -5, but there are 4 classes"):
+    with pytest.raises(ShapeError, match="the blank is class -5, the bottom has 4 classes"):
         One(decoder("blank_index: -5"), scores)

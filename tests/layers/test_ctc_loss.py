@@ -152,7 +152,7 @@ def test_a_label_without_a_path_adds_nothing(kind: str, caplog: pytest.LogCaptur
     slope = one.backward(1.0)
     assert not slope[:, :2].any()
     assert slope[:, 2].all()
-    assert caplog.text.count("2 of 3 labels do not fit into their sequences") == 1
+    assert caplog.text.count("2 of 3 labels cannot fit into their sequences") == 1
     valid = One(text + " loss_param { normalization: VALID }", scores, *bottom, dtype=np.float64)
     np.testing.assert_allclose(valid.forward(), by_all_paths(scores[:, 2], [1, 2], 0))
 
@@ -221,7 +221,7 @@ def test_against_torch(dtype: Any, blank: int) -> None:
             "time_step 4 must be above output_delay 0 and at most 3",
         ),
         ("ctc_loss_param { output_delay: 3 }", [(3, 2, 4), (2, 2)], "time_step 3 must be above output_delay 3"),
-        ("ctc_loss_param { blank_label: 4 }", [(3, 2, 4), (2, 2)], "the blank is class 4, but there are 4 classes"),
+        ("ctc_loss_param { blank_label: 4 }", [(3, 2, 4), (2, 2)], "the blank is class 4, the bottom has 4 classes"),
         ("", [(3, 2), (2, 2)], r"needs scores of shape \(T, N, C\), got \(3, 2\)"),
         ("", [(3, 2, 4), (3, 2)], r"bottom 1 must hold the labels of 2 sequences, \(N, L\), got shape \(3, 2\)"),
         (

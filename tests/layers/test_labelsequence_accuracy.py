@@ -71,7 +71,7 @@ def test_wrong_shapes_and_gradients() -> None:
     ):
         with pytest.raises(ShapeError, match=message):
             One(kind, *map(np.zeros, shapes))
-    with pytest.raises(ShapeError, match="the blank is class 4, but there are 4 classes"):
+    with pytest.raises(ShapeError, match="the blank is class 4, the bottom has 4 classes"):
         One(kind + " labelsequence_accuracy_param { blank_label: 4 }", np.zeros((2, 3, 4)), np.zeros((2, 2)))
     one = One(kind, np.zeros((2, 3, 4)), np.zeros((2, 2)))
     with pytest.raises(PrototxtError, match="has no gradient for bottom 0"):

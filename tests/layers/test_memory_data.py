@@ -50,7 +50,7 @@ def test_messages() -> None:
         layer.set_arrays(X[:, 0], np.arange(4))
     with pytest.raises(DataError, match="3 labels for 4 items"):
         layer.set_arrays(X, np.arange(3))
-    with pytest.raises(DataError, match="3 items are no multiple of batch_size 2"):
+    with pytest.raises(DataError, match="3 items, no multiple of batch_size 2"):
         layer.set_arrays(X[:3], np.arange(3))
     with pytest.raises(PrototxtError, match="each at least 1"):
         One('type: "MemoryData" memory_data_param { batch_size: 2 channels: 1 height: 2 }', n_top=2)

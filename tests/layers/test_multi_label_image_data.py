@@ -47,7 +47,7 @@ def test_shuffled_batches_resume(listing: Path) -> None:
     ("content", "message"),
     [
         ("0 a.png 1 2\n1 a.png 1\n", r'list\.txt:2: expected "FILE LABEL LABEL \.\.\." with 2 labels, as in the first'),
-        ("0 a.png 1\n1 a.png 1 2\n", r"list\.txt:2: .* with 1 labels"),
+        ("0 a.png 1\n1 a.png 1 2\n", r"list\.txt:2: .* with 1 label"),
         ("0 a.png\n", r'list\.txt:1: expected "FILE LABEL LABEL \.\.\.", got "0 a\.png"'),
         ("1 2\n3 x\n", r"list\.txt:2: expected"),
         ("", r"image list .* is empty"),

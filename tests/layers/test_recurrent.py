@@ -128,7 +128,7 @@ def test_messages() -> None:
         One('type: "RNN"', X, CONT)
     with pytest.raises(PrototxtError, match="takes 4 bottoms, or 5 with a static input, got 2"):
         One(text("LSTM", "expose_hidden: true"), X, CONT, n_top=3)
-    with pytest.raises(PrototxtError, match="takes 1 tops, got 2"):
+    with pytest.raises(PrototxtError, match="takes 1 top, got 2"):
         One(text("RNN"), X, CONT, n_top=2)
     with pytest.raises(ShapeError, match=r"bottom 1 says where sequences go on: expected shape \(4, 2\), got \(4,\)"):
         One(text("RNN"), X, CONT[:, 0])

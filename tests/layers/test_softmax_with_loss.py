@@ -87,7 +87,7 @@ def test_weights_of_classes(ignore: int | None) -> None:
 def test_weights_must_be_one_for_each_class() -> None:
     with pytest.raises(PrototxtError, match="go together"):
         One('type: "SoftmaxWithLoss" loss_param { class_weighting: 1 }', X, LABEL)
-    with pytest.raises(ShapeError, match="class_weighting has 1 values for 4 classes"):
+    with pytest.raises(ShapeError, match="class_weighting has 1 value for 4 classes"):
         One('type: "SoftmaxWithLoss" loss_param { weight_by_label_freqs: true class_weighting: 1 }', X, LABEL)
 
 

@@ -68,7 +68,7 @@ def test_the_figures_are_those_of_one_process(tmp_path: Path) -> None:
     assert len(alone["scores"]) == 2  # by both kinds of statistics
     assert document(3, folder, "--iterations", 7) == alone  # 3 + 2 + 2 batches
     done = scored(2, folder, "--iterations", 1)
-    assert "1 batches on 2 ranks" in done.stdout
+    assert "1 batch on 2 ranks" in done.stdout
     assert done.stdout.count("acc = ") == 1
 
 

@@ -132,7 +132,7 @@ def test_unpacked_and_split_values(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("blob", "message"),
     [
-        ("shape { dim: 3 } data: 1", r'layer "a" blob 0: shape \(3,\) does not fit 1 values'),
+        ("shape { dim: 3 } data: 1", r'layer "a" blob 0: shape \(3,\) does not fit 1 value'),
         ("shape { dim: -1 } data: 1", "does not fit"),
         ("shape { dim: 0 dim: 4611686018427387904 dim: 4611686018427387904 }", "does not fit"),
         ("num: 1 channels: -1 height: -1 width: 1 data: 1", "does not fit"),

@@ -49,7 +49,7 @@ def test_file(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"mean\.binaryproto: "):
         read_blobproto(path)
     path.write_bytes(pb.BlobProto(num=2, data=[1]).SerializeToString())
-    with pytest.raises(WeightsError, match=r"shape \(2, 0, 0, 0\) does not fit 1 values"):
+    with pytest.raises(WeightsError, match=r"shape \(2, 0, 0, 0\) does not fit 1 value"):
         read_blobproto(path)
     with pytest.raises(WeightsError, match="No such file"):
         read_blobproto(tmp_path / "none")

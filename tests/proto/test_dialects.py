@@ -164,7 +164,7 @@ def test_decay_without_a_profile_is_one_warning(tmp_path: Path, caplog: pytest.L
         Net(path, TEST)
     (line,) = [m for m in caplog.messages if "dragon-2016" in m]
     assert line.startswith(f'{path}:4: layer "bn1" (BatchNorm) sets decay without average: ')
-    assert line.endswith("profile dragon-2016, and 1 more such layers")
+    assert line.endswith("profile dragon-2016, and 1 more such layer")
 
 
 @pytest.mark.parametrize("old", ["decay: 0.9", "decay: 0.9 average: EMA"])

@@ -50,5 +50,5 @@ def test_a_number_of_more_than_ten_bytes(content: bytes) -> None:
 @pytest.mark.parametrize("behind", [b"", b"\1" * 20])
 def test_a_number_ends_before_the_end(behind: bytes) -> None:
     read = reader(b"\x80\x80" + behind)
-    with pytest.raises(WeightsError, match="1 bytes expected, 0 left"):
+    with pytest.raises(WeightsError, match="1 byte expected, 0 left"):
         read.varint(2)

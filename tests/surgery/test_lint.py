@@ -9,7 +9,7 @@ import pytest
 
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
-from dragon.proto.text import parse_text
+from dragon.proto.text import parse_text, read_net_definition
 from dragon.proto.upgrade import upgrade_net
 from dragon.surgery.lint import lint
 
@@ -207,3 +207,49 @@ def test_unnamed_layers_go_by_type_and_number() -> None:
     net = parse_text(GOOD.replace('name: "bn"', "").replace("bias_term: false", ""), pb.NetParameter())
     (found,) = lint(Definition(net, "n", tuple(range(9))))
     assert found.message.startswith('"(BatchNorm 1)" subtracts the mean')
+
+
+def of_file(text: str, folder: Path) -> list[str]:
+    path = folder / "net.prototxt"
+    path.write_text(text, encoding="utf-8")
+    return [str(found).removeprefix(f"{path}:") for found in lint(read_net_definition(path))]
+
+
+INPUT = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: [4, 3, 8, 8] } } }\n'
+
+
+def test_settings_that_a_layer_refuses_are_errors(tmp_path: Path) -> None:
+    """All of them, those of layers that do not depend on each other, also where only one phase has the layer."""
+    text = (
+        INPUT
+        + """
+        layer { name: "conv" type: "Convolution" bottom: "x" top: "conv" convolution_param { kernel_size: 3 } }
+        layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+        layer { name: "drop" type: "Dropout" bottom: "x" top: "d" dropout_param { dropout_ratio: 1.5 }
+          include { phase: TEST } }
+        layer { name: "f" type: "InnerProduct" bottom: "x" top: "f"
+          inner_product_param { num_output: 3 weight_filler { type: "xaver" } } }"""
+    )
+    assert of_file(text, tmp_path) == [
+        '3: layer "conv" (Convolution): error: num_output must be at least 1 [refused]',
+        '5: layer "drop" (Dropout): error: dropout_ratio must be at least 0 and less than 1, got 1.5 [refused]',
+        '7: layer "f" (InnerProduct): error: weight of shape (3, 192): unknown filler type "xaver" '
+        '(did you mean "xavier"?) [refused]',
+    ]
+
+
+def test_a_refusal_needs_no_data_and_no_code_of_the_user(tmp_path: Path) -> None:
+    """Nothing is said of layers behind a Python layer, and of those that another phase has."""
+    text = """layer { name: "data" type: "Data" top: "data" top: "label" include { phase: TEST }
+          data_param { source: "none" batch_size: 4 } transform_param { crop_size: 8 } }
+        layer { name: "p" type: "Python" bottom: "data" top: "p" python_param { module: "m" layer: "L" } }
+        layer { name: "pool" type: "Pooling" bottom: "data" top: "pool" pooling_param { kernel_size: 9 } }
+        layer { name: "q" type: "Pooling" bottom: "p" top: "q" pooling_param { kernel_size: 9 } }"""
+    found = of_file(text, tmp_path)
+    assert found[0].startswith('1: layer "data" (Data): error: source "none" does not exist')
+    assert [line.partition(" a ")[0] for line in found[1:]] == ['4: layer "pool" (Pooling): error:']
+
+
+def test_an_eps_below_zero_is_an_error_alone(tmp_path: Path) -> None:
+    text = INPUT + 'layer { name: "bn" type: "BN" bottom: "x" top: "b" batch_norm_param { eps: -1 } }'
+    assert of_file(text, tmp_path) == ['2: layer "bn" (BN): error: eps must not be negative, got -1 [refused]']

@@ -38,7 +38,7 @@ SIZE = "data_param { source: 'no' batch_size: 4 } transform_param "
 @pytest.mark.parametrize(
     ("settings", "kind", "expected", "said"),
     [
-        (SIZE + "{ crop_size: 8 }", "Data", (4, 3, 8, 8), "3 channels are a guess"),
+        (SIZE + "{ crop_size: 8 }", "Data", (4, 3, 8, 8), "3 channels, which is a guess"),
         (SIZE + "{ crop_size: 8 force_gray: true }", "Data", (4, 1, 8, 8), "crop_size"),
         (SIZE + "{ crop_size: 8 mean_value: [1, 2, 3, 4] }", "Data", (4, 4, 8, 8), "crop_size"),
         (SIZE + "{ crop_height: 6 crop_width: 7 }", "Data", (4, 3, 6, 7), "crop_height"),

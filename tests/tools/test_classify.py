@@ -80,7 +80,7 @@ def test_classify_says_what_is_wrong(coloured: Path, dragon: Dragon) -> None:
     assert "--resize takes height,width" in dragon("classify", *args, "--resize", "3", "im/red one.png").error
     (coloured / "words.txt").write_text("one\n")
     result = dragon("classify", *args, "--labels", "words.txt", "im/red one.png")
-    assert "words.txt has 1 lines, the net 3 classes" in result.err
+    assert "words.txt has 1 line, the net 3 classes" in result.err
     assert "class 2" in result.out
 
 

@@ -70,7 +70,7 @@ def test_a_list_of_xml(folder: Path, dragon: Dragon) -> None:
         "--shuffle=False", "--check_size=False", "--encode_type=", "--encoded=False", "--gray=False", "im/", "list.txt",
         "db",
     )  # fmt: skip
-    assert (result.code, result.out) == (0, "db: 1 images, 3 boxes\n"), result.err
+    assert (result.code, result.out) == (0, "db: 1 image, 3 boxes\n"), result.err
     (record,) = stored()
     assert record.type == pb.AnnotatedDatum.BBOX
     assert record.HasField("type")
@@ -136,7 +136,7 @@ def test_text(folder: Path, dragon: Dragon) -> None:
 def test_labels_without_boxes(folder: Path, dragon: Dragon) -> None:
     (folder / "list.txt").write_text("a.png 5\n")
     result = dragon("convert-annoset", "im", "list.txt", "db", "--anno-type", "classification")
-    assert (result.code, result.out) == (0, "db: 1 images\n")
+    assert (result.code, result.out) == (0, "db: 1 image\n")
     (record,) = stored()
     assert not record.HasField("type")
     assert record.datum.label == 5

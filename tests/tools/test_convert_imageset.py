@@ -68,7 +68,7 @@ def test_samples_of_shards_and_of_parquet_files_become_records(coloured: Path, d
     assert result.error.startswith("train-000000.tar: b: the encoded image cannot be read: it is a text file")
     assert not Path("db").exists()
     result = dragon("convert-imageset", "--samples", "train-000000.tar", "db", "--skip-unreadable", "--encoded")
-    assert result.out == "db: 1 images, 1 skipped\n"
+    assert result.out == "db: 1 image, 1 skipped\n"
     datum = pb.Datum.FromString(records("db")[0])
     assert (datum.data, datum.label, datum.height, datum.width) == (red, 2, 10, 20)
     parquet = pytest.importorskip("pyarrow.parquet")
@@ -113,7 +113,7 @@ def test_faults_of_lists_name_the_line(coloured: Path, dragon: Dragon) -> None:
     assert result.error == "bad.txt:2: missing.png: cannot be read: No such file or directory"
     assert not (coloured / "db").exists()
     result = dragon("convert-imageset", "im", "bad.txt", "db", "--skip-unreadable")
-    assert result.out == "db: 1 images, 1 skipped\n"
+    assert result.out == "db: 1 image, 1 skipped\n"
     (coloured / "bad.txt").write_text("red one.png\n")
     assert 'bad.txt:1: expected "path label"' in dragon("convert-imageset", "im", "bad.txt", "x").error
     PIL.Image.new("RGB", (3, 3)).save(coloured / "im" / "small.png")
@@ -138,7 +138,7 @@ def test_root_and_name_are_joined_as_text(coloured: Path, dragon: Dragon, root: 
     """As in Caffe, where "/a.png" below "im" is im/a.png; a root without its last slash is forgiven."""
     shutil.copyfile(coloured / "im" / "red one.png", coloured / "im" / "redone.png")
     (coloured / "one.txt").write_text(f"{name} 7\n")
-    assert dragon("convert_imageset", root, "one.txt", "db").out == "db: 1 images\n"
+    assert dragon("convert_imageset", root, "one.txt", "db").out == "db: 1 image\n"
     assert decode_batch(records("db"))[1].tolist() == [7]
 
 

@@ -33,7 +33,7 @@ def test_both_files(output: str, net: Path, tmp_path: Path, dragon: Dragon) -> N
     result = dragon("import", "--onnx", str(net), "--output", output.format(tmp_path), "--batch", "2")
     assert result.code == 0, result.err
     assert "3 layers: 1 Convolution, 1 Input, 1 ReLU" in result.out
-    assert "agree on random data: 1 outputs, the largest difference is" in result.out
+    assert "agree on random data: 1 output, the largest difference is" in result.out
     read = caffe.Net(str(tmp_path / "small.prototxt"), str(tmp_path / "small.caffemodel"), caffe.TEST)
     assert read.blobs["data"].shape == (2, 3, 6, 6)
     np.testing.assert_array_equal(read.params["conv"][0].data, c(4, 3, 3, 3))

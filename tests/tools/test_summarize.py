@@ -20,7 +20,10 @@ def test_summarize_without_the_data(work: Path, dragon: Dragon) -> None:
     rows = [line for line in there.splitlines() if line.startswith(("conv ", "bn ", "ip ", "loss "))]
     assert len(rows) == 4
     assert [row for row in rows if " ".join(row.split()) not in " ".join(gone.out.split())] == []
-    assert '"data" (Data) is not read; shapes: data 8x3x24x24, label 8 (crop_size; 3 channels are a guess)' in gone.out
+    assert (
+        '"data" (Data) is not read; shapes: data 8x3x24x24, label 8 (crop_size; 3 channels, which is a guess)'
+        in gone.out
+    )
     assert "the data cannot be read: " in gone.out
     grey = dragon("summarize", "--model", "net.prototxt", "--input-shape", "2,1,20,20").out
     assert "batches of 2" in grey

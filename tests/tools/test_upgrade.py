@@ -31,7 +31,7 @@ def test_upgrade(work: Path, dragon: Dragon) -> None:
     assert read_solver("s2.prototxt").type == "Adam"
     assert 'type: "InnerProduct"' in dragon("upgrade", "old.prototxt", "-").out
     Net("old.prototxt", TEST, seed=1).save("old.caffemodel")
-    assert dragon("upgrade", "old.caffemodel", "new.caffemodel").out == "new.caffemodel: weights of 1 layers\n"
+    assert dragon("upgrade", "old.caffemodel", "new.caffemodel").out == "new.caffemodel: weights of 1 layer\n"
     assert Net("new.prototxt", "new.caffemodel", TEST).params["ip"][0].shape == (2, 16)
 
 

@@ -206,7 +206,7 @@ def test_a_damaged_file_is_wrong(dragon: Dragon, here: Path) -> None:
     result = dragon("zoo", "verify", "cifar10_quick")
     assert result.code == 2
     assert "WRONG sha256" in result.out
-    assert result.error.startswith("1 of 1 files are wrong")
+    assert result.error.startswith("wrong: 1 of 1 file")
 
 
 def test_weights_of_another_net_do_not_fit(dragon: Dragon, offer: Offer, tmp_path: Path) -> None:

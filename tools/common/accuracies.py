@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.counting import how_many
 from dragon.graph.facts import record_count
 from dragon.graph.net import Net
 from dragon.layers.accuracy import Accuracy
@@ -35,7 +36,7 @@ class AccuracyInterval:
     def text(self) -> str:
         """`29.05 % of 10,000 images, 95 % interval 28.2 to 29.9 % (acc)`."""
         others = f" ({self.different:,} different)" if self.different < self.seen else ""
-        line = f"{self.value * 100:.2f} % of {self.seen:,} images{others}"
+        line = f"{self.value * 100:.2f} % of {how_many(self.seen, 'image')}{others}"
         if self.low is not None and self.high is not None:
             line += f", 95 % interval {self.low * 100:.1f} to {self.high * 100:.1f} %"
         return f"{line} ({self.name})"

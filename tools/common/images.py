@@ -15,6 +15,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.counting import how_many
 from dragon.data import read_mean
 from dragon.data.class_folders import class_names
 from dragon.errors import DataError, DragonError, UsageError, one_line
@@ -85,7 +86,7 @@ class ImageChoice:
             try:
                 transformer.set_mean(name, np.repeat(mean, channels) if mean.ndim == 1 and mean.size == 1 else mean)
             except DragonError as error:
-                error.task = f"--mean of shape {mean.shape} for {channels} channels"
+                error.task = f"--mean of shape {mean.shape} for {how_many(channels, 'channel')}"
                 raise
         transformer.set_raw_scale(name, self.raw_scale)
         if self.input_scale is not None:
@@ -93,7 +94,9 @@ class ImageChoice:
         swap = self.channel_swap or ((2, 1, 0) if channels == 3 else None)
         if swap is not None:
             if len(swap) != channels:
-                raise UsageError(f"--channel-swap names {len(swap)} channels, the net's input has {channels}")
+                raise UsageError(
+                    f"--channel-swap names {how_many(len(swap), 'channel')}, the net's input has {channels}"
+                )
             transformer.set_channel_swap(name, swap)
         return channels != 1
 
@@ -196,9 +199,12 @@ def check_labels(path: str | None, names: Sequence[str], net: Classifier | Detec
     classes = net.blobs[net.outputs[0]].shape[1:]
     count = math.prod(classes)
     if len(names) > count:
-        raise UsageError(f"{path} has {len(names)} lines, the net {count} classes: the names are those of another net")
+        raise UsageError(
+            f"{path} has {how_many(len(names), 'line')}, the net {how_many(count, 'class')}: the names are "
+            "those of another net"
+        )
     if names and len(names) < count:
-        log.warning("%s has %d lines, the net %d classes", path, len(names), count)
+        log.warning("%s has %s, the net %s", path, how_many(len(names), "line"), how_many(count, "class"))
 
 
 def scored_class(names: Sequence[str], number: int, score: float) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dragon.counting import how_many
 from dragon.errors import DragonError, UsageError
 from dragon.parallel.notes import Heard, tell
 from dragon.parallel.ranks import Ranks, started_count
@@ -80,7 +81,9 @@ class RanksChoice:
         if self.supervised:
             if started != self.expected:
                 tell(final=True)
-                raise UsageError(f"mpiexec was to start {self.expected} processes, but this one finds {started}")
+                raise UsageError(
+                    f"mpiexec was to start {how_many(self.expected, 'process')}, but this one finds {started}"
+                )
             _die_with_parent()
             return choice
         if started > 1:
@@ -101,7 +104,9 @@ class RanksChoice:
 
     def _check_started(self, started: int) -> None:
         if self.ranks is not None and self.ranks != started:
-            raise UsageError(f"--ranks {self.ranks} contradicts mpirun, which has started {started} processes")
+            raise UsageError(
+                f"--ranks {self.ranks} contradicts mpirun, which has started {how_many(started, 'process')}"
+            )
         if self.restarts:
             raise UsageError("--restart needs ranks that dragon starts itself: --ranks N in place of mpirun")
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dragon.counting import how_many
 from dragon.errors import DragonError, NumericError, UsageError
 from dragon.parallel.ranks import AloneError, Ranks, started_ranks
 from dragon.tools.common.engine_options import EngineChoice, named_gpus
@@ -75,7 +76,7 @@ def share_machine(choice: EngineChoice, ranks: Ranks) -> EngineChoice:
     place, count = ranks.here()
     if choice.gpu is not None and (len(gpus := named_gpus(choice.gpu)) > 1 or choice.gpu == "all"):
         if count > len(gpus):
-            raise UsageError(f"--gpu {choice.gpu} names {len(gpus)} GPUs for {count} ranks on a machine")
+            raise UsageError(f"--gpu {choice.gpu} names {len(gpus)} GPUs for {how_many(count, 'rank')} on a machine")
         choice = replace(choice, gpu=str(gpus[place]))
     if choice.threads is None and not os.environ.get("OMP_NUM_THREADS"):
         from dragon.engines.onednn.library.threads import usable_cores

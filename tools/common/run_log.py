@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from dragon.counting import how_many
 from dragon.errors import DataError
 from dragon.files.caffe_log import SMOOTHED_LOSS, Log, Row, read_log
 from dragon.files.reading import open_regular
@@ -55,7 +56,9 @@ def _log_file(path: Path) -> Path:
     below = sorted(str(found.parent) for found in path.glob(f"*/{_METRICS}"))
     if below:
         raise DataError(f"{path}: no {_METRICS} in it, but in {', '.join(below[:5])}{', ..' * (len(below) > 5)}")
-    raise DataError(f"{path}: no {_METRICS} in it" + (f", and {len(logs)} logs: name one" if logs else " and no .log"))
+    raise DataError(
+        f"{path}: no {_METRICS} in it" + (f", and {how_many(len(logs), 'log')}: name one" if logs else " and no .log")
+    )
 
 
 def _from_records(records: list[Record]) -> Log:

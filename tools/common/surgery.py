@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from dragon.bases.layer import TEST, TRAIN
+from dragon.counting import how_many
 from dragon.errors import UsageError
 from dragon.proto.assign import Assignment
 from dragon.surgery.model import Model, read_model, write_model
@@ -67,7 +68,8 @@ class SurgeryChoice:
             proof = {"phases": [_PHASES[p] for p in phases], "blobs": len(names), "worst": worst}
             what = " and ".join(_PHASES[p] for p in phases)
             click.echo(
-                f"proved: {len(names)} blobs agree in {what}; the largest difference is {worst.difference:.2g}"
+                f"proved: {how_many(len(names), 'blob')} {'agrees' if len(names) == 1 else 'agree'} in {what}; "
+                f"the largest difference is {worst.difference:.2g}"
                 f' of {worst.largest:.3g}, in "{worst.blob}"'
             )
         else:

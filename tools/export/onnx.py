@@ -9,6 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
+from dragon.counting import how_many
 from dragon.errors import NumericError, UsageError
 from dragon.export.calibration import calibration_batches as batches_of
 from dragon.export.deployed import Deployed
@@ -100,7 +101,7 @@ def _write(
             model = to_int8(model, _batches(deployed, net, calibration, calibration_batches, inside))
         written = write_onnx(model, path)
         for name in written:
-            click.echo(f"written: {name}, {Path(name).stat().st_size:,} bytes")
+            click.echo(f"written: {name}, {how_many(Path(name).stat().st_size, 'byte')}")
         if verify:
             _compare(path, net, verify, inside, exact=not (fp16 or int8))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from dragon.counting import how_many
 from dragon.errors import UsageError
 from dragon.files.kinds import is_safetensors
 from dragon.surgery.model import write_model
@@ -22,7 +23,7 @@ def _write(source: Source, path: str) -> None:
     model = source.model()
     write_model(model, None, path)
     count = sum(len(arrays) for arrays in model.arrays.values())
-    click.echo(f"written: {path}, {count} blobs of {len(model.arrays)} layers")
+    click.echo(f"written: {path}, {how_many(count, 'blob')} of {how_many(len(model.arrays), 'layer')}")
 
 
 TARGET = Target(

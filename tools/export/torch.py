@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from dragon.bases.layer import TRAIN
+from dragon.counting import how_many
 from dragon.export.torch.write import values_path, write_module
 from dragon.export.whole import read_whole
 from dragon.graph.net import Net
@@ -40,7 +41,7 @@ def _write(source: Source, path: str, *, with_losses: bool) -> None:
     click.echo(
         f"written: {path}, a module with the inputs {_listed(found.inputs)} and outputs {_listed(found.outputs)}"
     )
-    click.echo(f"written: {written.values}, {len(found.state())} tensors")
+    click.echo(f"written: {written.values}, {how_many(len(found.state()), 'tensor')}")
 
 
 def _listed(names: list[str]) -> str:

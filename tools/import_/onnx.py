@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from dragon.counting import how_many
 from dragon.errors import UsageError
 from dragon.tools.common.numbers import Count, named_shapes
 from dragon.tools.common.outputs import check_outputs
@@ -43,14 +44,17 @@ def _read(
     imported = import_onnx(path, batch, named_shapes(input_shape), bvlc)
     layers = imported.model.net.layer
     counts = Counter(layer.type for layer in layers)
-    click.echo(f"{len(layers)} layers: {', '.join(f'{count} {kind}' for kind, count in sorted(counts.items()))}")
+    click.echo(
+        f"{how_many(len(layers), 'layer')}: {', '.join(f'{count} {kind}' for kind, count in sorted(counts.items()))}"
+    )
     if no_verify:
         click.echo("not compared with the ONNX model")
     else:
         found = verify(imported)
         worst = max(found, key=lambda one: one.relative)
         click.echo(
-            f"the net and the model, run by {worst.program}, agree on random data: {len(found)} outputs, the largest"
+            f"the net and the model, run by {worst.program}, agree on random data: "
+            f"{how_many(len(found), 'output')}, the largest"
             f' difference is {worst.difference:.2g} of {worst.largest:.3g}, in "{worst.output}"'
         )
     write_model(imported.model, out_model, out_weights)

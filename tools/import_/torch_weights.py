@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from dragon.counting import how_many
 from dragon.errors import UsageError
 from dragon.proto.assign import Assignment
 from dragon.tools.common.models import DEPLOY
@@ -53,7 +54,7 @@ def _read(
     if matched.unused:
         click.echo(f"not used: {', '.join(matched.unused)}")
     write_model(found, None, out_weights)
-    click.echo(f"written: {out_weights}, {len(matched.blobs)} layers found by {matched.by}")
+    click.echo(f"written: {out_weights}, {how_many(len(matched.blobs), 'layer')} found by {matched.by}")
 
 
 def _names(pairs: Sequence[str]) -> dict[str, str]:

@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+from dragon.counting import how_many
 from dragon.graph.facts import accuracy_names, synthetic
 from dragon.memory.storage import Array
 from dragon.solver.meter import Meter
@@ -64,7 +65,7 @@ class ProgressObserver(Observer):
         if names:
             self._accuracy = f"test accuracy {float(np.ravel(scores[names[0]])[0]):.2%}"
         found = ", ".join(
-            f"{name} {float(value) + 0.0:.4g}" if value.size == 1 else f"{name} of {value.size} values"
+            f"{name} {float(value) + 0.0:.4g}" if value.size == 1 else f"{name} of {how_many(value.size, 'value')}"
             for name, value in scores.items()
         )
         which = f" net {index}" if len(solver.test_nets) > 1 else ""

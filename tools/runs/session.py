@@ -14,6 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
+from dragon.counting import how_many
 from dragon.graph.facts import SYNTHETIC, batch_norms, summary, synthetic
 from dragon.graph.outputs import batch_size
 from dragon.probes import Probe
@@ -189,18 +190,21 @@ def _opening(solver: Solver) -> Iterator[str]:
     net, options = solver.net, solver.net.executor.options
     yield summary(net)
     threads = getattr(net.executor, "threads", None)
-    note = f", {threads} thread{'s' if threads > 1 else ''}" if threads else ""
+    note = f", {how_many(threads, 'thread')}" if threads else ""
     yield f"engine {net.executor.name}, {options.precision}{note}; seed {solver.seed}"
     if solver.ranks is not None:
         rows = batch_size(net)
-        yield f"{solver.ranks.size} ranks: {rows} images in a batch of each, {rows * solver.ranks.size} of all"
+        yield (
+            f"{how_many(solver.ranks.size, 'rank')}: {how_many(rows, 'image')} in a batch of each, "
+            f"{rows * solver.ranks.size} of all"
+        )
     if solver.exchange is not None:
         yield solver.exchange.describe()
     if synthetic(net):
         yield SYNTHETIC
     if norms := batch_norms(net):
         together = solver.ranks.size if solver.ranks is not None and any(n.total for n in norms) else 1
-        line = f"batch normalisation: statistics are taken over {batch_size(net) * together} examples"
+        line = f"batch normalisation: statistics are taken over {how_many(batch_size(net) * together, 'example')}"
         if together > 1 and not all(n.total for n in norms):
             line += f" in layers of type SyncBN, over {batch_size(net)} in others"
         if solver.param.iter_size > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from dragon.counting import how_many
 from dragon.data.download import download
 from dragon.errors import DataError, DragonError, UsageError
 from dragon.files.stored_weights import read_weights
@@ -51,7 +52,7 @@ def _fetch(name: str, timeout: float) -> None:
             failures.append(str(error))
             continue
         known = f"{offer.checksum[0]} as published" if offer.checksum else "unchecked: no checksum is published"
-        click.echo(f"{name}: {offer.path}, {offer.path.stat().st_size:,} bytes ({known})")
+        click.echo(f"{name}: {offer.path}, {how_many(offer.path.stat().st_size, 'byte')} ({known})")
         return
     raise DataError("; ".join(failures))
 

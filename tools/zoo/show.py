@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from dragon.counting import how_many
 from dragon.files.reading import read_text
 from dragon.models import zoo
 from dragon.models.facts import ROOT, read_facts
@@ -26,7 +27,7 @@ def command(name: str) -> None:
     click.echo("")
     click.echo(f"task           {facts.task} ({facts.dataset})")
     click.echo(f"input          {facts.input}")
-    statistics = f" + {facts.statistics:,} running statistics" if facts.statistics else ""
+    statistics = f" + {how_many(facts.statistics, 'running statistic')}" if facts.statistics else ""
     click.echo(f"parameters     {facts.deployed:,}{statistics}")
     click.echo(f"multiply-adds  {facts.multiply_adds:,}")
     if facts.reference_accuracy is not None:
@@ -57,7 +58,7 @@ def _weights(name: str) -> list[str]:
         accuracy = "" if recipe.accuracy is None else f"; accuracy {100 * recipe.accuracy:.2f} %"
         lines.append(
             f"recipe: `dragon zoo train {name}`, seed {recipe.seed}, {recipe.engine}, {recipe.precision},"
-            f" {recipe.threads} thread{'s' if recipe.threads > 1 else ''}, about {recipe.minutes} minutes{accuracy}"
+            f" {how_many(recipe.threads, 'thread')}, about {how_many(recipe.minutes, 'minute')}{accuracy}"
         )
     return lines or [zoo.how_to_get(name, ROOT)]
 

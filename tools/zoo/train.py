@@ -12,6 +12,7 @@ import click
 import yaml
 
 from dragon.bases.layer import TEST
+from dragon.counting import how_many
 from dragon.engines import ENGINES
 from dragon.engines.base import Options
 from dragon.errors import UsageError, nearest
@@ -100,7 +101,8 @@ def _train(name: str, recipe: Recipe, folder: Path, iterations: int | None) -> b
             solver.restore(str(earlier[-1][1]))
         if solver.iter < param.max_iter:
             click.echo(
-                f"{name}: {param.max_iter:,} iterations; the recipe takes about {recipe.minutes} minutes on free cores"
+                f"{name}: {how_many(param.max_iter, 'iteration')}; the recipe takes about "
+                f"{how_many(recipe.minutes, 'minute')} on free cores"
             )
             _solve(solver, folder)
         if solver.iter < param.max_iter:
@@ -109,7 +111,7 @@ def _train(name: str, recipe: Recipe, folder: Path, iterations: int | None) -> b
     with atomic_path(weights) as temporary:
         shutil.copyfile(folder / f"{name}_iter_{param.max_iter}.caffemodel", temporary)
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
-    click.echo(f"{weights}: {weights.stat().st_size:,} bytes, SHA-256 {sha256}")
+    click.echo(f"{weights}: {how_many(weights.stat().st_size, 'byte')}, SHA-256 {sha256}")
     if iterations:
         return True
     accuracy = _accuracy(name, weights, param, recipe)

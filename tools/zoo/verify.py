@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from dragon.bases.layer import TEST
+from dragon.counting import how_many
 from dragon.data.download import check_digest
 from dragon.errors import DataError, DragonError
 from dragon.files.weights import load_weights
@@ -37,7 +38,7 @@ def command(names: tuple[str, ...]) -> int:
             rows.append([name, checksum, blobs, offer.path])
     click.echo(table(["net", "checksum", "blobs", "file"], rows, left=(0, 1, 2, 3)) if rows else "no weights are here")
     if wrong:
-        raise DataError(f"{wrong} of {len(rows)} files are wrong: remove them, and download them again")
+        raise DataError(f"wrong: {wrong} of {how_many(len(rows), 'file')}; remove what is wrong, and download it again")
     return 0
 
 

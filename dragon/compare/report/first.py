@@ -16,6 +16,7 @@ from dragon.compare.report.html import figure_of, key, legend, prose, verdict
 from dragon.compare.report.rows import Dot, dots, strip
 from dragon.compare.report.view import View, split_series
 from dragon.compare.wording import figure, is_percent, level_text, selection
+from dragon.counting import how_many
 from dragon.errors import UsageError
 
 __all__ = ["first_picture", "first_screen", "picture_series", "setting_text"]
@@ -104,12 +105,14 @@ def _strip(view: View, c: Mapping[str, Any], expectation: Expectation) -> str:
 def setting_text(view: View) -> str:
     """Data, iterations, seeds, engine and machine, as plain text."""
     counts = sorted({int(cell.get("iterations") or 0) for cell in view.cells})
-    iterations = " to ".join(f"{n:,}" for n in dict.fromkeys((counts[0], counts[-1])))
+    iterations = how_many(counts[-1], "iteration")
+    if counts[0] != counts[-1]:
+        iterations = f"{counts[0]:,} to {iterations}"
     seeds = max(len(cell["seeds"]) for cell in view.cells)
     data = str(view.about_or_top("dataset"))
     return (
-        f"{data.upper() if view.about_or_top('synthetic', False) else data} · {iterations} iterations · "
-        f"{seeds} seed{'s' if seeds > 1 else ''} · engine {view.about_or_top('engine')}, "
+        f"{data.upper() if view.about_or_top('synthetic', False) else data} · {iterations} · "
+        f"{how_many(seeds, 'seed')} · engine {view.about_or_top('engine')}, "
         f"{view.about_or_top('precision')} · {view.about_or_top('machine')}"
     )
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from dragon.compare.report.html import details, section
 from dragon.compare.report.view import View
-from dragon.compare.wording import count
+from dragon.counting import how_many
 
 __all__ = ["how_section"]
 
@@ -20,7 +20,7 @@ def how_section(view: View, csv: Mapping[str, str], links: Sequence[str]) -> str
     """
     about = view.about
     jobs, threads = about.get("jobs"), about.get("threads")
-    side = f"{count(jobs, 'run')}, {count(threads, 'thread')} each" if jobs and threads else ""
+    side = f"{how_many(jobs, 'run')}, {how_many(threads, 'thread')} each" if jobs and threads else ""
     facts = {
         "Command": f"<code>{escape(str(about.get('command') or ''))}</code>" if about.get("command") else "",
         "Data": escape(str(view.about_or_top("dataset"))),

@@ -9,6 +9,7 @@ from importlib.resources import files
 from urllib.parse import quote
 
 from dragon.compare.report.lines import COLOURS, MARKS
+from dragon.counting import how_many
 
 __all__ = [
     "VERDICTS",
@@ -134,5 +135,5 @@ def csv_link(name: str, text: str | None) -> str:
 def charts(figures: Sequence[str]) -> str:
     """Small charts beside each other; beyond a dozen they open by a click."""
     shown, rest = figures[:_CHARTS], figures[_CHARTS:]
-    more = details(f"{len(rest)} more charts", f'<div class="charts">{"".join(rest)}</div>') if rest else ""
+    more = details(how_many(len(rest), "more chart"), f'<div class="charts">{"".join(rest)}</div>') if rest else ""
     return f'<div class="charts">{"".join(shown)}</div>{more}' if figures else ""

@@ -8,6 +8,7 @@ from typing import Any
 
 from dragon.compare.pair_lines import levels_of
 from dragon.compare.report.html import details, section, table
+from dragon.counting import how_many
 
 __all__ = ["pair_section"]
 
@@ -35,10 +36,12 @@ def pair_section(pair: Mapping[str, Any]) -> str:
     head = ["Setting"] + [f"{part}<br>{what}" for part in _STEPS for what in (first, second, "ratio")]
     return section(
         f"{pair['second']} against {pair['first']}",
-        f"<p>Both nets have the same weights and see the same batch of {pair['images']} images. The table gives the "
+        f"<p>Both nets have the same weights and see the same batch of {how_many(pair['images'], 'image')}. The "
+        "table gives the "
         "largest absolute difference anywhere, the largest value of the blob that it is in, and that blob's name.</p>",
         table(["Setting", "Outputs", "Gradient of the input", "Gradients of parameters"], differences),
-        f"<h3>Milliseconds per step</h3><p>Run in turn, {count} times; medians, and the median of {second} / {first}."
+        f"<h3>Milliseconds per step</h3><p>Run in turn, {how_many(count, 'time')}; medians, and the median of "
+        f"{second} / {first}."
         "</p>",
         table(head, times),
         _together(pair),

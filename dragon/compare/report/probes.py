@@ -12,6 +12,7 @@ from dragon.compare.report.html import charts, csv_link, details, figure_of, sec
 from dragon.compare.report.lines import Point, Series, plot, value_axis
 from dragon.compare.report.view import View
 from dragon.compare.wording import figure
+from dragon.counting import how_many
 
 __all__ = ["probe_sections"]
 
@@ -37,7 +38,7 @@ def _probe(view: View, probe: str, keys: Sequence[str], csv: dict[str, str]) -> 
     profiles = [chart for kind, some in _kinds(keys).items() for chart in _profiles(view, probe, kind, some)]
     over = _over_iterations(view, probe, keys)
     few = len(keys) <= _FEW
-    rest = "" if few else details(f"Over iterations: {len(over)} charts", charts(over))
+    rest = "" if few else details(f"Over iterations: {how_many(len(over), 'chart')}", charts(over))
     link = csv_link(curve_file(_PROBE + probe), csv.get(_PROBE + probe))
     return section(_title(probe), variant_legend(view), charts([*profiles, *(over if few else [])]), rest, link=link)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from dragon.compare.report.html import csv_link, prose, section, swatch, table, verdict
 from dragon.compare.report.view import View
-from dragon.compare.wording import count, figure, level_text
+from dragon.compare.wording import figure, level_text
+from dragon.counting import how_many
 
 __all__ = [
     "cells_section",
@@ -106,7 +107,7 @@ def _number(value: float | None, form: str) -> str:
 def _notes(view: View) -> str:
     entries = [entry for cell in view.cells for entry in cell["metrics"].values() if entry]
     kinds = {entry["kind"]: entry["n"] for entry in entries if entry.get("n", 1) > 1 and entry.get("kind")}
-    said = [f"± and bands: {kind} over {n} seeds." for kind, n in kinds.items()]
+    said = [f"± and bands: {kind} over {how_many(n, 'seed')}." for kind, n in kinds.items()]
     if not kinds:
         said.append("One seed: differences of a percent or two between variants may be chance.")
     if any("@batch" in name for name in view.known()):
@@ -199,7 +200,7 @@ def tuning_section(view: View, csv: Mapping[str, str]) -> str:
         parts.append(f"<div><h3>{heading}</h3>{table([*map(escape, fields), 'Validation'], rows)}</div>")
     if not parts:
         return ""
-    note = f"<p>{count(len(parts), 'grid')}; every one on the validation split, with seeds of its own.</p>"
+    note = f"<p>{how_many(len(parts), 'grid')}; every one on the validation split, with seeds of its own.</p>"
     link = csv_link("tuning.csv", csv.get("tuning.csv"))
     return section("Tuning", note, f'<div class="charts">{"".join(parts)}</div>', link=link)
 

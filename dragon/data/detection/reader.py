@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.counting import how_many
 from dragon.data.batches import Batch, BatchMaker
 from dragon.data.detection.draws import Draws
 from dragon.data.detection.geometry import BOX, DIFFICULT, LABEL
@@ -152,7 +153,9 @@ def yolo_rows(annotations: Sequence[NDArray[Any]], difficult: bool = True) -> ND
     for item, rows in zip(made, annotations, strict=True):
         counted = rows if difficult else rows[rows[:, DIFFICULT] == 0]
         if len(counted) > YOLO_BOXES:
-            raise DataError(f"an image has {len(counted)} boxes, yolo_data_type: 1 takes at most {YOLO_BOXES}")
+            raise DataError(
+                f"an image has {how_many(len(counted), 'box')}, yolo_data_type: 1 takes at most {YOLO_BOXES}"
+            )
         low, high = counted[:, BOX][:, :2], counted[:, BOX][:, 2:]
         item[0, : len(counted)] = np.column_stack([counted[:, LABEL] - 1, (low + high) / 2, high - low])
     return made

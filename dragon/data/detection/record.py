@@ -9,6 +9,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
+from dragon.counting import how_many
 from dragon.data.datum import image_of
 from dragon.data.detection.geometry import BOX, DIFFICULT, INSTANCE, LABEL, NONE
 from dragon.data.image_file import Color
@@ -36,7 +37,9 @@ def decode_annotated(record: bytes, color: Color, name: str) -> Annotated:
     try:
         found = pb.AnnotatedDatum.FromString(record)
     except DecodeError:
-        raise DataError(f"{name} is not an AnnotatedDatum ({len(record)} bytes that do not parse)") from None
+        raise DataError(
+            f"{name} is not an AnnotatedDatum ({how_many(len(record), 'byte')}, which cannot be parsed)"
+        ) from None
     if not found.HasField("datum"):
         raise DataError(f"{name} is not an AnnotatedDatum: it has no image; the layer type Data reads plain Datums")
     image = image_of(found.datum, color, lambda i: name)

@@ -12,6 +12,7 @@ import numpy as np
 from google.protobuf import text_format
 from numpy.typing import NDArray
 
+from dragon.counting import how_many
 from dragon.data.detection.annotations import Described, Object, label_map_of, labels_by_name, rows_of
 from dragon.data.detection.record import encode_annotated
 from dragon.data.detection.voc import voc_xml
@@ -66,8 +67,8 @@ def write_detection_set(
             first += count
 
     written = write_drawn(folder, description, write)
-    parts = {part: Files(folder / f"{name}_{part}_lmdb", f"{count:,} images") for part, count in counts.items()}
-    parts["labels"] = Files(folder / LABEL_MAP, f"{len(classes)} classes, {', '.join(classes)}")
+    parts = {part: Files(folder / f"{name}_{part}_lmdb", how_many(count, "image")) for part, count in counts.items()}
+    parts["labels"] = Files(folder / LABEL_MAP, f"{how_many(len(classes), 'class')}, {', '.join(classes)}")
     parts["forms"] = Files(folder / _VOC, f"the same images and boxes as VOC; as COCO in {folder / _COCO}")
     return Drawn(label, folder, written, parts)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.bases.layer import TEST
+from dragon.counting import how_many
 from dragon.data.transform import Transformer
 from dragon.errors import UsageError
 from dragon.export.onnx.graph import Graph
@@ -41,7 +42,9 @@ class Preprocessing:
         if len(shape) != 4:
             raise UsageError(f"preprocessing needs an input (N, C, H, W), the net's has shape {tuple(shape)}")
         if self.channels is not None and len(self.channels) != shape[1]:
-            raise UsageError(f"channel-swap names {len(self.channels)} channels, the net's input has {shape[1]}")
+            raise UsageError(
+                f"channel-swap names {how_many(len(self.channels), 'channel')}, the net's input has {shape[1]}"
+            )
         mean = self.mean
         if mean is None:
             return self

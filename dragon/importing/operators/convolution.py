@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dragon.bases.geometry import Window
+from dragon.counting import how_many
 from dragon.importing.context import Context
 from dragon.importing.graph import Array, NoForm
 from dragon.importing.registry import operator
@@ -23,7 +24,9 @@ def convolution(c: Context) -> None:
     window = read_window(c.node, c.node.integers("kernel_shape") or weight.shape[2:], shape[2:])
     group = c.node.integer("group", 1)
     if weight.shape[2:] != window.kernel or weight.shape[1] * group != shape[1] or weight.shape[0] % group:
-        raise NoForm(f"its weight of shape {weight.shape} with {group} groups does not fit an input of shape {shape}")
+        raise NoForm(
+            f"its weight of shape {weight.shape} with {how_many(group, 'group')} does not fit an input of shape {shape}"
+        )
     blob, pads = c.blob(), window.before
     if window.before != window.after:
         if len(pads) == 2 and not c.bvlc:
@@ -129,5 +132,5 @@ def _write(c: Context, kind: str, blob: str, weight: Array, settings: dict[str, 
         return c.layer(kind, blob, arrays=[weight], convolution_param={**settings, "bias_term": False})
     bias = c.needed_constant(2, "bias").reshape(-1)
     if bias.size != settings["num_output"]:
-        raise NoForm(f"its bias has {bias.size} values for {settings['num_output']} channels")
+        raise NoForm(f"its bias has {how_many(bias.size, 'value')} for {how_many(settings['num_output'], 'channel')}")
     return c.layer(kind, blob, arrays=[weight, bias], convolution_param=settings)

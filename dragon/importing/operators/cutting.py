@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dragon.counting import how_many
 from dragon.importing.context import Context
 from dragon.importing.graph import NoForm
 from dragon.importing.operators.convolution import convolution_settings
@@ -124,7 +125,7 @@ def pad(c: Context) -> None:
             full[axis], full[rank + axis] = pads[k], pads[len(chosen) + k]
         pads = tuple(full)
     if len(pads) != 2 * rank:
-        raise NoForm(f"it has {len(pads)} pads for {rank} axes")
+        raise NoForm(f"it has {how_many(len(pads), 'pad')} for {how_many(rank, 'axis')}")
     mode, value = c.node.text("mode", "constant"), c.scalar_of("value", 2, 0.0)
     before, after = list(pads[:rank]), list(pads[rank:])
     blob, size = c.blob(), list(shape)
@@ -140,7 +141,7 @@ def pad(c: Context) -> None:
     if before[0] or after[0]:
         raise NoForm("it pads the batch")
     if rank < 3 or mode not in ("constant", "reflect", "edge"):
-        raise NoForm(f"mode {mode} for {rank} axes: Caffe's layers pad images (N, C, H, W)")
+        raise NoForm(f"mode {mode} for {how_many(rank, 'axis')}: Caffe's layers pad images (N, C, H, W)")
     if rank == 4 and not c.bvlc and not (before[1] or after[1]):
         sides = {"pad_t": before[2], "pad_b": after[2], "pad_l": before[3], "pad_r": after[3]}
         settings: dict[str, object] = {name: width for name, width in sides.items() if width}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dragon.counting import how_many
 from dragon.importing.context import Context
 from dragon.importing.graph import Array, NoForm
 from dragon.importing.registry import operator
@@ -59,7 +60,7 @@ def group_normalization(c: Context) -> None:
     gamma, beta = c.needed_constant(1, "scale").reshape(-1), c.needed_constant(2, "bias").reshape(-1)
     eps, shape, groups = c.node.number("epsilon", 1e-5), c.shape(), c.node.integer("num_groups", 1)
     if groups < 1 or len(shape) < 2 or shape[1] % groups:
-        raise NoForm(f"{groups} groups do not divide the channels of an input of shape {shape}")
+        raise NoForm(f"{how_many(groups, 'group')} cannot divide the channels of an input of shape {shape}")
     if gamma.size == groups != shape[1]:  # operator sets 18 to 20
         gamma, beta = np.repeat(gamma, shape[1] // groups), np.repeat(beta, shape[1] // groups)
     if c.bvlc:
@@ -105,7 +106,7 @@ def local_response_normalization(c: Context) -> None:
     """LRN, across channels."""
     size = c.node.integer("size", 0)
     if size % 2 == 0:
-        raise NoForm(f"it sums over {size} channels, Caffe's LRN over an odd number")
+        raise NoForm(f"it sums over {how_many(size, 'channel')}, Caffe's LRN over an odd number")
     settings = {
         "local_size": size,
         "alpha": c.node.number("alpha", 1e-4),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dragon.counting import how_many
 from dragon.importing.context import Context
 from dragon.importing.graph import OWN_GRAPH, Array, NoForm
 from dragon.importing.operators.cutting import cut
@@ -90,7 +91,7 @@ def scan(c: Context) -> None:
 def _reordered(rows: Array, size: int) -> Array:
     """Rows of four gates in Caffe's order."""
     if size < 1 or len(rows) != 4 * size:
-        raise NoForm(f"it has {len(rows)} rows of weights for a state of {size}")
+        raise NoForm(f"it has {how_many(len(rows), 'row')} of weights for a state of {size}")
     return np.concatenate([rows[g * size : (g + 1) * size] for g in _GATES])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dragon.counting import how_many
 from dragon.importing.context import Context
 from dragon.importing.graph import NoForm
 from dragon.importing.operators.arithmetic import broadcast
@@ -39,7 +40,7 @@ def transpose(c: Context) -> None:
     shape = c.shape()
     order = c.node.integers("perm") or tuple(reversed(range(len(shape))))
     if sorted(order) != list(range(len(shape))):
-        raise NoForm(f"its order {order} does not name each of {len(shape)} axes once")
+        raise NoForm(f"its order {order} does not name each of {how_many(len(shape), 'axis')} once")
     c.result(c.permute(c.blob(), shape, order))
 
 
@@ -79,7 +80,7 @@ def depth_to_space(c: Context) -> None:
     block = c.node.integer("blocksize", 0)
     column_first = c.node.text("mode", "DCR") == "CRD"
     if block < 1 or channels % (block * block):
-        raise NoForm(f"its blocks of {block} do not divide {channels} channels")
+        raise NoForm(f"its blocks of {block} do not divide {how_many(channels, 'channel')}")
     depth = channels // (block * block)
     if c.bvlc:
         weight = np.zeros((channels, depth, block, block), np.float32)

@@ -67,7 +67,7 @@ def test_instances_count_within_a_label() -> None:
 @pytest.mark.parametrize(
     ("record", "words"),
     [
-        (b"\xff\xff", "it is not an AnnotatedDatum \\(2 bytes that do not parse"),
+        (b"\xff\xff", "it is not an AnnotatedDatum \\(2 bytes, which cannot be parsed"),
         (encode_datum(IMAGE, 3), "it has no image; the layer type Data reads plain Datums"),
         (record_of(IMAGE, np.array([[1, 0, 0, 0, np.nan, 1, 0]])), "it has a box that is not finite"),
         (pb.AnnotatedDatum(datum=pb.Datum(data=b"abc", encoded=True)).SerializeToString(), "it: the encoded image"),

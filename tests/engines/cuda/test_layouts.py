@@ -158,7 +158,7 @@ def test_what_lies_channels_last() -> None:
     }
     assert layouts_of(net).of(net.blobs["p"].diff_storage) == Layout(8, 16)
     assert layouts_of(net).conversions == 1  # InnerProduct reads p
-    assert "Channels last: 9 layers, with 1 blobs converted for others" in net.executor.remarks()
+    assert "Channels last: 9 layers, with 1 blob converted for others" in net.executor.remarks()
     notes = dict(zip(net.layer_names, net.executor.describe(), strict=True))
     assert notes["p"] == "kernels, channels last"
     assert notes["ip"] == notes["loss"] == "kernels"

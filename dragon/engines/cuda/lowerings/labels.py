@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dragon.bases.layer import Layer
+from dragon.counting import how_many
 from dragon.engines.cuda.lowerings.lowering import Lowering
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
@@ -51,7 +52,7 @@ class Labelled(Lowering):
         at = tuple(int(i) for i in np.unravel_index(position, labels.shape))
         return (
             f"label {float(labels[at]):g} at position {at} is out of range: "
-            f"expected 0 to {classes - 1} for {classes} classes"
+            f"expected 0 to {classes - 1} for {how_many(classes, 'class')}"
             + (f", or {ignore} to be ignored" if ignore is not None else "")
         )
 

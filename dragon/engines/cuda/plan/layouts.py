@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dragon.counting import how_many
 from dragon.engines.cuda.device.layout import Layout
 from dragon.engines.cuda.lowerings.lowering import by_channel, find, runs_on_host
 from dragon.engines.cuda.plan.types import Classes, Types, storages
@@ -69,9 +70,12 @@ class Layouts:
         """A line about the regions, if there are any."""
         parts = []
         if self._layouts:
-            parts.append(f"{sum(self._layers)} layers, with {self.conversions} blobs converted for others")
+            parts.append(
+                f"{how_many(sum(self._layers), 'layer')}, with {how_many(self.conversions, 'blob')} converted "
+                "for others"
+            )
         if self.refused:
-            parts.append(f"{self.refused} regions of layers left out, where conversions would cost more")
+            parts.append(f"{how_many(self.refused, 'region')} of layers left out, where conversions would cost more")
         return [f"Channels last: {'; '.join(parts)}"] if parts else []
 
     def _decide(self, net: Net) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from dragon.counting import how_many
 from dragon.engines.cuda.device.gpu import Gpu
 from dragon.engines.cuda.kernels.solver import adopt_scale
 from dragon.errors import NumericError
@@ -82,8 +83,8 @@ class LossScale:
         """One line: scale, good steps, skipped steps."""
         found = self.values()
         return (
-            f"Loss scale: {found[NEXT]:g} after {int(found[GOOD])} good steps in a row; "
-            f"{int(found[SKIPPED])} steps skipped"
+            f"Loss scale: {found[NEXT]:g} after {how_many(int(found[GOOD]), 'good step')} in a row; "
+            f"{how_many(int(found[SKIPPED]), 'step')} skipped"
         )
 
     def state(self) -> dict[str, float]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.counting import how_many
 from dragon.engines.onednn.library.binding import check, dims, library
 from dragon.engines.onednn.library.constants import DataType, FormatKind, Query, Tag
 
@@ -299,7 +300,7 @@ class Memory(Owner):
     def _hold(self, buffer: NDArray[np.uint8]) -> int:
         """Keep the buffer alive; the address in it."""
         if buffer.nbytes < self.start + self.desc.size:
-            raise ValueError(f"a buffer of {buffer.nbytes} bytes for {self.desc} from byte {self.start}")
+            raise ValueError(f"a buffer of {how_many(buffer.nbytes, 'byte')} for {self.desc} from byte {self.start}")
         self.buffer = buffer
         self._elements: NDArray[Any] | None = None
         return int(buffer.ctypes.data) + self.start

@@ -10,6 +10,7 @@ import numpy as np
 
 from dragon.bases.convolution import ConvolutionBase
 from dragon.bases.geometry import Window
+from dragon.counting import how_many
 from dragon.export.onnx.forms import NoFormError, writes
 from dragon.export.onnx.graph import Graph
 from dragon.graph.node import Node
@@ -35,7 +36,9 @@ def window_attributes(window: Window) -> dict[str, list[int]]:
 def _spatial(window: Window) -> Window:
     """The window, with one of extent 1 where it has no axes, since ONNX needs one."""
     if len(window.kernel) > _MOST_AXES:
-        raise NoFormError(f"slides over {len(window.kernel)} axes, runtimes convolve over at most {_MOST_AXES}")
+        raise NoFormError(
+            f"slides over {how_many(len(window.kernel), 'axis')}, runtimes convolve over at most {_MOST_AXES}"
+        )
     return window if window.kernel else Window((1,), (1,), (0,), (0,), (1,))
 
 

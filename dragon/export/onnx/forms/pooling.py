@@ -11,6 +11,7 @@ from typing import cast
 
 import numpy as np
 
+from dragon.counting import how_many
 from dragon.export.onnx.forms import NoFormError, writes
 from dragon.export.onnx.forms.convolution import window_attributes
 from dragon.export.onnx.graph import Graph
@@ -60,7 +61,9 @@ def pool(g: Graph, layer: Pooling, x: str, size: Sequence[int]) -> str:
 
 def _window(layer: Pooling) -> dict[str, list[int]]:
     if len(layer.window.kernel) > _MOST_AXES:
-        raise NoFormError(f"slides over {len(layer.window.kernel)} axes, runtimes pool over at most {_MOST_AXES}")
+        raise NoFormError(
+            f"slides over {how_many(len(layer.window.kernel), 'axis')}, runtimes pool over at most {_MOST_AXES}"
+        )
     found = window_attributes(layer.window)
     del found["dilations"]
     return found

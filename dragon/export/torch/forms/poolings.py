@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dragon.counting import how_many
 from dragon.export.torch.form import Call, NoForm, form, number
 from dragon.export.torch.forms.products import each, padding
 from dragon.layers.pooling import Pooling
@@ -25,7 +26,7 @@ def _pooling(c: Call) -> str | list[str]:
     w = layer.window
     n = len(w.kernel)
     if n > 3:
-        raise NoForm(f"pools over {n} axes, PyTorch over 3 at most", layer=layer.where)
+        raise NoForm(f"pools over {how_many(n, 'axis')}, PyTorch over 3 at most", layer=layer.where)
     if layer.param.pooling_param.global_pooling and layer.method in (MAX, AVE):
         if c.tops > 1:
             return f"F.adaptive_max_pool{n}d({c.x}, 1, return_indices=True)"
@@ -62,7 +63,9 @@ def _by_part(c: Call, layer: Pooling) -> str:
         counted = padding(w.before, after) if layer.counts_padding else (0,) * len(pad)
         return f"{c.part('average_pool')}({c.x}, {w.kernel}, {w.stride}, {pad}, {counted})"
     if len(w.kernel) != 2:
-        raise NoForm(f"pools at random over {len(w.kernel)} axes; written in PyTorch for 2", layer=layer.where)
+        raise NoForm(
+            f"pools at random over {how_many(len(w.kernel), 'axis')}; written in PyTorch for 2", layer=layer.where
+        )
     return f"{c.part('stochastic_pool')}({c.x}, {w.kernel}, {w.stride}, {pad}, self.training)"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dragon.bases.convolution import ConvolutionBase
+from dragon.counting import how_many
 from dragon.export.torch.form import Call, NoForm, form
 from dragon.export.torch.state import Entry, Same
 from dragon.layers.bias import Bias
@@ -71,7 +72,7 @@ def _convolution(c: Call) -> list[str]:
     w = layer.window
     n_spatial = len(w.kernel)
     if n_spatial > 3:
-        raise NoForm(f"convolves over {n_spatial} axes, PyTorch over 3 at most", layer=layer.where)
+        raise NoForm(f"convolves over {how_many(n_spatial, 'axis')}, PyTorch over 3 at most", layer=layer.where)
     if isinstance(layer, Deconvolution):
         pad = tuple(map(min, w.before, w.after))
         inner = _declare(c, "ConvTranspose", pad) + "({x})"
@@ -95,7 +96,7 @@ def _im2col(c: Call) -> str:
     assert isinstance(layer, Im2col)
     w = layer.window
     if len(w.kernel) != 2:
-        raise NoForm(f"unfolds over {len(w.kernel)} axes, PyTorch over 2", layer=layer.where)
+        raise NoForm(f"unfolds over {how_many(len(w.kernel), 'axis')}, PyTorch over 2", layer=layer.where)
     x = "{x}" if w.before == w.after else f"F.pad({{x}}, {padding(w.before, w.after)})"
     pad = w.before if w.before == w.after else (0, 0)
     size = c.top()[-2:]
