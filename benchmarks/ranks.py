@@ -19,8 +19,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks._harness import ROOT, BenchmarkError, machine, table
-from dragon.errors import UsageError
+from benchmarks._harness import ROOT, BenchmarkError, exit_status, machine, table
+from dragon.errors import DragonError
 from dragon.parallel.mpiexec import find_mpiexec, rank_environment
 
 __all__ = ["main"]
@@ -28,8 +28,8 @@ __all__ = ["main"]
 SIZES = (1 << 12, 1 << 16, 1 << 20, 1 << 24)  # bytes of a gradient
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Run the benchmark, or a rank of it."""
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the benchmark, or a rank of it; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="models/cifar10_quick/train_val.prototxt")
     parser.add_argument("--batch", type=int, default=100, help="images of all ranks")
@@ -39,15 +39,18 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--rank", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(words)
     if given.rank:
-        _rank(given)
-        return
-    try:
-        _report(given)
-    except (BenchmarkError, UsageError) as error:
-        sys.exit(f"benchmarks.ranks: {error}")
+        try:
+            _rank(given)
+        except DragonError as error:  # of all ranks
+            print(json.dumps({"error": str(error)}), flush=True)
+            return 2
+        return 0
+    return exit_status("benchmarks.ranks", lambda: _report(given), DragonError)
 
 
 def _report(given: argparse.Namespace) -> None:
+    if given.ranks < 2 or given.batch % given.ranks:
+        raise BenchmarkError(f"a batch of {given.batch} cannot be divided among {given.ranks} ranks, at least 2")
     turns: list[dict[str, Any]] = []
     for turn in range(given.turns):
         found = {ranks: _run(given, ranks) for ranks in ((1, given.ranks) if turn % 2 == 0 else (given.ranks, 1))}
@@ -75,16 +78,18 @@ def _run(given: argparse.Namespace, ranks: int) -> dict[str, Any]:
         sys.executable, "-m", "benchmarks.ranks", "--rank", "--model", given.model, "--batch", str(given.batch),
         "--ranks", str(given.ranks), "--steps", str(given.steps),
     ]  # fmt: skip
-    command = program if ranks == 1 else [find_mpiexec("the benchmark"), "-n", str(ranks), *program]
+    command = program if ranks == 1 else [*find_mpiexec("the benchmark").command(ranks), *program]
     threads = str(given.ranks // ranks)
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=ROOT,
         env={**rank_environment(), "OMP_NUM_THREADS": threads},
     )  # fmt: skip
-    lines = [line for line in done.stdout.splitlines() if line.startswith('{"step_ms"')]
-    if done.returncode or not lines:
+    lines = [line for line in done.stdout.splitlines() if line.startswith(('{"step_ms"', '{"error"'))]
+    found: dict[str, Any] = json.loads(lines[0]) if lines else {}
+    if "error" in found:
+        raise BenchmarkError(found["error"])
+    if done.returncode or not found:
         raise BenchmarkError(f"{ranks} ranks: {(done.stderr or done.stdout).strip()[-500:]}")
-    found: dict[str, Any] = json.loads(lines[0])
     return found
 
 
@@ -147,4 +152,4 @@ def _sums(ranks: Any) -> dict[str, list[float]]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -72,7 +72,7 @@ def measure(counts: tuple[int, ...] = (2, 4, 8)) -> None:
     """Time all-reduces here, fit latency and bandwidth to MPI's of 2 processes, and print all beside the model."""
     rows, costs, times = {}, [], []
     for count in counts:
-        command = [find_mpiexec("the benchmark"), "-n", str(count), sys.executable, "-m", "benchmarks.scaling_ranks"]
+        command = [*find_mpiexec("the benchmark").command(count), sys.executable, "-m", "benchmarks.scaling_ranks"]
         rows[count] = json.loads(subprocess.check_output(command, env=rank_environment(), timeout=300))
         for size, taken in zip(SIZES, rows[count]["mpi"] if count == min(counts) else (), strict=False):
             costs.append([2 * (count - 1) / taken, 2 * (count - 1) / count * size / taken])  # relative errors count

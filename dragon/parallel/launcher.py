@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import IO, TextIO
+from typing import TextIO
 
 from dragon.parallel import watcher
 from dragon.parallel.mpiexec import find_mpiexec, rank_environment
+from dragon.parallel.mpiexec_lines import is_own, without_blocks
 from dragon.parallel.notes import MARK, Heard
 from dragon.parallel.ranks import RANK_NAMES
 
@@ -24,11 +24,11 @@ __all__ = ["Ended", "Launcher"]
 
 _ERROR = "dragon: error: "
 _INTERRUPTED = "dragon: interrupted"
-# Lines of Hydra (MPICH, Intel MPI, MVAPICH) about a process that died
-_HYDRA = re.compile(
-    r"={60,}$|=   |YOUR APPLICATION TERMINATED|This typically refers to a problem|Please see the FAQ page|"
-    r"Abort\(\d+\) on node|\[(?:proxy|mpiexec)[:@]"
-)
+_END_S = 4.0  # seconds that mpiexec has to end the ranks when one has died, before this process does
+_LOOK_S = 0.2
+# which signal a rank gets for which one of mpiexec. Open MPI passes two on; SIGTERM is how it ends ranks.
+_PASSED_ON = "INT:INT,TERM:TERM,HUP:HUP"
+_BY_OPEN_MPI = "USR1:TERM,USR2:INT,TERM:KILL,HUP:HUP"
 
 
 @dataclass
@@ -66,7 +66,8 @@ class Launcher:
     def __init__(self, ranks: int, what: str) -> None:
         self.ranks = ranks
         self.heard = Heard()
-        self._before = [] if ranks == 1 else [find_mpiexec(what), "-n", str(ranks)]
+        self._mpiexec = None if ranks == 1 else find_mpiexec(what)
+        self._open_mpi = self._mpiexec is not None and self._mpiexec.open_mpi
 
     def run(self, words: Sequence[str]) -> Ended:
         """Start the ranks with these words behind `dragon`, and wait for their end.
@@ -74,11 +75,14 @@ class Launcher:
         What they write goes to this process's stdout and stderr, line by line, but for notes, errors, interrupts,
         and what mpiexec says of a process that died.
         SIGINT, SIGTERM and SIGHUP are passed on. When this process dies, rank 0 stops with a snapshot: see `watch`.
+        When a rank has died and mpiexec lets the others live, which that of Intel MPI does before MPI_Init, this
+        process ends them.
         """
         self.heard.forget_ranks()
+        before = [] if self._mpiexec is None else self._mpiexec.command(self.ranks)
         process = subprocess.Popen(
             # -P: no module is taken from the working directory, as for the program `dragon`
-            [*self._before, *_watcher(self.ranks), sys.executable, "-P", "-m", "dragon", *words],
+            [*before, *self._watcher(), sys.executable, "-P", "-m", "dragon", *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -92,11 +96,7 @@ class Launcher:
                 ended.status = process.wait()
         finally:
             if process.poll() is None:
-                process.terminate()
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(10)
-                process.kill()
-                process.wait()
+                _end(process)
             for stream in (process.stdin, process.stdout, process.stderr):
                 if stream is not None:
                     with suppress(OSError):
@@ -104,12 +104,12 @@ class Launcher:
         return ended
 
     def _read(self, process: subprocess.Popen[bytes], ended: Ended) -> None:
-        """Read both streams of mpiexec to their ends; Hydra writes its own lines to stdout."""
+        """Read both streams of mpiexec to their ends; Hydra writes its own lines to stdout, Open MPI to stderr."""
         assert process.stdout is not None
         assert process.stderr is not None
 
         def take_own(line: str) -> bool:
-            own = bool(_HYDRA.match(line))
+            own = is_own(line)
             ended.said += [line] if own else []
             return own
 
@@ -121,9 +121,22 @@ class Launcher:
 
         thread = threading.Thread(target=_forward, args=(process.stdout, sys.stdout, take_own), daemon=True)
         thread.start()
-        _forward(process.stderr, sys.stderr, take)
+        over = threading.Event()
+        ender = threading.Thread(target=self._end_with_the_first, args=(process, over), daemon=True)
+        ender.start()
+        _forward(without_blocks(process.stderr, ended.said.append), sys.stderr, take)
         thread.join()
+        over.set()
+        ender.join()
         ended.death = self.heard.death()
+
+    def _end_with_the_first(self, process: subprocess.Popen[bytes], over: threading.Event) -> None:
+        """Wait until a rank has died, and then for mpiexec to end the others; end them where it does not."""
+        while not over.wait(_LOOK_S):
+            if self.heard.killed or self.heard.failed:
+                if not over.wait(_END_S):
+                    _end(process)
+                return
 
     @contextmanager
     def _passing_on(self, process: subprocess.Popen[bytes], ended: Ended) -> Iterator[None]:
@@ -131,6 +144,8 @@ class Launcher:
 
         def stop(number: int, frame: FrameType | None) -> None:
             ended.asked = True
+            if self._open_mpi:
+                number = signal.SIGUSR1 if number == signal.SIGTERM else signal.SIGUSR2
             with suppress(OSError):
                 process.send_signal(number)
 
@@ -151,18 +166,27 @@ class Launcher:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def _watcher(self) -> list[str]:
+        """The words before a rank's command that let a watcher start it; none where a system cannot fork."""
+        if sys.platform == "win32":
+            return []
+        signals = _BY_OPEN_MPI if self._open_mpi else _PASSED_ON
+        return [sys.executable, "-I", "-S", watcher.__file__, MARK, str(self.ranks), ",".join(RANK_NAMES), signals]
 
-def _watcher(ranks: int) -> list[str]:
-    """The words before a rank's command that let a watcher start it; none where a system cannot fork."""
-    if sys.platform == "win32":
-        return []
-    return [sys.executable, "-I", "-S", watcher.__file__, MARK, str(ranks), ",".join(RANK_NAMES)]
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask a process to end, and end it."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+    process.kill()
+    process.wait()
 
 
-def _forward(stream: IO[bytes], to: TextIO, take: Callable[[str], bool]) -> None:
-    """Write the lines of a stream to another one as they come, but for those that `take` takes."""
+def _forward(lines: Iterable[bytes], to: TextIO, take: Callable[[str], bool]) -> None:
+    """Write lines to a stream as they come, but for those that `take` takes."""
     empty = b""  # lines that go where the next one goes: what Hydra says begins with one
-    for raw in stream:
+    for raw in lines:
         line = raw.decode(errors="replace").rstrip("\r\n")
         if not line:
             empty += raw

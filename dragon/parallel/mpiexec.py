@@ -8,13 +8,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import dragon.errors
 from dragon.errors import UsageError
 from dragon.parallel.mpi import library_missing, package_missing
 
-__all__ = ["find_mpiexec", "package_root", "rank_environment"]
+__all__ = ["Mpiexec", "find_mpiexec", "package_root", "rank_environment"]
 
 # Run by a Python of its own: loading MPI changes a process, and a launcher is no rank.
 _ASK = """
@@ -34,21 +35,42 @@ _FAMILIES = {
     "mpich": ("hydra", "mpich"),
 }
 _SECONDS = 60
+# Open MPI starts no more ranks than cores and binds each to one, unless it is told otherwise: here versions 5 and 4 are
+_LIKE_OTHERS = {
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe", "PRTE_MCA_hwloc_default_binding_policy": "none",
+    "OMPI_MCA_rmaps_base_oversubscribe": "1", "OMPI_MCA_hwloc_base_binding_policy": "none",
+}  # fmt: skip
+_AS_ROOT = ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM")
 
 
-def find_mpiexec(what: str) -> str:
-    """The path of mpiexec: beside the MPI library that mpi4py loads, beside Python, or on the PATH.
+@dataclass(frozen=True)
+class Mpiexec:
+    """The program at `path`. open_mpi: it is that of Open MPI, which ends ranks where others pass a signal on."""
 
-    what: what needs it. Raises UsageError without mpi4py or an MPI library, and where there is no mpiexec of that
-    library's kind: the processes of another one would not find each other.
+    path: str
+    open_mpi: bool = False
+
+    def command(self, ranks: int) -> list[str]:
+        """The words before those of a program that `ranks` processes are to run."""
+        return [self.path, "-n", str(ranks)]
+
+
+def find_mpiexec(what: str) -> Mpiexec:
+    """The mpiexec beside the MPI library that mpi4py loads, beside Python, or on the PATH.
+
+    what: what needs it. Raises UsageError without mpi4py or an MPI library, where there is no mpiexec of that
+    library's kind, since the processes of another one would not find each other, and where it will start nothing.
     """
     version, library = _library(what)
-    kinds = next((words for name, words in _FAMILIES.items() if name in version.lower()), ("",))
+    family, kinds = next(((name, words) for name, words in _FAMILIES.items() if name in version.lower()), ("", ("",)))
     others = []
     for path in dict.fromkeys(_candidates(library)):
         said = _run([path, "--version"])
         if said.returncode == 0 and any(word in (said.stdout + said.stderr).lower() for word in kinds):
-            return path
+            found = Mpiexec(path, family == "open mpi")
+            if found.open_mpi and os.geteuid() == 0 and not all(os.environ.get(name) for name in _AS_ROOT):
+                raise UsageError(f"{what}: Open MPI starts nothing as root unless {'=1 and '.join(_AS_ROOT)}=1 are set")
+            return found
         others.append(path)
     name = " ".join(version.split()[:4]).rstrip(",")
     there = f"; {others[0]} belongs to another one" if others else ""
@@ -96,6 +118,6 @@ def package_root() -> Path:
 
 
 def rank_environment() -> dict[str, str]:
-    """The environment of ranks: they import the same package that runs here, installed or not."""
+    """The environment of mpiexec and of ranks, which import the same package that runs here, installed or not."""
     paths = [str(package_root()), os.environ.get("PYTHONPATH")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    return {**_LIKE_OTHERS, **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}

@@ -18,7 +18,10 @@ MARK = "dragon-rank: "
 
 @dataclass(frozen=True)
 class Noted:
-    """A rank, and the process that it is; of one that was killed the signal, and when in seconds."""
+    """A rank, and the process that it is; of one that was killed the signal, and when in seconds.
+
+    status: of one that has failed.
+    """
 
     rank: int
     of: int
@@ -26,6 +29,7 @@ class Noted:
     host: str
     signal: int = 0
     time: float = 0.0
+    status: int = 0
 
     def __str__(self) -> str:
         who = f"rank {self.rank} of {self.of} (process {self.pid} on {self.host})"
@@ -42,12 +46,14 @@ class Noted:
 class Heard:
     """What the ranks of a job and their watchers have noted so far.
 
-    ranks, killed: of the last start. run: the run's folder. snapshots: states that the job has written, oldest first.
-    final: a rank ended by an error that would come again: wrong input, a loss that is not finite, or an interrupt.
+    ranks, killed, failed: of the last start. run: the run's folder. snapshots: states that the job has written, oldest
+    first. final: a rank ended by an error that would come again: wrong input, a loss that is not finite, or an
+    interrupt.
     """
 
     ranks: list[Noted] = field(default_factory=list)
     killed: list[Noted] = field(default_factory=list)
+    failed: list[Noted] = field(default_factory=list)
     run: str | None = None
     snapshots: list[str] = field(default_factory=list)
     final: bool = False
@@ -60,7 +66,7 @@ class Heard:
             note: dict[str, Any] = json.loads(line[len(MARK) :])
             if "rank" in note:
                 noted = Noted(**note)
-                (self.killed if noted.signal else self.ranks).append(noted)
+                (self.killed if noted.signal else self.failed if noted.status else self.ranks).append(noted)
             self.run = note.get("run", self.run)
             self.snapshots += [note["snapshot"]] if "snapshot" in note else []
             self.final = note.get("final", self.final)
@@ -77,6 +83,7 @@ class Heard:
         """Before the next start."""
         self.ranks.clear()
         self.killed.clear()
+        self.failed.clear()
         self.final = False
 
 

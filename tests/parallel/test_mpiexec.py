@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         path.chmod(0o755)
         found.append(str(path))
     monkeypatch.setattr(mpiexec, "_candidates", lambda library: iter(found))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     return found
 
 
@@ -34,7 +36,7 @@ def test_it_is_that_of_the_library(
     programs: list[str], monkeypatch: pytest.MonkeyPatch, version: str, which: int
 ) -> None:
     monkeypatch.setattr(mpiexec, "_library", lambda what: (version, None))
-    assert mpiexec.find_mpiexec("--ranks 2") == programs[which]
+    assert mpiexec.find_mpiexec("--ranks 2").path == programs[which]
 
 
 def test_where_there_is_none_or_another_ones(programs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,6 +48,28 @@ def test_where_there_is_none_or_another_ones(programs: list[str], monkeypatch: p
     programs.clear()
     with pytest.raises(UsageError, match=f"^{needs}$"):
         mpiexec.find_mpiexec("--ranks 2")
+
+
+def test_open_mpi_as_root(programs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mpiexec, "_library", lambda what: ("Open MPI v5.0.11, package: x", None))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    allowed = "OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"
+    for name in allowed:
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(
+        UsageError, match=f"^--ranks 2: Open MPI starts nothing as root unless {'=1 and '.join(allowed)}=1"
+    ):
+        mpiexec.find_mpiexec("--ranks 2")
+    for name in allowed:
+        monkeypatch.setenv(name, "1")
+    assert mpiexec.find_mpiexec("--ranks 2") == mpiexec.Mpiexec(programs[0], open_mpi=True)
+
+
+def test_settings_of_the_user_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRTE_MCA_hwloc_default_binding_policy", "core")
+    found = mpiexec.rank_environment()
+    assert found["PRTE_MCA_hwloc_default_binding_policy"] == "core"
+    assert found["PRTE_MCA_rmaps_default_mapping_policy"] == ":oversubscribe"
 
 
 def test_without_mpi4py(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,8 @@ import pytest
 from numpy.typing import NDArray
 
 from dragon.data.synthetic import write_synthetic
+from dragon.parallel.mpiexec import rank_environment
+from dragon.parallel.ranks import RANK_NAMES
 from dragon.proto import dragon_pb2 as pb
 from dragon.tools.observers.metrics import read_records
 
@@ -77,7 +79,7 @@ def run(ranks: int, *words: object, env: dict[str, str] | None = None, timeout: 
 
 def environment(**more: str) -> dict[str, str]:
     """That of a process of one thread which imports this Dragon."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
+    return {**rank_environment(), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
 
 
 def ranks_of(mark: str) -> dict[int, int]:
@@ -89,8 +91,9 @@ def ranks_of(mark: str) -> dict[int, int]:
             watches = b"watcher.py" in (path / "cmdline").read_bytes()
         except OSError:
             continue
-        rank = next((int(v.partition(b"=")[2]) for v in values if v.startswith(b"PMI_RANK=")), None)
-        if f"DRAGON_TEST_MARK={mark}".encode() in values and rank is not None and not watches:
+        known = dict(value.split(b"=", 1) for value in values if b"=" in value)
+        rank = next((int(known[name.encode()]) for name in RANK_NAMES if name.encode() in known), None)
+        if known.get(b"DRAGON_TEST_MARK") == mark.encode() and rank is not None and not watches:
             found[rank] = int(path.name)
     return found
 

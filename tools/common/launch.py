@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["RanksChoice", "noting", "ranks_options"]
 
 _PR_SET_PDEATHSIG = 1
+_MOMENT = 1.0  # seconds
 Again = Callable[[click.Context, Heard], Sequence[str]]
 
 
@@ -214,4 +216,5 @@ def _watch() -> None:
         return
     if sys.platform == "win32":
         os._exit(2)
+    time.sleep(_MOMENT)  # Open MPI closes it when it ends all ranks
     os.kill(os.getpid(), signal.SIGTERM)
