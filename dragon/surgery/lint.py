@@ -139,7 +139,7 @@ def _global_statistics(norm: Normalisation) -> Iterator[_Remark]:
     advice = "leave it unset and the phase decides"
     if setting and pb.TRAIN in present:
         trained = any(class_of(layer).is_loss for layer in norm.net.layer)
-        if trained:
+        if trained and not _frozen(norm):
             yield (
                 norm.index, "global-stats",
                 "use_global_stats: true in TRAIN normalises by averages that stay as they are: right for weights that "
@@ -147,6 +147,12 @@ def _global_statistics(norm: Normalisation) -> Iterator[_Remark]:
             )  # fmt: skip
     if setting is False and pb.TEST in present:
         yield norm.index, "global-stats", f"use_global_stats: false in TEST makes results depend on the batch; {advice}"
+
+
+def _frozen(norm: Normalisation) -> bool:
+    """Whether the Scale does not learn either: all of the normalisation is meant to stay as the weights have it."""
+    blobs = 1 + norm.last.scale_param.bias_term
+    return norm.scale is not None and [spec.lr_mult for spec in norm.last.param[:blobs]] == [0] * blobs
 
 
 def _in_train(norm: Normalisation) -> Iterator[_Remark]:

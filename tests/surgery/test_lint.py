@@ -96,6 +96,26 @@ def test_a_phase_of_its_own_makes_global_statistics_right() -> None:
     assert ("bn", "global-stats") not in rules(text)
 
 
+@pytest.mark.parametrize(
+    ("rates", "shift", "found"),
+    [
+        ((0, 0), "bias_term: true", []),
+        ((0, 0, 0), "bias_term: true", []),
+        ((0,), "bias_term: true", [("bn", "global-stats")]),  # the shift learns
+        ((0, 1), "bias_term: true", [("bn", "global-stats")]),
+        ((1, 0), "bias_term: true", [("bn", "global-stats")]),
+        ((0,), "", [("scale", "shift-missing")]),
+    ],
+)
+def test_a_frozen_scale_makes_global_statistics_right(
+    rates: tuple[int, ...], shift: str, found: list[tuple[str, str]]
+) -> None:
+    """As in fine-tuning of detectors: all of the normalisation stays as the weights have it."""
+    frozen = " ".join(f"param {{ lr_mult: {rate} }}" for rate in rates)
+    text = GOOD.replace("eps: 1e-4", "use_global_stats: true").replace('"Scale" bottom', f'"Scale" {frozen} bottom')
+    assert rules(text.replace("bias_term: true", shift)) == found
+
+
 MERGED = GOOD.replace(SCALE + "\n", "").replace('"BatchNorm"', '"BN"')
 
 
