@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from dragon.bases.rcnn_settings import STAND_INS
+from dragon.bases.rcnn_settings import meant_type
 from dragon.bases.registry import class_of
 from dragon.errors import UsageError, nearest
 from dragon.files.atomic import write_atomically
@@ -115,7 +115,7 @@ def without_data(net: pb.NetParameter, shapes: Mapping[str, tuple[int, ...]], la
     copy = pb.NetParameter()
     copy.CopyFrom(net)
     for layer in copy.layer:
-        if not _reads_files(layer):
+        if meant_type(layer) not in _READERS:
             continue
         for settings in class_of(layer).settings:
             layer.ClearField(settings)
@@ -127,11 +127,6 @@ def without_data(net: pb.NetParameter, shapes: Mapping[str, tuple[int, ...]], la
             else:
                 layer.dummy_data_param.data_filler.add(type="constant", value=labels)
     return copy
-
-
-def _reads_files(layer: pb.LayerParameter) -> bool:
-    named = STAND_INS.get((layer.python_param.module, layer.python_param.layer)) if layer.type == "Python" else None
-    return (named.type if named else layer.type) in _READERS
 
 
 def count(train: pb.NetParameter | None, deploy: pb.NetParameter) -> dict[str, int]:

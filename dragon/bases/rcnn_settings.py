@@ -20,7 +20,7 @@ from dragon.bases.rcnn_defaults import DEFAULTS
 from dragon.errors import PrototxtError, nearest
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["STAND_INS", "StandIn", "configuration", "stand_in"]
+__all__ = ["STAND_INS", "StandIn", "configuration", "meant_type", "stand_in"]
 
 log = logging.getLogger("dragon")
 BESIDE = "rcnn.yml"  # read where it lies in the folder of the prototxt
@@ -121,6 +121,13 @@ STAND_INS = {
     ),
     ("rpn.proposal_target_layer", "ProposalTargetLayer"): _TARGETS,
 }
+
+
+def meant_type(param: pb.LayerParameter) -> str:
+    """The type of a layer; of a Python layer of `STAND_INS` the one that takes its place."""
+    p = param.python_param
+    known = STAND_INS.get((p.module, p.layer)) if param.type == "Python" else None
+    return known.type if known else param.type
 
 
 def stand_in(

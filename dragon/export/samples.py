@@ -16,6 +16,8 @@ from dragon.graph.node import Node
 from dragon.layers.batch_reindex import BatchReindex
 from dragon.layers.embed import Embed
 from dragon.layers.lstm_unit import LSTMUnit
+from dragon.layers.proposal import Proposal
+from dragon.layers.rcnn_detection_output import RCNNDetectionOutput
 from dragon.layers.split import Split
 from dragon.normalization.arithmetic import by_channel
 
@@ -25,7 +27,7 @@ _FEW = 8  # values that say nothing about a variance
 
 
 def sample_inputs(net: Net, seed: int = 1, scale: float = 1.0) -> dict[str, NDArray[np.float32]]:
-    """Values for each input of a net: indices, regions and marks where a layer reads such, else Gaussian noise.
+    """Values for each input of a net: indices, regions, marks and sizes where a layer reads such, else Gaussian noise.
 
     scale: standard deviation of the noise.
     """
@@ -43,12 +45,20 @@ def _sample(net: Net, name: str, rng: np.random.Generator, scale: float) -> NDAr
             return rng.integers(0, node.bottoms[0].shape[0], shape)
         if (isinstance(layer, Recurrent) and index == 1) or (isinstance(layer, LSTMUnit) and index == 2):
             return rng.random(shape) > 0.3
+        if (isinstance(layer, Proposal) and index == 2) or (isinstance(layer, RCNNDetectionOutput) and index == 3):
+            return np.resize(_image_size(net), shape)
         if isinstance(layer, RegionPooling) and index == 1:
             items, _, height, width = node.bottoms[0].shape
             corners = rng.uniform(0, 1, (shape[0], 2, 2)) * np.array([width, height]) / layer.scale
             boxes = np.round(np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1))
             return np.concatenate([rng.integers(0, items, (shape[0], 1)), boxes], axis=1).reshape(shape)
     return rng.normal(size=shape) * scale
+
+
+def _image_size(net: Net) -> tuple[int, ...]:
+    """Height, width and scale of the first input that is an image; as many pixels without one."""
+    sizes = [net.blobs[name].shape[2:] for name in net.inputs if net.blobs[name].ndim == 4]
+    return (*sizes[0], 1) if sizes else (100, 100, 1)
 
 
 def _readers(net: Net, name: str) -> list[tuple[Node, int]]:
@@ -87,4 +97,5 @@ def random_weights(net: Net, seed: int = 1) -> None:
             few = x.shape[0] * x.shape[2] < _FEW
             mean = np.zeros(x.shape[1]) if few else x.mean(axis=(0, 2))
             layer.set_running(mean, np.full(x.shape[1], (x * x).mean()) if few else x.var(axis=(0, 2)) + 0.01)
+        layer.reshape(node.bottoms, node.tops)  # the number of regions depends on values
         layer.forward(node.bottoms, node.tops)  # an engine would prepare each layer for this one run

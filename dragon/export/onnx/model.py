@@ -5,31 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from dragon.bases.rcnn_settings import meant_type
 from dragon.errors import DragonError, ShapeError, UsageError
 from dragon.export.onnx.forms import NoFormError, find, reason
 from dragon.export.onnx.graph import Graph, Operation, Subgraph
 from dragon.files.onnx_package import onnx_module
 from dragon.graph.net import Net
 from dragon.graph.node import Node
+from dragon.layers.proposal import Proposal
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.values import free_name
 from dragon.version import __version__
 
-__all__ = ["NEWEST_OPSET", "OLDEST_OPSET", "OPSET", "check_types", "growing_axes", "model_of"]
+__all__ = ["NEWEST_OPSET", "OLDEST_OPSET", "OPSET", "check_types", "growing_axes", "model_of", "region_axes"]
 
 OLDEST_OPSET, OPSET, NEWEST_OPSET = 13, 17, 23
 # the file format that came with an opset: older runtimes refuse files of newer formats
 _FORMATS = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11}
-_BATCH = "N"
+_BATCH, _REGIONS = "N", "R"  # axes of any extent
 
 Prepare = Callable[[Graph, str, str], str]  # with an input's name and value: the value that the net reads
 
 
 def check_types(net: pb.NetParameter) -> None:
     """Raise UsageError that names all layers whose types have no form in ONNX, and what to do."""
-    _refuse(
-        [(f'"{layer.name}" ({layer.type})', reason(layer.type)) for layer in net.layer if not _is_known(layer.type)]
-    )
+    types = [(layer, meant_type(layer)) for layer in net.layer]
+    _refuse([(f'"{layer.name}" ({layer.type})', reason(name)) for layer, name in types if not _is_known(name)])
 
 
 def _is_known(type_name: str) -> bool:
@@ -52,26 +53,47 @@ def growing_axes(net: Net) -> dict[int, frozenset[int]]:
     if not shapes:
         raise UsageError("dynamic batch: the net has no input")
     batch = shapes[net.inputs[0]][0]
-    before = {id(blob): blob.shape for blob in net.blobs.values()}
-    try:
+
+    def resize(more: int) -> None:
         for name, shape in shapes.items():
             if shape[:1] == (batch,):
-                net.blobs[name].reshape(batch + 1, *shape[1:])
+                net.blobs[name].reshape(batch + more, *shape[1:])
+
+    return _axes_that_change(net, resize, "dynamic batch")
+
+
+def region_axes(net: Net) -> dict[int, frozenset[int]]:
+    """By the id of each blob, the axes whose extent is the number of regions that a Proposal finds."""
+    layers = [node.layer for node in net.nodes if isinstance(node.layer, Proposal)]
+    if not layers:
+        return {}
+
+    def resize(more: int) -> None:
+        for layer in layers:
+            layer.rows += more or -1
+
+    return _axes_that_change(net, resize, "regions")
+
+
+def _axes_that_change(net: Net, resize: Callable[[int], None], task: str) -> dict[int, frozenset[int]]:
+    """By the id of each blob, the axes that are longer after `resize(1)`; `resize(0)` takes that back."""
+    before = {id(blob): blob.shape for blob in net.blobs.values()}
+    try:
+        resize(1)
         net.reshape()
         after = {id(blob): blob.shape for blob in net.blobs.values()}
     except DragonError as error:
-        error.task = "dynamic batch"
+        error.task = task
         raise
     finally:
-        for name, shape in shapes.items():
-            net.blobs[name].reshape(*shape)
+        resize(0)
         net.reshape()
     found = {}
     for name, blob in net.blobs.items():
         old, new = before[id(blob)], after[id(blob)]
         axes = frozenset(i for i, (a, b) in enumerate(zip(old, new, strict=True)) if a != b)
         if len(axes) > 1:
-            raise ShapeError(f'dynamic batch: blob "{name}" changes from {old} to {new}, on more than one axis')
+            raise ShapeError(f'{task}: blob "{name}" changes from {old} to {new}, on more than one axis')
         found[id(blob)] = axes
     return found
 
@@ -91,7 +113,7 @@ def model_of(
     onnx = onnx_module()
     if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
         raise UsageError(f"opset {opset} is out of range: {OLDEST_OPSET} to {NEWEST_OPSET}")
-    growing = growing_axes(net) if dynamic_batch else {}
+    growing = growing_axes(net) if dynamic_batch else region_axes(net)
     graph = Graph(opset, growing)
     graph.current = {name: name for name in net.inputs}
     for name, add in (prepare or {}).items():
@@ -110,7 +132,7 @@ def model_of(
             graph.current |= dict.fromkeys(node.top_names, "")  # the file is not written: go on, to name the others
     _refuse(refused)
     names.finish(graph)
-    return _model(onnx, net, graph, names)
+    return _model(onnx, net, graph, names, _BATCH if dynamic_batch else _REGIONS)
 
 
 def _write(graph: Graph, node: Node, names: _Names) -> None:
@@ -175,13 +197,13 @@ def _values(operation: Operation) -> list[str]:
     return found
 
 
-def _model(onnx: Any, net: Net, graph: Graph, names: _Names) -> Any:
+def _model(onnx: Any, net: Net, graph: Graph, names: _Names, growing: str) -> Any:
     helper, float_type = onnx.helper, onnx.TensorProto.FLOAT
     taken: set[str] = set()
 
     def info(name: str) -> Any:
         blob = net.blobs[name]
-        dims = [_BATCH if graph.grows(blob, axis) else dim for axis, dim in enumerate(blob.shape)]
+        dims = [growing if graph.grows(blob, axis) else dim for axis, dim in enumerate(blob.shape)]
         return helper.make_tensor_value_info(name, float_type, dims)
 
     def output(name: str) -> Any:

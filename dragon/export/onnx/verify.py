@@ -19,6 +19,8 @@ from dragon.layers.arg_max import ArgMax
 from dragon.layers.ctc_greedy_decoder import CTCGreedyDecoder
 from dragon.layers.detection_output import DetectionOutput
 from dragon.layers.pooling import Pooling
+from dragon.layers.proposal import Proposal
+from dragon.layers.rcnn_detection_output import RCNNDetectionOutput
 from dragon.layers.threshold import Threshold
 from dragon.surgery.distance import distances, largest_finite
 
@@ -26,6 +28,7 @@ __all__ = ["FAR", "RUNTIMES", "SCALES", "Difference", "choosers", "difference", 
 
 Values = dict[str, NDArray[Any]]
 SCALES = (0.5, 30.0)
+_CHOOSERS = (ArgMax, CTCGreedyDecoder, DetectionOutput, Proposal, RCNNDetectionOutput, Threshold)
 FAR = 1e-3
 Run = Callable[[str, Mapping[str, NDArray[Any]]], Values]
 
@@ -123,6 +126,6 @@ def choosers(net: Net) -> list[str]:
     found = []
     for node in net.nodes:
         masked = isinstance(node.layer, Pooling) and len(node.tops) > 1
-        if masked or isinstance(node.layer, ArgMax | CTCGreedyDecoder | DetectionOutput | Threshold):
+        if masked or isinstance(node.layer, _CHOOSERS):
             found.append(node.name)
     return found

@@ -20,7 +20,8 @@ RARE = (
     "ArgMax 3", "BatchReindex 0", "DecorrelatedBN 0", "DetectionOutput 0", "Embed 0", "Filter 0", "Im2col 0",
     "Interp 2",
     "LRN 2",
-    "LSTM 2", "PSROIPooling 0", "Pooling 1", "Pooling 5", "ROIPooling 0", "RNN 1", "Reverse 1", "Upsample 1",
+    "LSTM 2", "PSROIPooling 0", "Pooling 1", "Pooling 5", "Proposal 0", "Proposal 1", "RCNNDetectionOutput 0",
+    "RCNNDetectionOutput 1", "ROIPooling 0", "RNN 1", "Reverse 1", "Upsample 1",
 )  # fmt: skip
 
 

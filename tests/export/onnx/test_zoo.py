@@ -15,7 +15,6 @@ from dragon.export.onnx.model import model_of
 from dragon.export.onnx.verify import choosers, verify
 from dragon.export.samples import random_weights
 from dragon.proto import dragon_pb2 as pb
-from dragon.proto.text import format_text, read_net
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -24,7 +23,6 @@ MODELS = Path(__file__).parents[3] / "models"
 NETS = sorted(path.parent.name for path in MODELS.glob("*/deploy.prototxt"))
 SMALL = 64  # sides of images in place of larger ones, where a net can work on them
 MOST_KERNEL = 5  # of an average that is not over the whole image
-CHOOSING = ("Proposal", "RCNNDetectionOutput")  # layers without a form: a net is cut there, and `rois` is an input
 LARGE = 3_000_000  # learned numbers of a net whose test is heavy
 
 
@@ -33,25 +31,9 @@ def _learned(name: str) -> int:
     return int(found[1]) if found else 0
 
 
-def deploy_of(name: str, folder: Path) -> Path:
-    """The file of the deployed net, without the layers that choose regions and boxes."""
+def small_net(name: str) -> Deployed:
+    """The net, for small images if its own are large and it can work on such."""
     path = MODELS / name / "deploy.prototxt"
-    net = read_net(path)
-    kept = [layer for layer in net.layer if layer.type not in CHOOSING]
-    if len(kept) == len(net.layer):
-        return path
-    regions = pb.LayerParameter(name="rois", type="Input", top=["rois"])
-    regions.input_param.shape.add(dim=[2, 5])
-    read = {bottom for layer in kept for bottom in layer.bottom}
-    kept = [layer for layer in kept if layer.type != "Input" or read & set(layer.top)]
-    cut = folder / "deploy.prototxt"
-    cut.write_text(format_text(pb.NetParameter(name=name, layer=[kept[0], regions, *kept[1:]])))
-    return cut
-
-
-def small_net(name: str, folder: Path) -> Deployed:
-    """The net, for small images if its own are large and it can work on such. folder: for a net that is cut."""
-    path = deploy_of(name, folder)
     deployed = read_deployed(path)
     sizes = deployed.definition.message.layer[0].input_param.shape
     shape = list(sizes[0].dim) if sizes else []
@@ -80,7 +62,7 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "folded"), CASES)
 def test_net(name: str, folded: bool, tmp_path: Path) -> None:
-    deployed = small_net(name, tmp_path)
+    deployed = small_net(name)
     net = deployed.net(engine="auto")  # tests of the layers compare with the reference
     random_weights(net)
     with deployed.fold(net) if folded else net as net:
@@ -100,5 +82,4 @@ def test_every_layer_of_the_zoo_has_a_form() -> None:
         for name in NETS
         for layer in read_deployed(MODELS / name / "deploy.prototxt").definition.message.layer
     }
-    assert not [name for name in types - {"Input", *CHOOSING} if find(name) is None]
-    assert all(find(name) is None for name in CHOOSING)
+    assert not [name for name in types - {"Input"} if find(name) is None]

@@ -60,10 +60,22 @@ def detection_output(g: Graph, node: Node) -> str:
     found = rows[0] if len(rows) == 1 else g.op("Concat", *rows, axis=0)
     # without any box there is a row of -1 for each item
     none = np.array([[item, *[-1] * 6] for item in range(layer.n)], np.float32)
+    return g.reshape(or_else(g, found, g.constant(none, "none"), layer.n), [1, 1, -1, 7])
+
+
+def or_else(g: Graph, found: str, instead: str, rows: int) -> str:
+    """Rows that were found or, where there are none, the `rows` rows of `instead`."""
     size = g.slice(g.op("Shape", found), {0: slice(0, 1)})
-    missing = g.op("Mul", g.cast(g.op("Equal", size, g.ints([0])), "INT64"), g.ints([layer.n]))
-    rest = g.op("Slice", g.constant(none, "none"), g.ints([0]), missing, g.ints([0]))
-    return g.reshape(g.op("Concat", found, rest, axis=0), [1, 1, -1, 7])
+    missing = g.op("Mul", g.cast(g.op("Equal", size, g.ints([0])), "INT64"), g.ints([rows]))
+    return g.op("Concat", found, g.op("Slice", instead, g.ints([0]), missing, g.ints([0])), axis=0)
+
+
+def keep_best(g: Graph, rows: str, values: str, most: int) -> str:
+    """At most so many rows, those of the highest values, in the order in which they were."""
+    size = g.slice(g.op("Shape", rows), {0: slice(0, 1)})
+    _, best = g.ops("TopK", 2, values, g.op("Min", size, g.ints([most])), axis=0)
+    best, _ = g.ops("TopK", 2, best, g.slice(g.op("Shape", best), {0: slice(0, 1)}), axis=0, largest=0)
+    return g.op("Gather", rows, best, axis=0)
 
 
 def _decoded(g: Graph, node: Node, layer: DetectionOutput) -> str:
@@ -109,13 +121,7 @@ def _item(g: Graph, layer: DetectionOutput, item: int, boxes: str, scores: str, 
         plain = g.op("Concat", low, g.op("Max", low, high), axis=2)
     chosen = g.op("NonMaxSuppression", plain, scores, g.ints([count]), overlap, *([limit] if limit else []))
     if -1 < p.keep_top_k < count * len(labels):
-        values = g.op("GatherND", scores, chosen)
-        size = g.slice(g.op("Shape", chosen), {0: slice(0, 1)})
-        _, best = g.ops("TopK", 2, values, g.op("Min", size, g.ints([p.keep_top_k])), axis=0)
-        # back in the order of labels, and of scores within each
-        kept = g.slice(g.op("Shape", best), {0: slice(0, 1)})
-        best, _ = g.ops("TopK", 2, best, kept, axis=0, largest=0)
-        chosen = g.op("Gather", chosen, best, axis=0)
+        chosen = keep_best(g, chosen, g.op("GatherND", scores, chosen), p.keep_top_k)
     kind = g.slice(chosen, {1: slice(0, 1)})
     place = g.op("Concat", kind, g.slice(chosen, {1: slice(2, 3)}), axis=1)
     box = g.op("GatherND", boxes, place)

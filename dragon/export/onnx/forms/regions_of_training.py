@@ -7,9 +7,5 @@ from dragon.export.onnx.forms import lacks
 lacks("takes true boxes in, as only training does; what it gives becomes an input", "AnchorTarget", "ProposalTarget")
 lacks("chooses regions for training; what it gives becomes an input", "BoxAnnotatorOHEM")
 lacks("only scores, and is left out", "SmoothL1LossOHEM", "SoftmaxWithLossOHEM")
-lacks(
-    "chooses regions one after another, which is not written yet; cut the net before it and choose them yourself",
-    "Proposal", "RCNNDetectionOutput",
-)  # fmt: skip
 lacks("is not in ONNX; write a PSROIPooling, and train the net with it", "PSROIAlign")
 lacks("becomes an input", "RoIData", "RegionData")
