@@ -36,6 +36,7 @@ __all__ = [
     "SettingNameError",
     "SettingValueError",
     "ShapeError",
+    "SolverFieldError",
     "UnknownBlobError",
     "UnknownLayerError",
     "UsageError",
@@ -180,6 +181,14 @@ class SettingNameError(PrototxtError, AttributeError):
 
 class SettingValueError(PrototxtError, TypeError, ValueError):
     """A value does not fit its field."""
+
+
+class SolverFieldError(PrototxtError):
+    """A setting of a solver is wrong. field: its name, by which the line is found on which it is given."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class UnknownNameError(UsageError, KeyError):

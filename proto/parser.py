@@ -39,6 +39,7 @@ def _required(descriptor: Descriptor) -> tuple[str, ...]:
 class Parser(ValueReader):
     """Reads one text into one message.
 
+    ``given[field]``: where in the text a field is first given, at the outermost level.
     ``entries[field]``: the line on which each entry of a repeated field of messages begins, at the outermost level.
     allow_unknown: skip unknown fields, and call warn for each.
     """
@@ -48,6 +49,7 @@ class Parser(ValueReader):
         self._allow_unknown = allow_unknown
         self._warn = warn
         self.entries: dict[str, list[int]] = {}
+        self.given: dict[str, int] = {}
         self._hinted: set[tuple[str, str]] = set()  # (message, field) of hints that were reported
 
     def parse(self, message: Message) -> None:
@@ -80,6 +82,8 @@ class Parser(ValueReader):
                     first = self._tokens.line(self._starts[seen[value]])
                     self._fail(at, f'"{value}" is given twice; it was given on line {first} already')
                 self._at = at + 1
+                if depth == 0:
+                    self.given.setdefault(value, self._starts[at])
                 if field.is_message:
                     self._message_field(message, field, at, depth)
                 else:

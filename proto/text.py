@@ -135,10 +135,14 @@ def read_solver_definition(
     path: _Path, allow_unknown: bool = False, profile: str | None = None
 ) -> Definition[pb.SolverParameter]:
     """As read_solver, with the file and its folder. Raises PrototxtError."""
-    solver = read_message(path, pb.SolverParameter(), allow_unknown)
+    solver = pb.SolverParameter()
+    tokens = Tokens(_read(path), str(path))
+    parser = Parser(tokens, allow_unknown, _log.warning)
+    parser.parse(solver)
+    fields = {name: tokens.line(start) for name, start in parser.given.items()}
     try:
         set_profile(solver, profile)
-        return Definition(upgrade_solver(solver), str(path), folder=Path(path).parent)
+        return Definition(upgrade_solver(solver), str(path), folder=Path(path).parent, fields=fields)
     except PrototxtError as error:
         error.at(position=Position(str(path)))
         raise

@@ -97,11 +97,11 @@ def upgrade_net_tracked(net: pb.NetParameter) -> tuple[pb.NetParameter, list[int
     if marked := mark_layers(new):
         _log.info("dialect %s: another meaning of %s", new.profile, how_many(marked, "layer"))
     upgrade_quantised(new)
-    _log_upgrades("VideoData layers: settings moved to video_data_param", map(_upgrade_video, new.layer))
-    _log_upgrades("data layers: transformation moved to transform_param", map(_upgrade_transform, new.layer))
-    _log_upgrades("BatchNorm layers: lr_mult of the statistics removed", map(_upgrade_batch_norm, new.layer))
-    _log_upgrades("losses: normalize replaced by normalization", map(_upgrade_normalize, new.layer))
-    _log_upgrades("layers: windows over three axes", map(upgrade_volume, new.layer))
+    _log_upgrades("VideoData layer", "settings moved to video_data_param", map(_upgrade_video, new.layer))
+    _log_upgrades("data layer", "transformation moved to transform_param", map(_upgrade_transform, new.layer))
+    _log_upgrades("BatchNorm layer", "lr_mult of the statistics removed", map(_upgrade_batch_norm, new.layer))
+    _log_upgrades("loss", "normalize replaced by normalization", map(_upgrade_normalize, new.layer))
+    _log_upgrades("layer", "windows over three axes", map(upgrade_volume, new.layer))
     fused = sum(map(has_fused_relu, new.layer))
     if fused:
         origin = write_out(new, origin)
@@ -132,10 +132,10 @@ def upgrade_solver(solver: pb.SolverParameter) -> pb.SolverParameter:
     return new
 
 
-def _log_upgrades(what: str, changes: Iterable[bool]) -> None:
+def _log_upgrades(noun: str, what: str, changes: Iterable[bool]) -> None:
     number = sum(changes)
     if number:
-        _log.info("upgraded %d %s", number, what)
+        _log.info("upgraded %s: %s", how_many(number, noun), what)
 
 
 # -- layers
@@ -263,7 +263,7 @@ def _upgrade_video(layer: pb.LayerParameter) -> bool:
 def _upgrade_input(net: pb.NetParameter, origin: list[int]) -> list[int]:
     count = len(net.input)
     if not net.input_shape and not net.input_dim:  # BVLC Caffe drops such a leftover too
-        _log.warning("net input%s %s without a shape: dropped", "s" if count > 1 else "", ", ".join(net.input))
+        _log.warning("%s without a shape, dropped: %s", how_many(count, "net input"), ", ".join(net.input))
         net.ClearField("input")
         return origin
     if not net.input:

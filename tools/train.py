@@ -166,6 +166,7 @@ def command(
         param = definition.message
         if iterations is not None:
             param.max_iter = iterations
+            definition = definition.without_lines(["max_iter"])
         if level is not None:
             param.train_state.level = level
         param.train_state.stage.extend(stage.split(",") if stage else [])

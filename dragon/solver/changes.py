@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -41,15 +42,15 @@ def change_solver(
     """
     param = pb.SolverParameter()
     param.CopyFrom(definition.message)
-    of_nets = []
+    of_nets, changed = [], []
     for assignment in assignments:
         path = solver_path(assignment)
         if path is None:
             of_nets.append(assignment)
             continue
         assignment.set(param, path)
+        changed.append(re.split(r"[.\[]", path)[0])
         if path == "solver_type":
             param.ClearField("type")
-    return replace(definition, message=upgrade_solver(param)), NetChanges(
-        of_nets, pb.SolverParameter.DESCRIPTOR.fields_by_name
-    )
+    solver = replace(definition.without_lines(changed), message=upgrade_solver(param))
+    return solver, NetChanges(of_nets, pb.SolverParameter.DESCRIPTOR.fields_by_name)

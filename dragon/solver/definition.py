@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from dragon.bases.layer import TEST, TRAIN
 from dragon.counting import how_many
-from dragon.errors import PrototxtError, nearest
+from dragon.engines import ENGINES
+from dragon.errors import PrototxtError, SolverFieldError
 from dragon.files.paths import find, missing_hint
 from dragon.graph.detection_scores import AP_VERSIONS
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.proto.dialects import set_profile
-from dragon.solver.rate import check_policy
+from dragon.solver.choice import REGULARIZERS, check_choice
+from dragon.solver.rate import check_policy, useless_settings
+from dragon.solver.rules import RULES
 
 __all__ = [
     "NetChoice",
@@ -28,6 +32,9 @@ __all__ = [
     "warnings",
 ]
 
+_NOT_NEGATIVE = (
+    "display", "test_interval", "snapshot", "max_iter", "weight_decay", "delta", "warmup_iter", "min_lr",
+)  # fmt: skip
 EVAL_TYPES = ("classification", "detection")
 NetChoice = tuple[str | pb.NetParameter, int, pb.NetState | None]
 """Model (a path or the net itself), phase, and the state that the solver sets for it, or None."""
@@ -64,9 +71,12 @@ def own_definition(
 
 @contextmanager
 def naming_file(definition: Definition[pb.SolverParameter]) -> Iterator[None]:
-    """Add the definition's file to a PrototxtError; a context manager."""
+    """Add the definition's file to a PrototxtError, and the line of the setting that it is about; a context manager."""
     try:
         yield
+    except SolverFieldError as error:
+        error.at(position=definition.position_of(error.field))
+        raise
     except PrototxtError as error:
         error.at(position=definition.start)
         raise
@@ -81,24 +91,36 @@ def check(p: pb.SolverParameter) -> None:
         raise PrototxtError("the solver does not set base_lr")
     for field in ("iter_size", "average_loss"):
         if getattr(p, field) < 1:
-            raise PrototxtError(f"{field} must be at least 1, got {getattr(p, field)}")
-    for field in ("display", "test_interval", "snapshot"):
-        if getattr(p, field) < 0:
-            raise PrototxtError(f"{field} must not be negative, got {getattr(p, field)}")
-    for field, allowed in (("eval_type", EVAL_TYPES), ("ap_version", AP_VERSIONS)):
-        if getattr(p, field) not in allowed:
-            value = getattr(p, field)
-            raise PrototxtError(f'{field} is one of {", ".join(allowed)}, got "{value}"{nearest(value, allowed)}')
+            raise SolverFieldError(field, f"{field} must be at least 1, got {getattr(p, field)}")
+    for field in _NOT_NEGATIVE:
+        if not getattr(p, field) >= 0:  # NaN neither
+            raise SolverFieldError(field, f"{field} must not be negative, got {getattr(p, field):g}")
+    for value in p.test_iter:
+        if value < 0:
+            raise SolverFieldError("test_iter", f"test_iter must not be negative, got {value}")
+    for field in ("base_lr", "momentum", "clip_gradients"):
+        if not math.isfinite(getattr(p, field)):
+            raise SolverFieldError(field, f"{field} must be a finite number, got {getattr(p, field):g}")
+    choices: dict[str, Collection[str]] = {
+        "type": RULES,
+        "eval_type": EVAL_TYPES,
+        "ap_version": AP_VERSIONS,
+        "regularization_type": REGULARIZERS,
+    }
+    if p.engine:
+        choices["engine"] = ENGINES
+    for field, allowed in choices.items():
+        check_choice(field, getattr(p, field), allowed)
     train_choice(p)
     tests = len(test_choices(p))
     if len(p.test_state) not in (0, tests):
-        raise PrototxtError(f"{len(p.test_state)} test_state for {how_many(tests, 'test net')}")
+        raise SolverFieldError("test_state", f"{len(p.test_state)} test_state for {how_many(tests, 'test net')}")
     if tests and len(p.test_iter) not in (0, tests):
-        raise PrototxtError(
-            f"test_iter is given {how_many(len(p.test_iter), 'time')} for {how_many(tests, 'test net')}"
+        raise SolverFieldError(
+            "test_iter", f"test_iter is given {how_many(len(p.test_iter), 'time')} for {how_many(tests, 'test net')}"
         )
     if tests and p.test_interval and not p.test_iter:
-        raise PrototxtError("test_interval is set but test_iter is not")
+        raise SolverFieldError("test_interval", "test_interval is set but test_iter is not")
 
 
 def warnings(p: pb.SolverParameter) -> list[str]:
@@ -106,6 +128,14 @@ def warnings(p: pb.SolverParameter) -> list[str]:
     found = []
     if not p.max_iter:
         found.append("max_iter is not set: nothing is trained" if not p.HasField("max_iter") else "max_iter is 0")
+    found += useless_settings(p)
+    if p.base_lr <= 0:
+        effect = "nothing is learned" if p.base_lr == 0 else "the loss is made larger, not smaller"
+        found.append(f"base_lr is {p.base_lr:g}: {effect}")
+    if p.clip_gradients == 0:
+        found.append("clip_gradients is 0: gradients become 0, so nothing is learned; leave it out not to clip")
+    if not -1 < p.momentum < 1:
+        found.append(f"momentum is {p.momentum:g}: steps grow without end; it is below 1")
     if p.test_iter and not p.test_interval:
         found.append("test_iter is set but test_interval is not: the net is never tested")
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dragon.errors import NumericError
+from dragon.solver.definition import naming_file
 from dragon.solver.glog import show_log
 from dragon.solver.rate import check_end
 from dragon.solver.testing import positions, restore
@@ -35,7 +36,8 @@ def run(solver: Solver) -> None:
 
 def step(solver: Solver, iterations: int) -> float:
     """Train for `iterations` iterations, or until a stop is requested; see `Solver.step`."""
-    check_end(solver.param)
+    with naming_file(solver.definition):
+        check_end(solver.param)
     if solver.verbose:
         show_log()
     for observer in solver.observers:

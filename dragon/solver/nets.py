@@ -43,25 +43,23 @@ class SolverNets:
         self._changes = changes if changes is not None and changes.assignments else None
         self._folder = folder
         self._allow_unknown = allow_unknown
+        self._read: dict[str, Definition[pb.NetParameter]] = {}  # by path: a file is read, and warned of, once
 
     @property
     def changed(self) -> bool:
         """Whether the nets are changed after they are read."""
         return self._changes is not None
 
-    def source(self, model: str | pb.NetParameter) -> str | pb.NetParameter | Definition[pb.NetParameter]:
-        """A net of the solver's definition as it is used: its path, or the net itself.
-
-        It is a Definition where the net was changed, or its files are looked for elsewhere. Raises PrototxtError.
-        """
+    def source(self, model: str | pb.NetParameter) -> Definition[pb.NetParameter]:
+        """A net of the solver's definition as it is used. Raises PrototxtError."""
         if isinstance(model, str):
-            model = str(find_model(model, self.definition))
-        if self._changes is None and self._folder is None:
-            return model
-        if isinstance(model, str):
-            from dragon.proto.text import read_net_definition
+            path = str(find_model(model, self.definition))
+            if path not in self._read:
+                from dragon.proto.text import read_net_definition
 
-            net = read_net_definition(model, self._allow_unknown, self.definition.message.profile or None)
+                profile = self.definition.message.profile or None
+                self._read[path] = read_net_definition(path, self._allow_unknown, profile)
+            net = self._read[path]
         else:
             net = Definition(model)
         if self._folder is not None:

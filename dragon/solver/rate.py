@@ -14,8 +14,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dragon.errors import PrototxtError, nearest
+from dragon.errors import SolverFieldError
 from dragon.proto import dragon_pb2 as pb
+from dragon.solver.choice import check_choice
 
 __all__ = ["PLATEAU", "POLICIES", "Plateau", "check_end", "check_policy", "current_step", "learning_rate"]
 
@@ -91,31 +92,56 @@ POLICIES: dict[str, Callable[[pb.SolverParameter, int], float]] = {
 def check_end(p: pb.SolverParameter) -> None:
     """Raise PrototxtError for a policy that falls to the last iteration where there is none."""
     if p.lr_policy in ("poly", "cosine") and p.max_iter <= 0:
-        raise PrototxtError(f"lr_policy {p.lr_policy} needs a positive max_iter, got {p.max_iter}")
+        raise SolverFieldError("max_iter", f"lr_policy {p.lr_policy} needs a positive max_iter, got {p.max_iter}")
 
 
 def check_policy(p: pb.SolverParameter) -> None:
     """Raise PrototxtError for an unknown policy or one whose settings are missing."""
-    if p.lr_policy not in POLICIES:
-        raise PrototxtError(f'unknown lr_policy "{p.lr_policy}"{nearest(p.lr_policy, POLICIES)}')
+    check_choice("lr_policy", p.lr_policy, POLICIES)
     if p.lr_policy == "step" and p.stepsize <= 0:
-        raise PrototxtError(f"lr_policy step needs a positive stepsize, got {p.stepsize}")
+        raise SolverFieldError("stepsize", f"lr_policy step needs a positive stepsize, got {p.stepsize}")
+    if p.lr_policy == "multistep" and list(p.stepvalue) != sorted(p.stepvalue):
+        raise SolverFieldError("stepvalue", f"stepvalue must not fall, got {', '.join(map(str, p.stepvalue))}")
     if not p.HasField("max_iter"):  # max_iter: 0 is a solver that only tests
         check_end(p)
     if p.lr_policy == "poly" and p.HasField("min_lr") and not 0 <= p.min_lr <= p.base_lr:
-        raise PrototxtError(f"min_lr must lie between 0 and base_lr {p.base_lr:g}, got {p.min_lr:g}")
+        raise SolverFieldError("min_lr", f"min_lr must lie between 0 and base_lr {p.base_lr:g}, got {p.min_lr:g}")
     if p.lr_policy == "multifixed":
         if not p.stagelr or len(p.stagelr) != len(p.stageiter):
-            raise PrototxtError(
-                f"lr_policy multifixed needs as many stagelr as stageiter, got {len(p.stagelr)} and {len(p.stageiter)}"
+            raise SolverFieldError(
+                "stagelr",
+                f"lr_policy multifixed needs as many stagelr as stageiter, got {len(p.stagelr)} and {len(p.stageiter)}",
             )
         if list(p.stageiter) != sorted(p.stageiter):
-            raise PrototxtError(f"stageiter must not fall, got {', '.join(map(str, p.stageiter))}")
+            raise SolverFieldError("stageiter", f"stageiter must not fall, got {', '.join(map(str, p.stageiter))}")
     if p.lr_policy == PLATEAU and (not p.plateau_winsize or min(p.plateau_winsize) < 1):
         got = ", ".join(map(str, p.plateau_winsize)) or "none"
-        raise PrototxtError(f"lr_policy plateau needs a positive plateau_winsize for each step, got {got}")
+        raise SolverFieldError(
+            "plateau_winsize", f"lr_policy plateau needs a positive plateau_winsize for each step, got {got}"
+        )
     if p.HasField("warmup_start") and p.HasField("warmup_start_lr"):
-        raise PrototxtError("give warmup_start, a fraction of the rate, or warmup_start_lr, the rate itself, not both")
+        raise SolverFieldError(
+            "warmup_start_lr",
+            "give warmup_start, a fraction of the rate, or warmup_start_lr, the rate itself, not both",
+        )
+
+
+_NEEDS = {
+    "step": {"gamma": "the rate is 0 from the first step on"},
+    "exp": {"gamma": "the rate is 0 from iteration 1 on"},
+    "inv": {"gamma": "the rate stays base_lr", "power": "the rate stays base_lr"},
+    "multistep": {"gamma": "the rate is 0 from the first step on", "stepvalue": "the rate stays base_lr"},
+    "poly": {"power": "the rate stays base_lr"},
+    "sigmoid": {"gamma": "the rate stays half of base_lr", "stepsize": "the rate falls from the first iteration on"},
+    PLATEAU: {"gamma": "the rate is 0 from the first step on"},
+}
+
+
+def useless_settings(p: pb.SolverParameter) -> list[str]:
+    """One line for each setting of the policy that is missing, as Caffe allows, with what that makes of the rate."""
+    needs = _NEEDS.get(p.lr_policy, {})
+    given = {field.name for field, _ in p.ListFields()}
+    return [f"lr_policy {p.lr_policy} without {name}: {effect}" for name, effect in needs.items() if name not in given]
 
 
 def learning_rate(p: pb.SolverParameter, iteration: int, steps_down: int = 0) -> float:

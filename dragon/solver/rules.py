@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import ClassVar
 
-from dragon.errors import PrototxtError, nearest
+from dragon.errors import SolverFieldError
 from dragon.graph.update import UpdateRule
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
+from dragon.solver.choice import check_choice
 
 __all__ = ["RULES", "Rule", "make_rule"]
 
@@ -51,7 +52,7 @@ class Rule(UpdateRule, ABC):
     def refuse_momentum(self) -> None:
         """Raise PrototxtError if the definition sets a momentum: this rule has none."""
         if self.param.momentum != 0:
-            raise PrototxtError(f"momentum cannot be used with the {self.name} solver")
+            raise SolverFieldError("momentum", f"momentum cannot be used with the {self.name} solver")
 
     @abstractmethod
     def step(self, xp: ModuleType, g: Array, w: Array, history: Arrays, rate: float, decay: float, t: int) -> None:
@@ -113,7 +114,7 @@ class RMSProp(Rule):
     def validate(self) -> None:
         self.refuse_momentum()
         if not 0 <= self.param.rms_decay < 1:
-            raise PrototxtError(f"rms_decay must lie in [0, 1), got {self.param.rms_decay:g}")
+            raise SolverFieldError("rms_decay", f"rms_decay must lie in [0, 1), got {self.param.rms_decay:g}")
 
     @property
     def decays(self) -> tuple[float, float]:
@@ -161,9 +162,13 @@ class Adam(Rule):
         """Raise PrototxtError unless the bias correction exists: 1 - momentum^t not 0, 1 - momentum2^t not negative."""
         beta1, beta2 = self.param.momentum, self.param.momentum2
         if not -1 < beta1 < 1:
-            raise PrototxtError(f"momentum of the {self.name} solver must be above -1 and below 1, got {beta1:g}")
+            raise SolverFieldError(
+                "momentum", f"momentum of the {self.name} solver must be above -1 and below 1, got {beta1:g}"
+            )
         if not -1 <= beta2 <= 1:
-            raise PrototxtError(f"momentum2 of the {self.name} solver must lie within -1 and 1, got {beta2:g}")
+            raise SolverFieldError(
+                "momentum2", f"momentum2 of the {self.name} solver must lie within -1 and 1, got {beta2:g}"
+            )
 
     def step(self, xp: ModuleType, g: Array, w: Array, history: Arrays, rate: float, decay: float, t: int) -> None:
         first, second = history
@@ -212,7 +217,5 @@ RULES: dict[str, type[Rule]] = {rule.name: rule for rule in _ALL}
 
 def make_rule(param: pb.SolverParameter) -> Rule:
     """The rule that `param.type` names. Raises PrototxtError, with the nearest name, for an unknown one."""
-    try:
-        return RULES[param.type](param)
-    except KeyError:
-        raise PrototxtError(f'unknown solver type "{param.type}"{nearest(param.type, RULES)}') from None
+    check_choice("type", param.type, RULES)
+    return RULES[param.type](param)

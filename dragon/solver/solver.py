@@ -120,10 +120,10 @@ class Solver:
         share = ALONE if ranks is None else Share(ranks.rank, ranks.size, divided, ranks.total, sync_bn)
         self.net = self.nets.train(share)
         self.test_nets = self.nets.tests(self.net) if self.leads else []
-        check_tests(self.param, self.test_nets)
         if changes is not None:
             changes.check()
         with naming_file(self.definition):
+            check_tests(self.param, self.test_nets)
             self.updater = Updater(self.net, self.param)
         folder = self.definition.folder
         paths = [path for weights in self.param.weights for path in split_paths(weights, folder)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dragon.errors import PrototxtError
+from dragon.errors import SolverFieldError
 from dragon.graph.means import OutputMeans, detection_tops
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
@@ -67,7 +67,9 @@ def check_tests(param: pb.SolverParameter, nets: Sequence[Net]) -> None:
     """Raise PrototxtError for `eval_type: "detection"` and a test net that compares no detections."""
     for net in nets if param.eval_type == "detection" else ():
         if not detection_tops(net):
-            raise PrototxtError(f'eval_type: "detection", but test net "{net.name}" has no layer DetectionEvaluate')
+            raise SolverFieldError(
+                "eval_type", f'eval_type: "detection", but test net "{net.name}" has no layer DetectionEvaluate'
+            )
 
 
 def positions(nets: Sequence[Net]) -> list[_Position]:

@@ -19,13 +19,14 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dragon.errors import PrototxtError, nearest
+from dragon.errors import SolverFieldError
 from dragon.graph.update import Coefficients, Update
 from dragon.memory.blob import Blob
 from dragon.memory.scratch import parts
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
 from dragon.proto import dragon_pb2 as pb
+from dragon.solver.choice import REGULARIZERS, check_choice
 from dragon.solver.norms import squares
 from dragon.solver.rules import Rule, make_rule
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Updater"]
 
-REGULARIZERS = ("L2", "L1")
 LARC_POLICIES = ("scale", "clip")
 
 
@@ -45,22 +45,17 @@ class Updater(Update):
     rule: Rule
 
     def __init__(self, net: Net, param: pb.SolverParameter) -> None:
-        if param.regularization_type not in REGULARIZERS:
-            raise PrototxtError(
-                f'unknown regularization_type "{param.regularization_type}"'
-                f"{nearest(param.regularization_type, REGULARIZERS)}"
-            )
-        if param.larc and param.larc_policy not in LARC_POLICIES:
-            raise PrototxtError(
-                f'unknown larc_policy "{param.larc_policy}"{nearest(param.larc_policy, LARC_POLICIES)}; '
-                f"known are {', '.join(LARC_POLICIES)}"
-            )
+        check_choice("regularization_type", param.regularization_type, REGULARIZERS)
+        if param.larc:
+            check_choice("larc_policy", param.larc_policy, LARC_POLICIES)
         self.rule = make_rule(param)
         by_norms = self.rule.local_rate or self.rule.step_of_norm
         if param.larc and by_norms:
-            raise PrototxtError(f"larc cannot be used with the {self.rule.name} solver, which has rates of its own")
+            raise SolverFieldError(
+                "larc", f"larc cannot be used with the {self.rule.name} solver, which has rates of its own"
+            )
         if (param.larc or self.rule.local_rate) and not param.larc_eta > 0:
-            raise PrototxtError(f"larc_eta must be positive, got {param.larc_eta:g}")
+            raise SolverFieldError("larc_eta", f"larc_eta must be positive, got {param.larc_eta:g}")
         self.net = net
         self.param = param
         self.params = net.learnable

@@ -426,7 +426,7 @@ WITHOUT_EFFECT = {
     "seed": ("", "set: {random_seed: 7}", '"set.random_seed" has no effect: "seeds" of the experiment'),
     "length": ("", "iterations: 5\nset: {max_iter: 7}", '"iterations" of the experiment decides it'),
     "display": ("", "set: {display: 7}", '"set.display" has no effect: an experiment decides it by itself'),
-    "type": ("", "set: {type: Adamm}", r'unknown solver type "Adamm" \(did you mean "Adam"\?\)'),
+    "type": ("", "set: {type: Adamm}", r'type is one of .*, got "Adamm" \(did you mean "Adam"\?\)'),
     "level": ("  batch_size:", "  random_seed: [5]\n  batch_size:", '"factors.random_seed" has no effect'),
     "train only": ("test_on: [test, train]", "test_on: [train]", '"test_on" must contain "test"'),
     "twice": ("statistics: [global, ", "statistics: [exact, ", "names exact twice"),

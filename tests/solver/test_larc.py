@@ -108,7 +108,7 @@ def test_adam_takes_the_rates_too() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"larc_policy": "clipp"}, r'unknown larc_policy "clipp" \(did you mean "clip"\?\); known are scale, clip'),
+        ({"larc_policy": "clipp"}, r'larc_policy is one of scale, clip, got "clipp" \(did you mean "clip"\?\)'),
         ({"larc_eta": 0.0}, "larc_eta must be positive, got 0"),
     ],
 )

@@ -13,7 +13,7 @@ from dragon.bases.layer import TEST
 from dragon.graph.net import Net
 from dragon.models.facts import ROOT
 from dragon.tools.common.models import WEIGHTS, ModelFile
-from tests.tools.conftest import Dragon
+from tests.tools.conftest import Dragon, edit
 
 
 @pytest.fixture
@@ -262,3 +262,16 @@ def test_an_unknown_layer_of_an_argument_is_one_line(deployed: str, dragon: Drag
     assert result.code == 2
     assert 'no layer has the name or type "cnov" (did you mean "conv"?)' in result.error
     assert not list(Path().glob("out*"))
+
+
+@pytest.mark.parametrize("more", [[], ["--set", "conv.num_output=3"]])
+def test_what_is_wrong_with_the_text_of_a_net_is_said_once(work: Path, dragon: Dragon, more: list[str]) -> None:
+    """Though a solver trains the net and tests it."""
+    edit(work / "net.prototxt", 'name: "small"', 'name: "small" flavour: 3 input: "unused"')
+    line = ["train", "--solver", "solver.prototxt", "--engine", "numpy", "--allow-unknown", "--iterations", "1"]
+    result = dragon(*line, *more)
+    said = (result.out + result.err).splitlines()
+    assert result.code == 0, result.err
+    assert sum('no field "flavour"' in one for one in said) == 1
+    assert sum("1 net input without a shape" in one for one in said) == 1
+    assert sum("Test net output" in one for one in said) > 0

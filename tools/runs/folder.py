@@ -13,7 +13,6 @@ from dragon.errors import UsageError, nearest
 from dragon.files.atomic import write_atomically
 from dragon.files.reading import read_bytes
 from dragon.proto import dragon_pb2 as pb
-from dragon.proto.definition import Definition
 from dragon.proto.text import format_text
 from dragon.solver.definition import find_model
 from dragon.solver.solver import Solver
@@ -116,8 +115,5 @@ def _write_net(path: Path, net: str | pb.NetParameter, solver: Solver) -> str:
         if source.resolve() != path.resolve():
             write_atomically(path, read_bytes(source))
     else:
-        used = solver.nets.source(net)
-        message = used.message if isinstance(used, Definition) else used
-        assert isinstance(message, pb.NetParameter), "changed nets are read"
-        write_atomically(path, format_text(message).encode())
+        write_atomically(path, format_text(solver.nets.source(net).message).encode())
     return path.as_posix()
