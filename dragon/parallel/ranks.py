@@ -159,10 +159,16 @@ class Ranks:
         self.waited += time.perf_counter() - began
 
     # -- machines -------------------------------------------------------------------------------------------
-    def here(self) -> tuple[int, int]:
-        """The place of this rank among those of its machine, from 0, and how many these are."""
+    def here(self, cores: frozenset[int] = frozenset()) -> tuple[int, int, int]:
+        """The place of this rank among those of its machine, from 0, how many these are, and how many share its cores.
+
+        cores: the numbers of those that this rank may use; srun and Open MPI's mpirun give each rank its own. Empty
+        where that is not known: then all share them.
+        """
         with self._of_machine() as here:
-            return int(here.Get_rank()), int(here.Get_size())
+            others = here.allgather(cores)
+            sharing = sum(not cores or not other or bool(cores & other) for other in others)
+            return int(here.Get_rank()), int(here.Get_size()), sharing
 
     @contextmanager
     def _of_machine(self) -> Iterator[Any]:
@@ -229,6 +235,6 @@ def started_ranks(environment: Mapping[str, str] = os.environ) -> Ranks | None:
     if comm.Get_size() == 1:
         raise UsageError(
             f"{how_many(count, 'process')} were started, but MPI sees one: start them by the mpirun of the MPI "
-            "library that mpi4py loads"
+            "library that mpi4py loads, or by srun with an --mpi that it speaks (`srun --mpi=list`)"
         )
     return Ranks(comm)

@@ -73,7 +73,8 @@ def share_machine(choice: EngineChoice, ranks: Ranks) -> EngineChoice:
 
     Raises UsageError where a machine has more ranks than GPUs are named.
     """
-    place, count = ranks.here()
+    cores = frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else frozenset()
+    place, count, sharing = ranks.here(cores)
     if choice.gpu is not None and (len(gpus := named_gpus(choice.gpu)) > 1 or choice.gpu == "all"):
         if count > len(gpus):
             raise UsageError(f"--gpu {choice.gpu} names {len(gpus)} GPUs for {how_many(count, 'rank')} on a machine")
@@ -81,5 +82,7 @@ def share_machine(choice: EngineChoice, ranks: Ranks) -> EngineChoice:
     if choice.threads is None and not os.environ.get("OMP_NUM_THREADS"):
         from dragon.engines.onednn.library.threads import usable_cores
 
-        choice = replace(choice, threads=max(1, usable_cores() // count))
+        usable = usable_cores()
+        # fewer than the mask allows: a quota of the container, which is that of all its ranks
+        choice = replace(choice, threads=max(1, usable // (sharing if usable == len(cores) else count)))
     return choice

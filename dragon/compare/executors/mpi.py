@@ -18,6 +18,8 @@ from dragon.parallel.mpi import mpi_module, package_missing
 
 __all__ = ["MpiEngine"]
 
+_STARTED = "mpiexec -n N python -m mpi4py.futures -m dragon ..."
+
 
 class MpiEngine(RemoteEngine):
     """mpi4py.futures.MPIPoolExecutor. jobs: how many workers; None: all that were started, else one for each core.
@@ -34,9 +36,7 @@ class MpiEngine(RemoteEngine):
         except ImportError:
             raise package_missing("--executor mpi") from None
         if world.Get_size() > 1 and "mpi4py.futures" not in sys.orig_argv:
-            raise UsageError(
-                "each MPI process would run the experiment: mpiexec -n N python -m mpi4py.futures -m dragon ..."
-            )
+            raise UsageError(f"each MPI process would run the experiment: {_STARTED}")
         self._started = world.Get_size() - 1  # workers that mpiexec has started; 0: none
         self._jobs = jobs
         self._futures = futures
@@ -47,12 +47,24 @@ class MpiEngine(RemoteEngine):
         root = str(Path(dragon.errors.__file__).resolve().parents[1])  # the same package that runs here
         workers = self._started or self._jobs or usable_cores()
         if not self._started:
+            self._check_that_it_starts_workers()
             _find_mpiexec()
         self._pool = self._futures.MPIPoolExecutor(workers, main=False, path=[root])
         try:
             self._pool.bootup(wait=True)
         except Exception as error:
             raise DragonError(f"--executor mpi: the workers cannot be started: {one_line(str(error))}") from None
+
+    def _check_that_it_starts_workers(self) -> None:
+        """Raise UsageError for a library in which a process that was started alone cannot start others.
+
+        MPI_Comm_spawn of Open MPI 5.0 then returns an error, for which mpi4py's pool waits for ever, and Intel MPI's
+        ends the process by a segmentation fault.
+        """
+        version = mpi_module("--executor mpi").Get_library_version()
+        name = next((name for name in ("Open MPI", "Intel(R) MPI") if name in version), None)
+        if name is not None:
+            raise UsageError(f"--executor mpi starts no workers with {name}; start them: {_STARTED}")
 
     def slots(self) -> int:
         """The workers, at most --jobs."""
