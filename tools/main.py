@@ -1,6 +1,7 @@
 """`dragon`: finds and runs a command, and turns exceptions into one line and an exit status.
 
-0: done. 1: an internal error, or the output was closed. 2: wrong input or options. 130: interrupted.
+0: done. 1: an internal error. 2: wrong input or options. 130: interrupted. 141: nobody reads the output any more, as in
+`dragon layers | head -1`; shells have this number for other programs that end so.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ COMMANDS = {
     "caffe-names": "Write programs named caffe, convert_imageset, ... into a folder.",
     "help": "Show the help of a command.",
 }
+_CLOSED = 128 + 13  # SIGPIPE
 # Names of Caffe's programs and other names, with the commands and flags that they stand for.
 ALIASES = {
     "models": ("zoo", "list"),
@@ -134,7 +136,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The entry point: runs the command line and ends the process with its exit status."""
     open_missing_streams()
     args, debug = normalise(sys.argv[1:] if argv is None else argv)
-    sys.exit(run(args, debug))
+    status = run(args, debug)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            _drop(stream)
+    sys.exit(status)
 
 
 def run(args: Sequence[str], debug: bool = False) -> int:
@@ -152,22 +160,40 @@ def run(args: Sequence[str], debug: bool = False) -> int:
         click.echo(error.format_message())
         return 0
     except (KeyboardInterrupt, click.Abort):
-        click.echo("dragon: interrupted", err=True)
+        _complain("dragon: interrupted")
         return 130
+    except SystemExit:
+        if "PacifyFlush" not in type(sys.stdout).__name__:  # what click puts there where nobody reads, before it exits
+            raise
+        _drop(sys.stdout, sys.stderr)
+        return _CLOSED
     except Exception as error:
         if isinstance(error, BrokenPipeError) and user_error(error) is None:
-            # the reader of the output is gone; without this, Python would report another error when it flushes at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
+            _drop(sys.stdout, sys.stderr)
+            return _CLOSED
         if debug:
             traceback.print_exc()
         described = describe_layer_error(error)
         if described is not None:
-            click.echo(described[0], err=True, nl=False)
+            _complain(described[0], end="")
         status, message = (2, described[1]) if described is not None else _status_and_message(error, args)
-        click.echo(f"dragon: error: {one_line(message)}", err=True)
+        _complain(f"dragon: error: {one_line(message)}")
         return status
     return status if isinstance(status, int) else 0
+
+
+def _complain(text: str, end: str = "\n") -> None:
+    """Write to stderr, if somebody reads it; the exit status says what happened in any case."""
+    try:
+        click.echo(text + end, err=True, nl=False)
+    except OSError:
+        _drop(sys.stderr)
+
+
+def _drop(*streams: TextIO) -> None:
+    """Let streams lead nowhere: Python would report another error when it flushes at exit what nobody reads."""
+    for stream in streams:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _escape_unencodable(stream: TextIO) -> None:

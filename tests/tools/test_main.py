@@ -84,9 +84,17 @@ def test_keyboard_interrupt(dragon: Dragon, monkeypatch: pytest.MonkeyPatch) -> 
     assert dragon("broken").code == 130
 
 
-def test_a_reader_that_leaves_is_told_nothing(start: Start) -> None:
+@pytest.mark.parametrize(
+    "line",
+    [
+        "layers", "layers Convolution", "layers --json", "help train", "zoo list", "zoo show lenet", "device",
+        "summarize --model net.prototxt", "time --model net.prototxt --iterations 1", "lint net.prototxt",
+        "completion bash", "probe --list", "--version",
+    ],
+)  # fmt: skip
+def test_a_reader_that_leaves_is_told_nothing(start: Start, line: str) -> None:
     # The pipe is closed before the command prints.
-    process = start("layers", before="print('up', flush=True); sys.stdin.readline()")
+    process = start(*line.split(), before="print('up', flush=True); sys.stdin.readline()")
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
@@ -94,7 +102,19 @@ def test_a_reader_that_leaves_is_told_nothing(start: Start) -> None:
     process.stdout.close()
     process.stdin.close()
     assert process.stderr.read() == ""
-    assert process.wait() == 1
+    assert process.wait() == 141
+
+
+def test_an_error_has_its_status_though_nobody_reads_it(start: Start) -> None:
+    process = start("lint", "none.prototxt", before="print('up', flush=True); sys.stdin.readline()")
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "up\n"
+    process.stdout.close()
+    process.stderr.close()
+    process.stdin.close()
+    assert process.wait() == 2
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
