@@ -40,5 +40,6 @@ def repeated_flags(context: click.Context, without: Collection[str]) -> list[str
             continue
         value: Any = given[param.name]
         for each in value if isinstance(value, list) else [value]:
-            words += [param.opts[0]] if param.is_flag else [param.opts[0], str(each)]
+            # a flag whose value may be left out has a mark of click's there
+            words += [param.opts[0], each] if isinstance(each, str) and not param.is_flag else [param.opts[0]]
     return words
