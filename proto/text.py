@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 
 from dragon.counting import how_many
 from dragon.errors import MissingModelError, Position, PrototxtError
-from dragon.files.kinds import HEAD, kind_of_content
+from dragon.files.kinds import HEAD, kind_of_content, table_kind
 from dragon.files.reading import read_bytes
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
@@ -175,5 +175,7 @@ def _read(path: _Path) -> str:
         kind = "text in UTF-16" if content.startswith(_UTF16) else kind_of_content(content[:HEAD])
         if kind is None:
             kind = "a binary file" + (", perhaps weights (.caffemodel)" if content.startswith(b"\n") else "")
+        raise PrototxtError(f"expected a prototxt, this is {kind}", position=Position(str(path)))
+    if (kind := table_kind(content[:HEAD])) is not None:
         raise PrototxtError(f"expected a prototxt, this is {kind}", position=Position(str(path)))
     return content.decode("utf-8", "surrogateescape")  # comments may be in any encoding; names are checked

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dragon import models
 from dragon.errors import UsageError, nearest
+from dragon.files.kinds import EXPERIMENT
 from dragon.files.reading import read_text
 from dragon.files.yaml_tree import read_yaml
 
@@ -49,7 +50,7 @@ def _shipped() -> dict[str, Path]:
 
 
 def _listed(name: str, file: Path, results: Path) -> Listed:
-    top, _ = read_yaml(file)
+    top, _ = read_yaml(file, EXPERIMENT)
     claim = " ".join((top.text("claim") or top.text("name") or "").split())
     here = _took(results) or _took(results.with_name(f"{name}_quick"))
     return Listed(name, file, claim, here or top.text("time") or "")

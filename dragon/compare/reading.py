@@ -11,6 +11,7 @@ from dragon.compare.read_questions import read_contrasts, read_metrics, read_pic
 from dragon.compare.read_variants import read_factors, read_selections, read_variants
 from dragon.engines import ENGINES
 from dragon.errors import nearest
+from dragon.files.kinds import EXPERIMENT
 from dragon.files.yaml_tree import Section, read_yaml
 from dragon.surgery.recalibrate import VARIANCES
 
@@ -38,7 +39,7 @@ def read_experiment(path: str | Path, quick: bool = False, seeds: int | None = N
 
     quick: with the changes of its key `quick`. seeds: how many seeds in place of the file's, from its first one on.
     """
-    top, text = read_yaml(path)
+    top, text = read_yaml(path, EXPERIMENT)
     top.check_keys(KEYS, ("variants",))
     changes = top.section("quick")
     if changes is not None:

@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 from dragon.data.lmdb_pages import LmdbPages
 from dragon.data.new_folder import new_folder
 from dragon.errors import DataError
+from dragon.files.kinds import instead
 from dragon.files.paths import missing_hint
 
 __all__ = ["LmdbReader", "write_lmdb"]
@@ -36,7 +37,7 @@ class LmdbReader:
         if not os.path.exists(self.path):
             raise DataError(f'LMDB "{self.path}" does not exist{missing_hint(self.path)}')
         if not os.path.isfile(os.path.join(self.path, "data.mdb")):
-            raise DataError(f'"{self.path}" is not an LMDB folder: it holds no data.mdb')
+            raise DataError(f'"{self.path}" is not an LMDB folder: it holds no data.mdb{instead(self.path)}')
         self._pages = LmdbPages(self.path)
         if not len(self._pages):
             self._pages.close()

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from dragon.errors import DataError
 from dragon.files.atomic import write_atomically
+from dragon.files.kinds import instead
 from dragon.files.reading import read_bytes
 
 __all__ = ["SMOOTHED_LOSS", "Log", "Row", "read_log", "write_tables"]
@@ -131,7 +132,7 @@ def read_log(path: str | Path) -> Log:
     for line in lines:
         reader.line(line)
     if not any(reader.log.tables()):
-        raise DataError(f'{path}: no line of a solver in it, such as "Iteration 100, loss = 2.3"')
+        raise DataError(f'{path}: no line of a solver in it, such as "Iteration 100, loss = 2.3"{instead(path)}')
     reader.log.fill_rates()
     return reader.log
 

@@ -7,10 +7,22 @@ import re
 
 from dragon.files.reading import SpecialFileError, open_regular
 
-__all__ = ["HEAD", "SAFETENSORS", "is_safetensors", "kind_of", "kind_of_content"]
+__all__ = [
+    "CALIBRATION",
+    "EXPERIMENT",
+    "HEAD",
+    "SAFETENSORS",
+    "instead",
+    "is_safetensors",
+    "kind_of",
+    "kind_of_content",
+    "table_kind",
+]
 
 HEAD = 1 << 14  # bytes at the start of a file that are read
 SAFETENSORS = "a safetensors file"
+CALIBRATION = "a calibration, which belongs to --calibration"
+EXPERIMENT = "an experiment, which belongs to `dragon compare`"
 
 _MAGIC = {
     b"\x89PNG\r\n\x1a\n": "a PNG image",
@@ -32,12 +44,24 @@ _MAGIC = {
 _LMDB = b"\xde\xc0\xef\xbe"  # magic number at byte 16, after the header of the first page
 _SAFETENSORS_HEAD = re.compile(rb'\{\s*("|\})')  # JSON, behind its length in eight bytes
 _SOLVER, _NET = re.compile(rb"\b(base_lr|lr_policy)\s*:"), re.compile(rb"\b(layers?|input)\s*[:{]")
+_TABLES = {  # YAML, by keys at the outermost level that stand in this order
+    CALIBRATION: re.compile(rb"^weights: sha256:[^\n]*\n(?:.*\n)?layers:", re.MULTILINE | re.DOTALL),
+    EXPERIMENT: re.compile(rb"^variants:\s*(?:#[^\n]*)?$", re.MULTILINE),
+}
+_LOG = re.compile(rb"^(?:Log file created at: |[IWEF]\d{4,8} .*\] )", re.MULTILINE)
+_METRICS = re.compile(rb'^\{"')
 _BLOB_FIELDS = b"\x10\x2a\x3a"  # tags of channels, data, shape, which may follow in a BlobProto
 
 
 def is_safetensors(path: str | os.PathLike[str]) -> bool:
     """Whether the name of a file ends in .safetensors."""
     return str(path).endswith(".safetensors")
+
+
+def instead(path: str | os.PathLike[str]) -> str:
+    """`; it is a PNG image`: an addition to an error about a file of another kind; "" where that is not known."""
+    kind = kind_of(path)
+    return "" if kind in (None, "a text file") else f"; it is {kind}"
 
 
 def kind_of(path: str | os.PathLike[str]) -> str | None:
@@ -79,6 +103,11 @@ def _message_kind(head: bytes) -> str | None:
     return None
 
 
+def table_kind(head: bytes) -> str | None:
+    """CALIBRATION or EXPERIMENT for the first HEAD bytes of such a file; None for any other."""
+    return next((kind for kind, found in _TABLES.items() if found.search(head)), None)
+
+
 def _text_kind(head: bytes) -> str | None:
     try:
         text = head.decode("utf-8", "strict" if len(head) < HEAD else "ignore")
@@ -86,6 +115,12 @@ def _text_kind(head: bytes) -> str | None:
         return None
     if not text or any(c < " " and c not in "\t\n\r\f" for c in text):
         return None
+    if (kind := table_kind(head)) is not None:
+        return kind
+    if _LOG.match(head):
+        return "the log of a training"
+    if _METRICS.match(head):
+        return "a file of JSON, as metrics.jsonl is"
     if _SOLVER.search(head):
         return "the prototxt of a solver"
     return "the prototxt of a net" if _NET.search(head) else "a text file"

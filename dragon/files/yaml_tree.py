@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 import yaml
 
 from dragon.errors import UsageError, nearest, one_line
+from dragon.files.kinds import CALIBRATION, EXPERIMENT, kind_of
 from dragon.files.reading import read_text
 
 __all__ = ["Section", "plain", "read_yaml"]
@@ -197,9 +198,15 @@ class Section:
         self.fail(f'"{self.name(key)}" must be {expected}, got {got}', key)
 
 
-def read_yaml(path: str | os.PathLike[str]) -> tuple[Section, str]:
-    """The file's mapping and its text. Raises UsageError when it cannot be read or is not a YAML mapping."""
+def read_yaml(path: str | os.PathLike[str], expected: str) -> tuple[Section, str]:
+    """The file's mapping and its text. Raises UsageError when it cannot be read or is not a YAML mapping.
+
+    expected: the kind of the file, one of dragon.files.kinds; a file of another kind is refused by that.
+    """
     file = os.fspath(path)
+    kind, what = kind_of(path), expected.partition(",")[0]
+    if kind in {CALIBRATION, EXPERIMENT} - {expected}:
+        raise UsageError(f"{file}: expected {what}, this is {kind}")
     try:
         text = read_text(path)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -212,7 +219,9 @@ def read_yaml(path: str | os.PathLike[str]) -> tuple[Section, str]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
-        raise UsageError(f"{where}: {one_line(getattr(error, 'problem', None) or str(error))}") from None
+        said = one_line(getattr(error, "problem", None) or str(error))
+        other = "" if kind in (None, expected, "a text file") else f"; expected {what}, this is {kind}"
+        raise UsageError(f"{where}: {said}{other}") from None
     if not isinstance(tree, Section):
         raise UsageError(f"{file}: expected a mapping of settings at the top")
     return tree, text

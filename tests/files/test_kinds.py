@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import h5py
@@ -9,6 +10,8 @@ import pytest
 
 import dragon
 from dragon.data import write_lmdb
+from dragon.engines.int8.arithmetic import Range
+from dragon.engines.int8.table import Calibration
 from dragon.errors import WeightsError
 from dragon.files.kinds import kind_of
 from dragon.pycaffe.io import array_to_blobproto
@@ -38,6 +41,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     mean.num, mean.channels, mean.height, mean.width = 1, 3, 4, 4
     Path("old.binaryproto").write_bytes(mean.SerializeToString())
     Path("words.txt").write_text("cat\ndog\n")
+    Calibration("n", "sha256:0", "max", None, 1, {"ip": None, "first": Range(1.0, True)}).save("table.yaml")
+    Calibration("n", "sha256:0", "percentile", 99.9, 1, {"ip": None}).save("percentile.yaml")
+    shutil.copy(Path(__file__).parents[2] / "docs/experiment.yaml", "experiment.yaml")
+    Path("train.log").write_text("I1127 03:02:26.977608 13732 glog.py:79] Iteration 0, loss = 1.09861\n")
+    Path("metrics.jsonl").write_text('{"iter": 0, "loss": 1.0}\n')
     Path("random").write_bytes(bytes(range(255, 100, -1)))
     solver = dragon.get_solver("solver.prototxt")
     solver.step(1)
@@ -58,6 +66,11 @@ KINDS = {
     "db": "a folder with an LMDB",
     "db/data.mdb": "the file of an LMDB",
     "words.txt": "a text file",
+    "table.yaml": "a calibration",
+    "percentile.yaml": "a calibration",
+    "experiment.yaml": "an experiment",
+    "train.log": "the log of a training",
+    "metrics.jsonl": "a file of JSON",
 }
 
 

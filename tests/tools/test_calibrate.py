@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dragon.engines.int8.arithmetic import Range
 from dragon.engines.int8.table import Calibration
 from tests.tools.conftest import Dragon
 
@@ -122,3 +123,29 @@ def test_settings_and_training_data(trained: Path, dragon: Dragon) -> None:
     assert of is not None
     assert whole is not None
     assert 0 < of.limit < whole.limit
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "summarize --model {}", "train --solver {}", "test --model net.prototxt --weights {}", "compare {}", "plot {}",
+        "train --solver solver.prototxt --snapshot {}", "train --solver solver.prototxt --weights {}", "parse-log {}",
+        "classify --model net.prototxt --weights {} x.png", "show-data {} x.png", "upgrade {} x.prototxt", "lint {}",
+        "compute-image-mean {} mean.binaryproto", "convert-imageset . {} db", "draw {} x.svg",
+        "merge --model {} --out-model x.prototxt",
+    ],
+)  # fmt: skip
+def test_a_command_that_is_given_a_calibration_says_so(work: Path, dragon: Dragon, line: str) -> None:
+    Calibration("small", "sha256:0", "max", None, 1, {"conv": Range(1.0, True), "ip": None}).save("table.yaml")
+    result = dragon(*line.format("table.yaml").split())
+    assert result.code == 2
+    assert "table.yaml" in result.error
+    assert "a calibration, which belongs to --calibration" in result.error
+
+
+def test_a_calibration_that_is_another_file(work: Path, dragon: Dragon) -> None:
+    flags = ("--model", "net.prototxt", "--precision", "int8", "--phase", "test", "--no-backward", "--calibration")
+    Path("compare.yaml").write_text("variants:\n  - {name: a, net: net.prototxt}\n")
+    for name, kind in (("net.prototxt", "the prototxt of a net"), ("compare.yaml", "an experiment")):
+        result = dragon("time", *flags, name)
+        assert (result.code, f"expected a calibration, this is {kind}" in result.error) == (2, True), result.error

@@ -15,6 +15,7 @@ import yaml
 from dragon.engines.int8.arithmetic import LARGEST, Range
 from dragon.errors import UsageError, nearest
 from dragon.files.atomic import write_atomically
+from dragon.files.kinds import CALIBRATION
 from dragon.files.yaml_tree import Section, read_yaml
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Calibration:
     @staticmethod
     def read(path: str | os.PathLike[str]) -> Calibration:
         """Read the file. Raises UsageError, with file and line, for anything wrong."""
-        top, _ = read_yaml(path)
+        top, _ = read_yaml(path, CALIBRATION)
         top.check_keys(_KEYS, tuple(key for key in _KEYS if key != "percentile"))
         if top.integer("format") != FORMAT:
             top.fail(f'"format" must be {FORMAT}: this version of Dragon knows no other', "format")
