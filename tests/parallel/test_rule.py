@@ -41,8 +41,9 @@ class Meeting:
 class Threads(Ranks):
     """A rank that is a thread. What it sends is added up in float32, rank after rank, then divided by their number."""
 
-    def __init__(self, rank: int, size: int, meeting: Meeting) -> None:
+    def __init__(self, rank: int, size: int, meeting: Meeting, turn: int) -> None:
         self.rank, self.size, self.waited = rank, size, 0.0
+        self._turn = turn
         self.groups = [range(size)]
         self.stepping, self.alone, self.on_gpu = False, "", None
         self._meeting = meeting
@@ -66,14 +67,18 @@ class Threads(Ranks):
         pass
 
     def _reduce(self, values: NDArray[Any], wire: Any, mean: bool) -> None:
-        first, *others = self.agree_all(values.copy())
+        rows = self.agree_all(values.copy())
+        first, *others = rows[self._turn :] + rows[: self._turn]
         for row in others:
             first = first + row
         values[...] = first / values.dtype.type(self.size) if mean else first
 
 
-def by_threads(path: Path, ranks: int, state: Path | None, sync_bn: bool) -> list[NDArray[np.float32]]:
-    """The parameters of rank 0 after some iterations from a snapshot, or from the beginning."""
+def by_threads(path: Path, ranks: int, state: Path | None, sync_bn: bool, turn: int = 0) -> list[NDArray[np.float32]]:
+    """The parameters of rank 0 after some iterations, from a snapshot or from the beginning.
+
+    turn: the rank whose values are the first of each sum.
+    """
     meeting = Meeting(ranks)
     found: list[list[NDArray[np.float32]]] = []
     errors: list[BaseException] = []
@@ -81,12 +86,14 @@ def by_threads(path: Path, ranks: int, state: Path | None, sync_bn: bool) -> lis
     def work(rank: int) -> None:
         together: dict[str, Any] = {}
         if ranks > 1:
-            together = {"ranks": Threads(rank, ranks, meeting), "divided": True, "sync_bn": sync_bn}
+            together = {"ranks": Threads(rank, ranks, meeting, turn), "divided": True, "sync_bn": sync_bn}
         try:
             with get_solver(str(path), engine="numpy", verbose=False, **together) as one:
                 if state is not None:
                     one.restore(str(state))
                 one.step(STEPS)
+                if one.exchange is not None:
+                    one.exchange.statistics()  # as before a snapshot
                 if rank == 0:
                     found.append([blob.peek().ravel().copy() for blob, _ in one.net.owned])
         except BaseException as error:
@@ -106,11 +113,15 @@ def by_threads(path: Path, ranks: int, state: Path | None, sync_bn: bool) -> lis
 @pytest.mark.parametrize(("middle", "words"), [("", []), (BN, ["--sync-bn"])], ids=["plain", "SyncBN"])
 def test_two_then_three_then_one_rank(tmp_path: Path, lmdb: Path, middle: str, words: list[str]) -> None:
     path = solver(tmp_path / "run", lmdb, 18, middle, snapshot=STEPS)
+    apart = solver(tmp_path / "threads", lmdb, 18, middle, snapshot=0)  # writes nothing that is compared
     state = None
     for ranks, until in ((2, STEPS), (3, 2 * STEPS), (1, 3 * STEPS)):
         before: list[object] = [] if state is None else ["--snapshot", state]
         several = ["--divide-batch", *words] if ranks > 1 else []
         done = train(ranks, path, "--iterations", until, *before, *several)
         assert done.returncode == 0, done.stderr
-        equal(by_threads(path, ranks, state, bool(middle)), weights(tmp_path / "run", until))
+        equal(by_threads(apart, ranks, state, bool(middle)), weights(tmp_path / "run", until))
         state = tmp_path / "run" / f"m_iter_{until}.solverstate"
+    assert not list((tmp_path / "threads").glob("*.caffemodel"))
+    turned = by_threads(apart, 3, tmp_path / "run" / f"m_iter_{STEPS}.solverstate", bool(middle), turn=1)
+    assert any((a != b).any() for a, b in zip(turned, weights(tmp_path / "run", 2 * STEPS), strict=True))
