@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -67,6 +68,46 @@ def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
     line = [program, "--no-color", str(ROOT / "Dockerfile")]
     done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_recipe_has_the_keys_of_its_schema() -> None:
+    """Those of the first version of the schema that the recipe uses: an unknown one is an error of rattler-build."""
+    keys = {
+        "": {"schema_version", "package", "source", "build", "requirements", "tests", "about"},
+        "source": {"path"},
+        "build": {"noarch", "script", "python"},
+        "requirements": {"host", "run"},
+        "about": {"summary", "license", "license_file"},
+    }
+    for name, allowed in keys.items():
+        assert set(RECIPE[name] if name else RECIPE) == allowed, name
+    assert RECIPE["schema_version"] == 1
+    assert RECIPE["about"]["license"] == PROJECT["license"]
+    assert (ROOT / RECIPE["about"]["license_file"]).is_file()
+    assert [next(iter(test)) for test in RECIPE["tests"]] == ["python", "script"]
+
+
+def test_the_build_needs_what_the_recipe_has_at_hand() -> None:
+    """It builds without isolation, so that what pyproject.toml asks for has to be among the packages of the host."""
+    system = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]
+    assert "--no-build-isolation" in RECIPE["build"]["script"]
+    host = named(RECIPE["requirements"]["host"])
+    assert {name: host.get(name) for name in named(system["requires"])} == named(system["requires"])
+
+
+def test_the_commands_of_the_image_are_lists() -> None:
+    """In the form of JSON, so that a signal reaches Dragon and no shell stands between."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    lines = dict(line.split(None, 1) for line in text.splitlines() if line.startswith(("ENTRYPOINT", "CMD")))
+    assert {word: json.loads(value) for word, value in lines.items()} == {"ENTRYPOINT": ["dragon"], "CMD": ["--help"]}
+
+
+def test_rattler_build_renders_the_recipe() -> None:
+    build = pytest.importorskip("rattler_build")
+    (one,) = build.Stage0Recipe.from_file(str(ROOT / "install/recipe.yaml")).render(build.VariantConfig())
+    made = one.recipe.to_dict()
+    assert made["package"] == RECIPE["package"]
+    assert made["requirements"]["run"] == RECIPE["requirements"]["run"]
 
 
 def test_conda_reads_the_packages_that_are_asked_for() -> None:
