@@ -24,6 +24,7 @@ from tests.imports import LINKED
 ROOT = Path(__file__).parents[2]
 LAYERS = ROOT / "docs/adding_a_layer.md"
 DOCUMENTS = sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("*.md")])
+READMES = sorted(ROOT.glob("models/**/*.md"))  # pages of the site too
 _FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 # Runs the blocks given on stdin in one namespace; one JSON list of what each printed.
@@ -149,7 +150,7 @@ def test_a_wrong_example_is_seen(tmp_path: Path) -> None:
         run("x.md", [Example(4, "nonsense()\n")], tmp_path)
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*DOCUMENTS, *READMES], ids=lambda path: path.name)
 def test_links_between_documents_lead_somewhere(path: Path) -> None:
     for target, anchor in re.findall(r"\]\(([^)#\s]*)(#[^)\s]*)?\)", path.read_text(encoding="utf-8")):
         if "://" in target:
