@@ -2,7 +2,8 @@
 
 Each kind runs in a process of its own, which may hold 1.5 GiB more than at its start and compute 10 seconds for
 one example. What raises anything but an error of ours, hangs, grows or crashes is kept in the folder of --out, under
-the name of its kind and a number; `--again FILE...` reads such a file once more, here, with a traceback.
+the name of its kind and a number; `--again FILE...` reads such a file once more, here, with a traceback. Minutes are
+of computing, so that a busy machine tries as many examples as a free one.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ ROOM = 3 << 29  # bytes that a child may take beyond what it starts with
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("kinds", nargs="*", help=f"which of {', '.join(KINDS)}; all of them when none is named")
-    parser.add_argument("--minutes", type=float, default=10, help="for each kind")
+    parser.add_argument("--minutes", type=float, default=10, help="of computing, for each kind")
     parser.add_argument("--least", type=int, default=0, help="examples of each kind, however long they take")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--out", type=Path, default=Path("fuzz"), help="folder for what went wrong")
@@ -60,10 +61,10 @@ def again(files: list[Path]) -> int:
 
 def supervise(name: str, minutes: float, seed: int, out: Path, least: int = 0) -> int:
     """Children of one kind until the time is over: one that crashes or hangs is followed by another."""
-    end = time.monotonic() + minutes * 60
+    end = _computed() + minutes * 60
     done = faults = 0
     peak = 0
-    while (left := end - time.monotonic()) > 0:
+    while (left := end - _computed()) > 0:
         command = [sys.executable, "-m", "tests.fuzz", "--child", name, "--minutes", str(left / 60)]
         command += ["--least", str(least)]
         run = subprocess.run(
@@ -80,8 +81,15 @@ def supervise(name: str, minutes: float, seed: int, out: Path, least: int = 0) -
         print(run.stdout, end="", flush=True)
     for left_over in (".now", ".counts"):
         (out / f".{name}{left_over}").unlink(missing_ok=True)
-    print(f"{name}: {done} examples in {minutes:g} minutes, {faults} faults, peak {peak >> 20} MiB", flush=True)
+    found = f"{done} examples in {minutes:g} minutes of computing, {faults} faults, peak {peak >> 20} MiB"
+    print(f"{name}: {found}", flush=True)
     return int(faults > 0)
+
+
+def _computed() -> float:
+    """Seconds of processor time of this process and of its children that have ended."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def _counts(path: Path) -> tuple[int, int, int]:
@@ -106,7 +114,7 @@ def child(name: str, minutes: float, seed: int, out: Path, least: int = 0) -> in
     faulthandler.register(signal.SIGPROF, chain=True)
     tried = wrong = 0
     kinds_seen: set[str] = set()
-    end = time.monotonic() + minutes * 60
+    end = _computed() + minutes * 60
     with tempfile.TemporaryDirectory() as folder:
         for content, read in examples(name, Path(folder), seed):
             if not tried:  # everything is imported by now
@@ -128,7 +136,7 @@ def child(name: str, minutes: float, seed: int, out: Path, least: int = 0) -> in
                     kinds_seen.add(key)
                     print(f"{name}: {_keep(out, name, content)}: {where}: {str(error)[:300]}", flush=True)
             tried += 1
-            over = tried >= least and time.monotonic() > end
+            over = tried >= least and _computed() > end
             if tried % 20 == 0 or over:
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
                 (out / f".{name}.counts").write_text(f"{tried} {wrong} {peak}")
