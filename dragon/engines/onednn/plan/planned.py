@@ -15,11 +15,13 @@ __all__ = ["Planned"]
 class Planned:
     """Sizes in bytes.
 
-    parameters: learned blobs and statistics. activations: all values between layers, gradients included; unshared: the
+    parameters: learned blobs and statistics. copies: of what lies with the host, mostly of parameters, in the layouts
+    that primitives read. activations: all values between layers, gradients included; unshared: the
     same if each value had memory of its own. scratchpad: temporary memory of primitives.
     """
 
     parameters: int
+    copies: int
     activations: int
     unshared: int
     scratchpad: int
@@ -27,7 +29,7 @@ class Planned:
     @property
     def bytes(self) -> int:
         """What the plan takes beside the parameters."""
-        return self.activations + self.scratchpad
+        return self.copies + self.activations + self.scratchpad
 
     @staticmethod
     def of(plan: Plan) -> Planned:
@@ -35,15 +37,17 @@ class Planned:
         storages = {id(storage): storage for _, storage in plan.parameters}
         arena = plan.arena
         inside = {id(buffer.origin) for buffer in arena.buffers} if arena is not None else set()
+        copies: dict[int, Memory] = {}
         outside: dict[int, Memory] = {}
         for value in plan.builder.values:
-            if isinstance(value, Value):
-                for memory in (value.memory, *value.derived.values()):
-                    if id(memory.origin) not in inside:
-                        outside[id(memory.origin)] = memory.origin
+            made = isinstance(value, Value)
+            for memory in (value.memory, *value.derived.values()) if made else value.derived.values():
+                if id(memory.origin) not in inside:
+                    (outside if made else copies)[id(memory.origin)] = memory.origin
         alone = sum(memory.desc.size for memory in outside.values())
         return Planned(
             sum(storage.count * storage.dtype.itemsize for storage in storages.values()),
+            sum(memory.desc.size for memory in copies.values()),
             alone + (arena.taken if arena is not None else 0),
             alone + (arena.total if arena is not None else 0),
             plan.builder.scratchpad,
@@ -51,9 +55,9 @@ class Planned:
 
     def line(self) -> str:
         """One line for `dragon time`."""
-        sizes = (self.parameters, self.activations, self.unshared, self.scratchpad)
-        parameters, activations, unshared, scratchpad = (f"{size / 2**20:,.1f} MiB" for size in sizes)
+        sizes = (self.parameters, self.copies, self.activations, self.unshared, self.scratchpad)
+        parameters, copies, activations, unshared, scratchpad = (f"{size / 2**20:,.1f} MiB" for size in sizes)
         return (
-            f"Planned memory: parameters {parameters}, activations {activations} "
-            f"({unshared} without sharing), scratchpad {scratchpad}"
+            f"Planned memory: parameters {parameters}, their copies in other layouts {copies}, "
+            f"activations {activations} ({unshared} without sharing), scratchpad {scratchpad}"
         )

@@ -118,6 +118,17 @@ def test_zoo_nets_need_what_is_alive_at_once(name: str) -> None:
     assert executor_of(net).plans.arena_memory.bytes.nbytes == arena.size
 
 
+def test_planned_memory_has_the_copies_of_parameters() -> None:
+    """A convolution has its weights in another layout, which the limit of plans that are kept must know."""
+    text = inputs((4, 64, 16, 16)) + _layer(CONV, "f", "x0", "f")
+    net = make_net(text, "onednn", dragon.TRAIN)
+    net.run_forward()
+    weights = net.params["f"][0]
+    planned = Planned.of(plans_of(net)[-1])
+    assert planned.copies >= 4 * weights.count > 0
+    assert planned.bytes == planned.copies + planned.activations + planned.scratchpad
+
+
 def test_planned_memory() -> None:
     net = make_net(NETS["residual"], "onednn", dragon.TEST)
     resized(net, 50)
