@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dragon.counting import how_many
 from dragon.errors import BlobCountError, WeightsError
-from dragon.files.kinds import instead
+from dragon.files.kinds import BLOB, instead
 from dragon.files.reading import read_bytes
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.wire import BYTES, VARINT, WireReader
@@ -120,6 +120,6 @@ def read_blobproto(path: str | os.PathLike[str]) -> NDArray[Any]:
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
     except DecodeError:
-        raise WeightsError(f"{path}: not a .binaryproto file, or damaged{instead(path)}") from None
+        raise WeightsError(f"{path}: not a .binaryproto file, or damaged{instead(path, BLOB)}") from None
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None

@@ -8,10 +8,12 @@ import re
 from dragon.files.reading import SpecialFileError, open_regular
 
 __all__ = [
+    "BLOB",
     "CALIBRATION",
     "EXPERIMENT",
     "HEAD",
     "SAFETENSORS",
+    "STATE",
     "instead",
     "is_safetensors",
     "kind_of",
@@ -22,6 +24,8 @@ __all__ = [
 HEAD = 1 << 14  # bytes at the start of a file that are read
 SAFETENSORS = "a safetensors file"
 CALIBRATION = "a calibration, which belongs to --calibration"
+STATE = "a .solverstate, which belongs to --snapshot"
+BLOB = "a mean file or other single blob (.binaryproto)"
 EXPERIMENT = "an experiment, which belongs to `dragon compare`"
 
 _MAGIC = {
@@ -58,10 +62,13 @@ def is_safetensors(path: str | os.PathLike[str]) -> bool:
     return str(path).endswith(".safetensors")
 
 
-def instead(path: str | os.PathLike[str]) -> str:
-    """`; it is a PNG image`: an addition to an error about a file of another kind; "" where that is not known."""
+def instead(path: str | os.PathLike[str], expected: str | None = None) -> str:
+    """`; it is a PNG image`: an addition to an error about a file of another kind; "" where that is not known.
+
+    expected: the kind of a file that is right, though damaged.
+    """
     kind = kind_of(path)
-    return "" if kind in (None, "a text file") else f"; it is {kind}"
+    return "" if kind in (None, expected, "a text file") else f"; it is {kind}"
 
 
 def kind_of(path: str | os.PathLike[str]) -> str | None:
@@ -95,11 +102,11 @@ def _message_kind(head: bytes) -> str | None:
     if head[:1] == b"\x08":
         rest = head[1:].lstrip(bytes(range(0x80, 0x100)))[1:]  # the last byte of a varint is the first below 0x80
         if rest[:1] == b"\x12" or rest[:1] == b"\x1a":
-            return "a .solverstate, which belongs to --snapshot"
+            return STATE
         if rest[:1] and rest[:1] in _BLOB_FIELDS:
-            return "a mean file or other single blob (.binaryproto)"
+            return BLOB
     if head[:1] in (b"\x2a", b"\x3a"):
-        return "a mean file or other single blob (.binaryproto)"
+        return BLOB
     return None
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from dragon.errors import WeightsError
 from dragon.files.atomic import write_atomically
-from dragon.files.kinds import instead
+from dragon.files.kinds import STATE, instead
 from dragon.files.reading import open_regular
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
@@ -49,7 +49,7 @@ def _read_proto(path: str) -> pb.SolverState:
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
     if not state.HasField("iter"):
-        raise WeightsError(f"{path}: not a solver state (it has no iteration){instead(path)}")
+        raise WeightsError(f"{path}: not a solver state (it has no iteration){instead(path, STATE)}")
     return state
 
 
@@ -59,7 +59,7 @@ def _parse(path: str, state: pb.SolverState, content: bytes) -> None:
     try:
         state.ParseFromString(content)
     except DecodeError:
-        raise WeightsError(f"{path}: not a solver state, or a damaged one{instead(path)}") from None
+        raise WeightsError(f"{path}: not a solver state, or a damaged one{instead(path, STATE)}") from None
 
 
 # -- HDF5 ----------------------------------------------------------------------------------------------------

@@ -83,7 +83,9 @@ def test_a_size_of_its_own_needs_one_first_axis() -> None:
 
 
 def test_a_size_that_memory_cannot_hold(net: Net) -> None:
-    with pytest.raises(ShapeError, match=r'1000000000000 images of "data": shape .* takes .* GiB, this machine has'):
+    with pytest.raises(
+        ShapeError, match=r'1,000,000,000,000 images of "data": shape .* takes .* GiB, this machine has'
+    ):
         Batches(net, 1).batch(0, 10**12)
 
 
