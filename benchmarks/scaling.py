@@ -49,6 +49,13 @@ HOROVOD = (
     Published("vgg16", 512, 0.68, "Horovod, 128 machines"),
     Published("resnet101", 512, 0.90, "Horovod, 128 machines"),
 )
+# GoogLeNet by NVCaffe on one to four P100 of one machine, 128 images each: 468, 894 and 1,755 images/s (Dell's white
+# paper "Deep Learning Performance with P100 GPUs", 2016). Nothing is fitted to it.
+NVCAFFE_BATCH, NVCAFFE_RATE = 128, 468.0
+NVCAFFE = (
+    Published("googlenet", 2, 894 / 2 / NVCAFFE_RATE, "NVCaffe, one machine"),
+    Published("googlenet", 4, 1755 / 4 / NVCAFFE_RATE, "NVCaffe, one machine"),
+)
 
 
 def fit() -> Cluster:
@@ -99,6 +106,9 @@ def main() -> None:
     print(f"jitter {cluster.jitter:.1%}")
     for one in HOROVOD:
         value = efficiency(net_of_the_zoo(one.net), BATCH / P100[one.net], one.ranks, cluster, bucket=64 << 20)
+        print(f"{one.net:10} on {one.ranks:4}: published {one.value:.0%} ({one.source}), model {value:.0%}")
+    for one in NVCAFFE:
+        value = efficiency(net_of_the_zoo(one.net), NVCAFFE_BATCH / NVCAFFE_RATE, one.ranks, cluster)
         print(f"{one.net:10} on {one.ranks:4}: published {one.value:.0%} ({one.source}), model {value:.0%}")
     nets = {name: net_of_the_zoo(name) for name in ("cifar10_quick", "resnet50", "vgg16")}
     curves = {
