@@ -144,7 +144,7 @@ class Launcher:
 
         def stop(number: int, frame: FrameType | None) -> None:
             ended.asked = True
-            if self._open_mpi:
+            if self._open_mpi and sys.platform != "win32":
                 number = signal.SIGUSR1 if number == signal.SIGTERM else signal.SIGUSR2
             with suppress(OSError):
                 process.send_signal(number)

@@ -68,13 +68,17 @@ def find_mpiexec(what: str) -> Mpiexec:
         said = _run([path, "--version"])
         if said.returncode == 0 and any(word in (said.stdout + said.stderr).lower() for word in kinds):
             found = Mpiexec(path, family == "open mpi")
-            if found.open_mpi and os.geteuid() == 0 and not all(os.environ.get(name) for name in _AS_ROOT):
+            if found.open_mpi and _is_root() and not all(os.environ.get(name) for name in _AS_ROOT):
                 raise UsageError(f"{what}: Open MPI starts nothing as root unless {'=1 and '.join(_AS_ROOT)}=1 are set")
             return found
         others.append(path)
     name = " ".join(version.split()[:4]).rstrip(",")
     there = f"; {others[0]} belongs to another one" if others else ""
     raise UsageError(f"{what} needs the program mpiexec of the MPI library that mpi4py loads, {name}{there}")
+
+
+def _is_root() -> bool:
+    return sys.platform != "win32" and os.geteuid() == 0
 
 
 def _library(what: str) -> tuple[str, str | None]:

@@ -53,7 +53,10 @@ def fields() -> list[tuple[str, str, str]]:
 def value_of(field: Any) -> Any:
     """Something that fits the field, and is not its default."""
     if field.message_type is not None:
-        value: Any = {"value": 2} if field.message_type.name == "FillerParameter" else {}
+        # an empty message sets nothing: one with its first field that is none itself
+        inner = next((f for f in field.message_type.fields if f.message_type is None), field.message_type.fields[0])
+        filler = field.message_type.name == "FillerParameter"
+        value: Any = {"value": 2} if filler else {inner.name: value_of(inner)}
     elif field.enum_type is not None:
         value = field.enum_type.values[-1].number
     else:
