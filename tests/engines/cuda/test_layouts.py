@@ -191,7 +191,7 @@ def test_float64_has_no_tensor_cores() -> None:
 def test_regions_that_gain_nothing_stay_as_they_are(text: str) -> None:
     net = net_of(inputs({"x": (2, 4, 5, 5)}) + text)
     net.run_forward()
-    refused = "Channels last: 1 regions of layers left out, where conversions would cost more"
+    refused = "Channels last: 1 region of layers left out, where conversions would cost more"
     assert (refused in net.executor.remarks()) == ("InnerProduct" in text)
     assert not any(is_last(net, name) for name in net.blobs)
 

@@ -47,7 +47,7 @@ def test_an_overflow_skips_the_step_and_halves_the_scale(settings: str, caplog: 
     assert graphs(solver)
     assert all((a != b).any() for a, b in zip(before, weights(solver), strict=True))
     assert scale_of(solver) == {"loss_scale": INITIAL / 2, "good_steps": 1, "skipped_steps": 1}
-    assert any("Loss scale: 32768 after 1 good steps in a row; 1 steps skipped" in line
+    assert any("Loss scale: 32768 after 1 good step in a row; 1 step skipped" in line
                for line in solver.net.executor.remarks())  # fmt: skip
 
 
