@@ -36,25 +36,25 @@ COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
 
 @dataclass(frozen=True)
 class Published:
-    """An efficiency that others have published."""
+    """An efficiency that others have published. seconds: of an iteration on one device; bucket: in bytes."""
 
     net: str
     ranks: int
     value: float
     source: str
+    seconds: float
+    bucket: int
 
 
-HOROVOD = (
-    Published("vgg16", 128, 0.79, "Horovod, 32 machines"),
-    Published("vgg16", 512, 0.68, "Horovod, 128 machines"),
-    Published("resnet101", 512, 0.90, "Horovod, 128 machines"),
+HOROVOD = tuple(
+    Published(net, ranks, value, f"Horovod, {ranks // 4} machines", BATCH / P100[net], 64 << 20)
+    for net, ranks, value in (("vgg16", 128, 0.79), ("vgg16", 512, 0.68), ("resnet101", 512, 0.90))
 )
 # GoogLeNet by NVCaffe on one to four P100 of one machine, 128 images each: 468, 894 and 1,755 images/s (Dell's white
 # paper "Deep Learning Performance with P100 GPUs", 2016). Nothing is fitted to it.
-NVCAFFE_BATCH, NVCAFFE_RATE = 128, 468.0
-NVCAFFE = (
-    Published("googlenet", 2, 894 / 2 / NVCAFFE_RATE, "NVCaffe, one machine"),
-    Published("googlenet", 4, 1755 / 4 / NVCAFFE_RATE, "NVCaffe, one machine"),
+NVCAFFE = tuple(
+    Published("googlenet", ranks, rate / ranks / 468, "NVCaffe, one machine", 128 / 468, 32 << 20)
+    for ranks, rate in ((2, 894), (4, 1755))
 )
 
 
@@ -67,8 +67,7 @@ def fit() -> Cluster:
             for jitter in np.linspace(0, 0.05, 26):
                 cluster = Cluster(4, float(latency), RATE * float(part), jitter=float(jitter))
                 wrong = sum(
-                    (efficiency(nets[one.net], BATCH / P100[one.net], one.ranks, cluster, bucket=64 << 20) - one.value)
-                    ** 2
+                    (efficiency(nets[one.net], one.seconds, one.ranks, cluster, bucket=one.bucket) - one.value) ** 2
                     for one in HOROVOD
                 )
                 best = min(best, (wrong, cluster), key=lambda found: found[0])
@@ -104,11 +103,8 @@ def main() -> None:
     cluster = fit()
     print(f"\nfitted: latency {cluster.latency * 1e6:.0f} us, {cluster.bandwidth / RATE:.0%} of 25 Gbit/s, ", end="")
     print(f"jitter {cluster.jitter:.1%}")
-    for one in HOROVOD:
-        value = efficiency(net_of_the_zoo(one.net), BATCH / P100[one.net], one.ranks, cluster, bucket=64 << 20)
-        print(f"{one.net:10} on {one.ranks:4}: published {one.value:.0%} ({one.source}), model {value:.0%}")
-    for one in NVCAFFE:
-        value = efficiency(net_of_the_zoo(one.net), NVCAFFE_BATCH / NVCAFFE_RATE, one.ranks, cluster)
+    for one in (*HOROVOD, *NVCAFFE):
+        value = efficiency(net_of_the_zoo(one.net), one.seconds, one.ranks, cluster, bucket=one.bucket)
         print(f"{one.net:10} on {one.ranks:4}: published {one.value:.0%} ({one.source}), model {value:.0%}")
     nets = {name: net_of_the_zoo(name) for name in ("cifar10_quick", "resnet50", "vgg16")}
     curves = {

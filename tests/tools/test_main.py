@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import click
@@ -84,6 +85,20 @@ def test_keyboard_interrupt(dragon: Dragon, monkeypatch: pytest.MonkeyPatch) -> 
     assert dragon("broken").code == 130
 
 
+def unread(start: Start, *words: str, errors: bool = False) -> subprocess.Popen[str]:
+    """A command whose stdout, and with `errors` its stderr, is closed before it prints."""
+    process = start(*words, before="print('up', flush=True); sys.stdin.readline()")
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "up\n"
+    process.stdout.close()
+    if errors:
+        process.stderr.close()
+    process.stdin.close()
+    return process
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -93,27 +108,14 @@ def test_keyboard_interrupt(dragon: Dragon, monkeypatch: pytest.MonkeyPatch) -> 
     ],
 )  # fmt: skip
 def test_a_reader_that_leaves_is_told_nothing(start: Start, line: str) -> None:
-    # The pipe is closed before the command prints.
-    process = start(*line.split(), before="print('up', flush=True); sys.stdin.readline()")
-    assert process.stdin is not None
-    assert process.stdout is not None
+    process = unread(start, *line.split())
     assert process.stderr is not None
-    assert process.stdout.readline() == "up\n"
-    process.stdout.close()
-    process.stdin.close()
     assert process.stderr.read() == ""
     assert process.wait() == 141
 
 
 def test_an_error_has_its_status_though_nobody_reads_it(start: Start) -> None:
-    process = start("lint", "none.prototxt", before="print('up', flush=True); sys.stdin.readline()")
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stderr is not None
-    assert process.stdout.readline() == "up\n"
-    process.stdout.close()
-    process.stderr.close()
-    process.stdin.close()
+    process = unread(start, "lint", "none.prototxt", errors=True)
     assert process.wait() == 2
 
 
