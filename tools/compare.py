@@ -11,7 +11,7 @@ import click
 from dragon.errors import UsageError
 from dragon.files.reading import read_text
 from dragon.proto.assign import Assignment
-from dragon.tools.common.engine_options import PRECISIONS, engine_option
+from dragon.tools.common.engine_options import PRECISIONS, engine_option, tf32_option
 from dragon.tools.common.json_output import json_option
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.python_layers import allow_python
@@ -36,6 +36,7 @@ __all__ = ["command"]
 @click.option("--jobs", type=Count(1), help="Runs side by side; as many as cores by default.")
 @engine_option
 @click.option("--precision", type=click.Choice(list(PRECISIONS)), default="fp32", show_default=True)
+@tf32_option
 @set_option("every variant's solver or nets")
 @click.option("--dataset", type=click.Path(file_okay=False), help="A folder of `dragon data`, in place of the file's.")
 @click.option("--tensorboard", type=click.Path(file_okay=False), help="Also write event files, into this folder.")
@@ -60,6 +61,7 @@ def command(
     jobs: int | None,
     engine: str | None,
     precision: str,
+    tf32: bool,
     assignments: tuple[Assignment, ...],
     dataset: str | None,
     tensorboard: str | None,
@@ -93,8 +95,8 @@ def command(
     from dragon.compare import compare
 
     report = compare(
-        name, output, jobs=jobs, engine=engine, precision=precision, dataset=dataset, quick=quick, seeds=seeds,
-        store=store, tensorboard=tensorboard, executor=executor, scheduler=scheduler,
+        name, output, jobs=jobs, engine=engine, precision=precision, tf32=tf32, dataset=dataset, quick=quick,
+        seeds=seeds, store=store, tensorboard=tensorboard, executor=executor, scheduler=scheduler,
         assignments=assignments,
     )  # fmt: skip
     return {"report": report, "results": json.loads(read_text(Path(report).parent / "results.json"))}

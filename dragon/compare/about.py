@@ -16,6 +16,7 @@ from dragon.compare.config import Change, Experiment, Variant
 from dragon.compare.executors.remote_pool import RemotePool
 from dragon.compare.plan import Plan
 from dragon.compare.pool import Pool
+from dragon.engines import gpu_name
 from dragon.version import __version__
 
 __all__ = ["about", "command_line"]
@@ -47,7 +48,7 @@ def about(plan: Plan, pool: Pool | RemotePool, command: str, seconds: float) -> 
         "cores": pool.cores,
         "seconds": seconds,
         "budget": f"{c.budget_s:.0f} s" if c.budget_s else "",
-        "machine": pool.machine,
+        "machine": f"{gpu_name(0)}; {pool.machine}" if plan.engine == "cuda" else pool.machine,
         "software": f"Dragon {__version__}, Python {platform.python_version()}, NumPy {np.__version__}, "
         f"{platform.system()} {platform.machine()}",
         "finished": datetime.now().astimezone().isoformat(sep=" ", timespec="seconds"),

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from dragon.bases.layer import TRAIN
+from dragon.compare.arithmetic import options_for
 from dragon.compare.config import Cost
 from dragon.compare.jobs import Job
 from dragon.compare.pairs import feed, first_batch
 from dragon.compare.plan import Plan, Run
 from dragon.compare.store import read_result
 from dragon.compare.weights import as_inputs
-from dragon.engines import Options
 from dragon.errors import EngineError
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
@@ -46,7 +46,7 @@ def measure_cost(
     batches = [first_batch(net, seed) for net in nets]
     found: list[Series] = [{} for _ in nets]
     for setting in settings:
-        options = Options(precision=setting["precision"], fuse=setting["fuse"])
+        options = options_for(setting["precision"], fuse=setting["fuse"])
         built: list[Net] = []
         try:
             for definition, (batch, shapes) in zip(nets, batches, strict=True):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dragon.bases.layer import TRAIN
+from dragon.compare.arithmetic import options_for
 from dragon.compare.stats import median_ratio
 from dragon.compare.weights import as_inputs, copy_parameters, different_fillers, parameters
 from dragon.engines import Options
@@ -38,9 +39,9 @@ def compare_pair(
     that remain there are not due to float32.
     """
     batch, shapes = first_batch(first, seed)
-    settings: list[tuple[str, str, Options, Any]] = [(engine, engine, Options(precision=precision), np.float32)]
+    settings: list[tuple[str, str, Options, Any]] = [(engine, engine, options_for(precision), np.float32)]
     if engine != "numpy":
-        settings.append((f"{engine}, no fusion", engine, Options(precision=precision, fuse=False), np.float32))
+        settings.append((f"{engine}, no fusion", engine, options_for(precision, fuse=False), np.float32))
     results, own = [], []
     for label, name, options, dtype in [*settings, ("NumPy, float64", "numpy", Options(), np.float64)]:
         entry: dict[str, Any] = {"setting": label}
@@ -166,7 +167,7 @@ def peak_memory(definition: pb.NetParameter, seed: int, engine: str, precision: 
     batch, shapes = first_batch(definition, seed)
     before = _resident()
     fed = as_inputs(definition, shapes, TRAIN)
-    net = Net(fed, phase=TRAIN, engine=engine, seed=seed, options=Options(precision=precision))
+    net = Net(fed, phase=TRAIN, engine=engine, seed=seed, options=options_for(precision))
     feed(net, batch)
     for _ in range(3):
         net.clear_param_diffs()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dragon.compare.about import about, command_line
+from dragon.compare.arithmetic import TF32, arithmetic, options_for
 from dragon.compare.budget import affordable, measuring_s
 from dragon.compare.build import Levels, Settings
 from dragon.compare.config import Experiment, Variant
@@ -31,8 +32,7 @@ from dragon.compare.store import key_of, read_result
 from dragon.compare.summary import closing_lines
 from dragon.compare.tuning import plan_tuning
 from dragon.counting import how_many
-from dragon.engines import Options
-from dragon.errors import DataError
+from dragon.errors import DataError, UsageError
 from dragon.files.atomic import write_atomically
 from dragon.files.events import need_tensorboard
 from dragon.graph.net import Net
@@ -58,6 +58,7 @@ def compare(
     jobs: int | None = None,
     engine: str | None = None,
     precision: str = "fp32",
+    tf32: bool = False,
     dataset: str | None = None,
     quick: bool = False,
     seeds: int | None = None,
@@ -72,12 +73,12 @@ def compare(
     """Run an experiment, or the runs of it that have no result yet; return the path of the report.
 
     file: its path, or the name of one that ships with Dragon. output: a folder, compare/NAME by default. jobs: runs
-    side by side, by default one for each core. dataset: a folder made by `dragon data`, which replaces that of the
-    file. quick: with the changes of the file's key `quick`. seeds: how many, in place of the file's. store: folder of
-    finished runs, compare/runs by default, OUTPUT/runs when an output is given. tensorboard: a folder for the runs'
-    series as event files. executor: "local", "mpi" or "dask". scheduler: the address of Dask's; by default workers are
-    started here. assignments: to fields of every variant's solver and nets. Raises DragonError for wrong
-    definitions or data.
+    side by side, by default one for each core. tf32: on a GPU, products in TF32. dataset: a folder made by `dragon
+    data`, which replaces that of the file. quick: with the changes of the file's key `quick`. seeds: how many, in
+    place of the file's. store: folder of finished runs, compare/runs by default, OUTPUT/runs when an output is given.
+    tensorboard: a folder for the runs' series as event files. executor: "local", "mpi" or "dask". scheduler: the
+    address of Dask's; by default workers are started here. assignments: to fields of every variant's solver and nets.
+    Raises DragonError for wrong definitions or data.
     """
     began = time.perf_counter()
     if tensorboard is not None:
@@ -89,12 +90,14 @@ def compare(
     options = {
         "quick": quick, "output": output, "store": store, "jobs": jobs, "engine": engine, "dataset": dataset,
         "seeds": seeds, "tensorboard": tensorboard, "precision": None if precision == "fp32" else precision,
+        "tf32": tf32,
         "set": [one.text for one in assignments],
         "executor": None if executor == "local" else executor, "scheduler": scheduler,
     }  # fmt: skip
     store = Path(store or (Path(output, _STORE) if output else Path(_OUTPUT, _STORE)))
     output = Path(output or Path(_OUTPUT, path.stem + ("_quick" if quick else "")))
     pool = make_pool(executor, jobs, scheduler)
+    precision = arithmetic(precision, tf32)
     engine = _engine(engine, precision)
     check_probes(experiment.probes)
     session = _Session(experiment, store, pool, display or make_display(), engine, precision, dataset)
@@ -297,5 +300,9 @@ class _Session:
 def _engine(name: str | None, precision: str) -> str:
     """The name of the engine that nets get; "auto" is resolved here, once for all runs."""
     layer = pb.LayerParameter(name="data", type="Input", top=["data"], input_param={"shape": [{"dim": [1]}]})
-    net = Net(pb.NetParameter(name="probe", layer=[layer]), engine=name, options=Options(precision=precision), seed=0)
+    net = Net(pb.NetParameter(name="probe", layer=[layer]), engine=name, options=options_for(precision), seed=0)
+    if precision == TF32 and net.executor.name != "cuda":
+        raise UsageError(
+            f"--tf32 is for a GPU, and engine {net.executor.name} runs on the CPU: add --engine cuda, or leave it out"
+        )
     return net.executor.name

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dragon.bases.user_code import user_code
+from dragon.compare.arithmetic import options_for
 from dragon.compare.same_data import check_data
 from dragon.compare.store import read_result
 from dragon.engines import Options
@@ -87,7 +88,7 @@ def _solver_of(job: dict[str, Any]) -> pb.SolverParameter:
 
 
 def _options(job: dict[str, Any]) -> Options:
-    return Options(precision=job["precision"], threads=job["threads"])
+    return options_for(job["precision"], threads=job["threads"])
 
 
 def _train(job: dict[str, Any], report: Report) -> dict[str, Any] | None:

@@ -20,6 +20,7 @@ __all__ = [
     "cuda_problem",
     "default_engine",
     "gpu_count",
+    "gpu_name",
     "make_executor",
     "set_default_engine",
 ]
@@ -80,6 +81,13 @@ def gpu_count() -> int:
     """How many GPUs this machine has. Raises EngineError where nets cannot run on one."""
     _check_cuda()
     return int(importlib.import_module("cupy").cuda.runtime.getDeviceCount())
+
+
+def gpu_name(number: int) -> str:
+    """The name of a GPU, such as "NVIDIA H200". Raises EngineError where nets cannot run on one."""
+    _check_cuda()
+    properties = importlib.import_module("cupy").cuda.runtime.getDeviceProperties(number)
+    return str(properties["name"].decode())
 
 
 def make_executor(name: str | None, net: Net, options: Options | None = None) -> Executor:

@@ -78,11 +78,16 @@ def test_another_engine_than_the_recipe_s(zoo: Path, dragon: Dragon) -> None:
     assert (made.engine, made.instructions, made.card) == ("numpy", None, None)
 
 
-def test_a_recipe_for_a_gpu_without_one_is_refused(zoo: Path, dragon: Dragon) -> None:
+def test_without_a_gpu_the_cpu_trains_a_recipe_for_one(zoo: Path, dragon: Dragon) -> None:
     (zoo / "weights.yaml").write_text(RECIPE.format(engine="cuda"))
     result = dragon("zoo", "train", "small")
-    assert result.code == 2
-    assert "the CUDA engine cannot run" in result.error
+    assert result.code == 0, result.err
+    assert "small: its recipe is for a GPU, and the CPU trains it instead" in result.err + result.out
+    made = read_recipe("small", Path("weights"))
+    assert made is not None
+    assert made.engine in ("numpy", "onednn")
+    refused = dragon("zoo", "train", "small", "--engine", "cuda", "--output", "elsewhere")
+    assert (refused.code, "the CUDA engine cannot run" in refused.error) == (2, True)
 
 
 def test_a_folder_of_another_recipe_is_refused(zoo: Path, dragon: Dragon) -> None:

@@ -101,6 +101,11 @@ def _device(text: str) -> int:
     return numbers[0]
 
 
+tf32_option = click.option(
+    "--tf32", is_flag=True, help="On a GPU, multiply matrices in TF32: faster, with 10 bits of mantissa."
+)
+
+
 def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorator: add the flags and hand them to the command as `choice`, an EngineChoice."""
 
@@ -121,7 +126,7 @@ def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "--no-winograd", is_flag=True, help="Convolve by the direct sum only: slower on a CPU, a little more exact."
     )
     @click.option("--threads", type=Count(1), help="At most this many; all cores by default.")
-    @click.option("--tf32", is_flag=True, help="On a GPU, multiply matrices in TF32: faster, with 10 bits of mantissa.")
+    @tf32_option
     @click.option(
         "--no-channels-last",
         is_flag=True,

@@ -13,7 +13,7 @@ import yaml
 
 from dragon.bases.layer import TEST
 from dragon.counting import how_many
-from dragon.engines import ENGINES
+from dragon.engines import ENGINES, cuda_problem, gpu_name
 from dragon.engines.base import Options
 from dragon.errors import UsageError, nearest
 from dragon.files.atomic import atomic_path, write_atomically
@@ -77,6 +77,9 @@ def command(names: tuple[str, ...], iterations: int | None, engine: str | None, 
         assert recipe is not None
         if engine is not None:
             recipe = replace(recipe, engine=engine)
+        elif recipe.engine == "cuda" and (problem := cuda_problem()):
+            log.warning("%s: its recipe is for a GPU, and the CPU trains it instead, to other bytes: %s", name, problem)
+            recipe = replace(recipe, engine="auto")
         if not _train(name, recipe, Path(output) / name, iterations):
             click.echo(f"{name}: stopped early; the same command goes on")
             return
@@ -93,9 +96,10 @@ def _train(name: str, recipe: Recipe, folder: Path, iterations: int | None) -> b
         param.ClearField("test_iter")
     folder.mkdir(parents=True, exist_ok=True)
     _note_solver(folder / "solver.prototxt", param)
-    options = Options(precision=recipe.precision, threads=recipe.threads)
+    options = _options(recipe)
     definition = Definition(param, str(folder / "solver.prototxt"), folder=folder)
     with get_solver(definition, engine=recipe.engine, options=options, seed=recipe.seed, verbose=False) as solver:
+        recipe = replace(recipe, engine=solver.net.executor.name)  # what "auto" was
         earlier = snapshots_of(Path(snapshot_base(solver)))
         if earlier:
             solver.restore(str(earlier[-1][1]))
@@ -124,6 +128,11 @@ def _train(name: str, recipe: Recipe, folder: Path, iterations: int | None) -> b
     return True
 
 
+def _options(recipe: Recipe) -> Options:
+    """The options of the net. Plans that are timed may differ from process to process, and with them the bytes."""
+    return Options(precision=recipe.precision, threads=recipe.threads, timed_plans=False)
+
+
 def _note_solver(path: Path, param: pb.SolverParameter) -> None:
     """Write the solver of the run. Raises UsageError if the folder has a run of another recipe."""
     text = format_text(param)
@@ -145,9 +154,12 @@ def _solve(solver: Solver, folder: Path) -> None:
 
 def _accuracy(name: str, weights: Path, solver: pb.SolverParameter, recipe: Recipe) -> float:
     """The accuracy on the test set; of a detector the mean average precision."""
-    options = Options(precision=recipe.precision, threads=recipe.threads)
     net = Net(
-        ROOT / name / "train_val.prototxt", phase=TEST, weights=str(weights), engine=recipe.engine, options=options
+        ROOT / name / "train_val.prototxt",
+        phase=TEST,
+        weights=str(weights),
+        engine=recipe.engine,
+        options=_options(recipe),
     )
     with net:
         (means,) = score([net], solver.test_iter[0], solver.ap_version)
@@ -165,11 +177,7 @@ def _instructions(engine: str) -> str | None:
 
 
 def _card(engine: str) -> str | None:
-    if engine != "cuda":
-        return None
-    import cupy
-
-    return str(cupy.cuda.runtime.getDeviceProperties(0)["name"].decode())
+    return gpu_name(0) if engine == "cuda" else None
 
 
 def _text(name: str, recipe: Recipe) -> str:
