@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dragon.engines.base import MOST_THREADS
 from dragon.engines.onednn.library.binding import library
+from dragon.engines.onednn.library.signal_stack import ensure_signal_stack
 from dragon.engines.onednn.library.waiting import waiting
 from dragon.errors import EngineError
 
@@ -39,11 +40,13 @@ def default_threads() -> int:
 def set_threads(count: int) -> None:
     """Use ``count`` threads in parallel regions of the calling thread (OpenMP keeps it for each thread).
 
+    From then on signal handlers may interrupt the library in this thread: see `ensure_signal_stack`.
     EngineError in a forked process that has inherited OpenMP's workers without their threads.
     """
     global _owner
     if _owner != (pid := os.getpid()):
         _own(pid)
+    ensure_signal_stack()
     # Looked up through oneDNN itself, which finds the OpenMP runtime it was linked with.
     function = getattr(library().cdll, "omp_set_num_threads", None)
     if function is not None:
