@@ -66,8 +66,9 @@ class YoloOutput(NoGradient):
         result = [np.zeros((0, 7))]
         for k, parts in enumerate(found):
             rows = np.concatenate(parts)
-            least = np.nextafter(self.nms_threshold, -np.inf)  # an overlap of the threshold itself drops a box
-            kept = rows[suppress(rows[:, 2:], rows[:, 1], float(least))]
+            # an overlap of the threshold itself drops a box, so at 0 only the first one stays
+            least, most = (np.nextafter(self.nms_threshold, 0), -1) if self.nms_threshold > 0 else (0.0, 1)
+            kept = rows[suppress(rows[:, 2:], rows[:, 1], float(least), most=most)]
             result.append(np.column_stack([np.full(len(kept), k), kept]))
         every = np.concatenate(result)
         if not len(every):

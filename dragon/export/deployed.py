@@ -15,8 +15,10 @@ from dragon.errors import DragonError, PrototxtError, UsageError
 from dragon.graph.definition import definition_of, filter_net, run_state
 from dragon.graph.net import Net
 from dragon.layers.accuracy import Accuracy
+from dragon.layers.detection_evaluate import DetectionEvaluate
 from dragon.layers.focal_loss import FocalLoss
 from dragon.layers.infogain_loss import InfogainLoss
+from dragon.layers.labelsequence_accuracy import LabelsequenceAccuracy
 from dragon.layers.softmax_with_loss import SoftmaxWithLoss
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
@@ -27,6 +29,7 @@ from dragon.surgery.normalisations import find_normalisations
 
 __all__ = ["Deployed", "deploy", "input_for", "read_deployed"]
 
+_SCORES = (Accuracy, DetectionEvaluate, LabelsequenceAccuracy, MarginProduct)
 _Value = tuple[int, int]  # layer and top that made it: a layer in place makes a new value of the same name
 
 
@@ -135,7 +138,7 @@ class _Deployment:
         """The layers that only score or store, and those that read what they make."""
         dropped: set[int] = set()
         for i, kind in enumerate(self.kinds):
-            only_scores = kind.is_loss or issubclass(kind, Accuracy | MarginProduct) or kind.tops == (0, 0)
+            only_scores = kind.is_loss or issubclass(kind, _SCORES) or kind.tops == (0, 0)
             if only_scores or any(source in dropped for source, _ in self.sources[i]):
                 dropped.add(i)
         return dropped

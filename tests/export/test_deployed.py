@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dragon.bases.layer import TEST
+from dragon.bases.layer import TEST, find_class
 from dragon.errors import DataError, UsageError
 from dragon.export.deployed import Deployed, deploy, read_deployed
+from dragon.export.onnx.forms import reasons
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
@@ -120,3 +121,21 @@ def test_folding_keeps_what_the_net_computes() -> None:
         assert not [layer.type for layer in net.layers if layer.type in ("BatchNorm", "Scale")]
         np.testing.assert_allclose(net.forward(data=x)["prob"], expected, rtol=1e-4, atol=1e-6)
     assert [note.split()[0] for note in deployed.notes] == ["folded"] * 3
+
+
+def test_layers_that_only_score_or_store_are_left_out() -> None:
+    """Those of which forms for ONNX say so, and those that are added."""
+    said = [name for name, why in reasons().items() if why.endswith("and is left out")]
+    assert len(said) > 20
+    text = DATA + CONV.format("conv", "data", KERNEL)
+    for name in said:
+        kept = {layer.type for layer in made(text + scoring(name)).definition.message.layer}
+        assert kept == {"Input", "Convolution"}, name
+
+
+def scoring(name: str) -> str:
+    """A layer of a type, of as many bottoms and tops as it may have."""
+    bottoms = ["conv", *["label"] * (max(2, find_class(name).bottoms[0]) - 1)]  # type: ignore[union-attr]
+    tops = ["score"] * bool(find_class(name).tops[1] != 0)  # type: ignore[union-attr]
+    ends = [f'bottom: "{one}"' for one in bottoms] + [f'top: "{one}"' for one in tops]
+    return f'layer {{ name: "score" type: "{name}" {" ".join(ends)} }}'

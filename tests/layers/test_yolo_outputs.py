@@ -46,7 +46,7 @@ def compare(found: Any, expected: list[list[list[float]]]) -> None:
     np.testing.assert_allclose(found[0, 0], rows, rtol=1e-5, atol=1e-6)  # settings are float32
 
 
-@pytest.mark.parametrize(("least", "threshold"), [(0.01, 0.45), (0.3, 0.1)])
+@pytest.mark.parametrize(("least", "threshold"), [(0.01, 0.45), (0.3, 0.1), (0.01, 0)])
 @pytest.mark.parametrize("count", [1, 2])
 def test_v2(count: int, least: float, threshold: float) -> None:
     maps = MAPS[:count]
@@ -71,7 +71,7 @@ def test_v2(count: int, least: float, threshold: float) -> None:
     compare(one.forward(), expected)
 
 
-@pytest.mark.parametrize(("least", "threshold"), [(0.01, 0.45), (0.4, 0.1)])
+@pytest.mark.parametrize(("least", "threshold"), [(0.01, 0.45), (0.4, 0.1), (0.01, 0)])
 def test_v3(least: float, threshold: float) -> None:
     text = f"{V3} confidence_threshold: {least} nms_threshold: {threshold}"
     one = One(f'type: "Yolov3DetectionOutput" yolov3_detection_output_param {{ {text} }}', *MAPS, dtype=np.float64)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.bases.recurrent import Carried
+from dragon.bases.yolo_output import YoloOutput
 from dragon.errors import UsageError, first_line
 from dragon.export.onnx.preprocessing import Preprocessing
 from dragon.export.samples import sample_inputs
@@ -28,7 +29,7 @@ __all__ = ["FAR", "RUNTIMES", "SCALES", "Difference", "choosers", "difference", 
 
 Values = dict[str, NDArray[Any]]
 SCALES = (0.5, 30.0)
-_CHOOSERS = (ArgMax, CTCGreedyDecoder, DetectionOutput, Proposal, RCNNDetectionOutput, Threshold)
+_CHOOSERS = (ArgMax, CTCGreedyDecoder, DetectionOutput, Proposal, RCNNDetectionOutput, Threshold, YoloOutput)
 FAR = 1e-3
 Run = Callable[[str, Mapping[str, NDArray[Any]]], Values]
 

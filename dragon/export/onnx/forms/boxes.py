@@ -60,13 +60,13 @@ def detection_output(g: Graph, node: Node) -> str:
     found = rows[0] if len(rows) == 1 else g.op("Concat", *rows, axis=0)
     # without any box there is a row of -1 for each item
     none = np.array([[item, *[-1] * 6] for item in range(layer.n)], np.float32)
-    return g.reshape(or_else(g, found, g.constant(none, "none"), layer.n), [1, 1, -1, 7])
+    return g.reshape(or_else(g, found, g.constant(none, "none"), g.ints([layer.n])), [1, 1, -1, 7])
 
 
-def or_else(g: Graph, found: str, instead: str, rows: int) -> str:
-    """Rows that were found or, where there are none, the `rows` rows of `instead`."""
+def or_else(g: Graph, found: str, instead: str, rows: str) -> str:
+    """Rows that were found or, where there are none, those of `instead`; `rows` is their number, a list of one."""
     size = g.slice(g.op("Shape", found), {0: slice(0, 1)})
-    missing = g.op("Mul", g.cast(g.op("Equal", size, g.ints([0])), "INT64"), g.ints([rows]))
+    missing = g.op("Mul", g.cast(g.op("Equal", size, g.ints([0])), "INT64"), rows)
     return g.op("Concat", found, g.op("Slice", instead, g.ints([0]), missing, g.ints([0])), axis=0)
 
 

@@ -57,8 +57,9 @@ def proposal(g: Graph, node: Node) -> list[str]:
     whole = g.reshape(g.op("Concat", corner, image, axis=0), [1, 5])
     found = g.op("Pad", g.op("Gather", boxes, place, axis=0), g.ints([0, 1, 0, 0]))
     values = g.reshape(g.op("Gather", scores, place, axis=0), [-1, 1])
-    tops = [or_else(g, found, whole, 1)]
-    return tops if len(node.tops) == 1 else [*tops, or_else(g, values, g.constant(np.zeros((1, 1), np.float32)), 1)]
+    one = g.ints([1])
+    tops = [or_else(g, found, whole, one)]
+    return tops if len(node.tops) == 1 else [*tops, or_else(g, values, g.constant(np.zeros((1, 1), np.float32)), one)]
 
 
 @writes("RCNNDetectionOutput")
@@ -94,7 +95,7 @@ def rcnn_detection_output(g: Graph, node: Node) -> str:
     label = g.scaled(g.cast(kind, "FLOAT"), 1, 1)
     found = g.op("Concat", g.op("Mul", score, g.number(0)), label, score, box, axis=1)
     none = g.constant(np.array([[0, *[-1] * 6]], np.float32), "none")
-    return g.reshape(or_else(g, found, none, 1), [1, 1, -1, 7])
+    return g.reshape(or_else(g, found, none, g.ints([1])), [1, 1, -1, 7])
 
 
 def _exact(g: Graph, value: float | Array, what: str = "constant") -> str:
