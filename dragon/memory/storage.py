@@ -17,6 +17,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from dragon.memory.aligned import aligned_bytes
+
 __all__ = [
     "HOST",
     "Array",
@@ -330,11 +332,8 @@ def mark_written(storages: Iterable[Storage], place: str) -> None:
 
 
 def _aligned_zeros(count: int, dtype: np.dtype[Any]) -> Array:
-    """Zeros on a 64-byte boundary, as vector code wants them; the owner of the memory is `.base`."""
-    size = count * dtype.itemsize
-    raw = np.zeros(size + 64, np.uint8)
-    start = -raw.ctypes.data % 64
-    return raw[start : start + size].view(dtype)
+    """Zeros as vector code wants them; the owner of the memory is `.base`."""
+    return aligned_bytes(count * dtype.itemsize).view(dtype)
 
 
 def _base_references() -> int | None:

@@ -44,7 +44,7 @@ def test_a_run_names_the_layer(engine: str) -> None:
     net.blobs["x"].data[...] = 1
     with (
         mock.patch.object(storage, "_aligned_zeros", side_effect=_error()),
-        mock.patch("dragon.engines.onednn.library.memory.aligned_buffer", side_effect=_error()),
+        mock.patch("dragon.engines.onednn.library.memory.aligned_bytes", side_effect=_error()),
         pytest.raises(EngineError) as caught,
     ):
         net.forward()

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from dragon.counting import how_many
 from dragon.engines.onednn.library.binding import check, dims, library
 from dragon.engines.onednn.library.constants import DataType, FormatKind, Query, Tag
+from dragon.memory.aligned import aligned_bytes
 
-__all__ = ["Device", "Memory", "MemoryDesc", "Owner", "Shape", "aligned_buffer", "like"]
+__all__ = ["Device", "Memory", "MemoryDesc", "Owner", "Shape", "like"]
 
 Shape = tuple[int, ...]
-ALIGNMENT = 64  # bytes: a cache line and the widest vector
 
 NUMPY_TYPES: dict[DataType, Any] = {
     DataType.f32: np.float32,
@@ -251,13 +251,6 @@ def like(desc: MemoryDesc, shape: Shape, dtype: DataType | None = None) -> Memor
     return MemoryDesc.plain(shape, dtype)
 
 
-def aligned_buffer(size: int) -> NDArray[np.uint8]:
-    """``size`` zero bytes that start on a 64-byte boundary."""
-    raw = np.zeros(size + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + size]
-
-
 class Memory(Owner):
     """A descriptor and the bytes it describes; ``buffer`` (uint8, at least ``desc.size``) is kept alive.
 
@@ -275,7 +268,7 @@ class Memory(Owner):
         start: int = 0,
     ) -> None:
         if buffer is None:
-            buffer = aligned_buffer(desc.size)
+            buffer = aligned_bytes(desc.size)
         self.device, self.desc, self.start = device, desc, start
         self._origin = origin
         self.exposed = False

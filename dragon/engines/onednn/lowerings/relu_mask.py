@@ -9,11 +9,12 @@ import numpy as np
 
 from dragon.engines.onednn.kernels import batch_norm
 from dragon.engines.onednn.library.constants import Arg
-from dragon.engines.onednn.library.memory import Memory, aligned_buffer
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import Call, Primitive
 from dragon.engines.onednn.plan.builder import Builder, NotLoweredError
 from dragon.engines.onednn.plan.guarded import fetch, store
 from dragon.engines.onednn.plan.values import reorder
+from dragon.memory.aligned import aligned_bytes
 
 __all__ = ["Mask", "nan_restored"]
 
@@ -23,7 +24,7 @@ class Mask:
 
     def __init__(self, b: Builder, workspace: Memory, primitive: Primitive, name: str) -> None:
         self.workspace = workspace
-        self.buffers = [workspace.buffer, aligned_buffer(workspace.desc.size)]
+        self.buffers = [workspace.buffer, aligned_bytes(workspace.desc.size)]
         self.used = False  # whether backward has run since forward
         # by mean 0 and variance 1 a normalisation does nothing but the ReLU
         spec = batch_norm.NormSpec(1e-12, global_stats=True, relu=True)

@@ -16,11 +16,12 @@ import numpy as np
 
 from dragon.engines.lifetimes.placing import Lifetime, Placement
 from dragon.engines.lifetimes.sources import Sources
-from dragon.engines.onednn.library.memory import Memory, aligned_buffer
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.plan.buffers import Buffer, Buffers, Bytes
 from dragon.engines.onednn.plan.steps import Group
 from dragon.engines.onednn.plan.values import HostValue, LazyCopy, Value
 from dragon.errors import EngineError
+from dragon.memory.aligned import aligned_bytes
 from dragon.memory.storage import Array, Storage
 
 __all__ = ["Arena", "ArenaMemory"]
@@ -30,7 +31,7 @@ class ArenaMemory:
     """The memory of the arenas of all plans of a net, as large as the largest needs. One arena uses it at a time."""
 
     def __init__(self) -> None:
-        self.bytes = aligned_buffer(0)
+        self.bytes = aligned_bytes(0)
         self._arenas: weakref.WeakSet[Arena] = weakref.WeakSet()
         self._user: weakref.ref[Arena] | None = None
 
@@ -38,7 +39,7 @@ class ArenaMemory:
         """Let an arena lie here. Where the memory has to grow for it, all arenas move."""
         self._arenas.add(arena)
         if arena.size > self.bytes.nbytes:
-            self.bytes = aligned_buffer(arena.size)
+            self.bytes = aligned_bytes(arena.size)
             for other in self._arenas:
                 other.move(self.bytes)
         else:
@@ -169,7 +170,7 @@ class Arena:
         if self._running or buffer in self._own or buffer in self._present:
             return
         self._own.add(buffer)
-        buffer.move(aligned_buffer(buffer.size))
+        buffer.move(aligned_bytes(buffer.size))
         steps = self._steps_to(buffer)
         self._memory.use(self)
         self._present = frozenset()
@@ -188,7 +189,7 @@ class Arena:
         before = {each: each.origin.buffer for each in written}
         try:
             for each in written:
-                each.move(aligned_buffer(each.size))
+                each.move(aligned_bytes(each.size))
             self._repeat(steps)
             read()
         finally:

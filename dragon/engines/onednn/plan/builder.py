@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dragon.engines.int8.arithmetic import Range
 from dragon.engines.onednn.library.constants import Arg, DataType
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, aligned_buffer
+from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
 from dragon.engines.onednn.library.primitive import Attributes, Call, Primitive, SumPost
 from dragon.engines.onednn.plan.bound import Bound
 from dragon.engines.onednn.plan.guarded import GuardedCall, bounded_call
@@ -23,6 +23,7 @@ from dragon.engines.onednn.plan.places import find_places
 from dragon.engines.onednn.plan.recomputed import Materialize, Recomputed
 from dragon.engines.onednn.plan.steps import Backward, NotLoweredError, Step, when_changed
 from dragon.engines.onednn.plan.values import HostValue, Value, reorder
+from dragon.memory.aligned import aligned_bytes
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array, Storage
 
@@ -71,7 +72,7 @@ class Builder(Recomputed):
         self.remark = ""
         self._bound: Bound | None = None  # of the top that is being built
         self.parts: dict[int, Backward] = {}
-        self._scratchpad = aligned_buffer(0)
+        self._scratchpad = aligned_bytes(0)
         self._scratchpad_calls: list[Call] = []
         self._scratch: dict[int, list[Memory]] = {}  # by slot
         self._scratch_bytes: dict[int, NDArray[np.uint8]] = {}  # by slot, as large as the largest so far
@@ -235,7 +236,7 @@ class Builder(Recomputed):
         scratchpad = None
         if primitive.scratchpad_desc is not None:
             if primitive.scratchpad > self._scratchpad.nbytes:
-                self._scratchpad = aligned_buffer(primitive.scratchpad)
+                self._scratchpad = aligned_bytes(primitive.scratchpad)
             scratchpad = Memory(self.device, primitive.scratchpad_desc, self._scratchpad)
         call = make(scratchpad)
         if scratchpad is not None:
@@ -262,7 +263,7 @@ class Builder(Recomputed):
         """Memory whose content matters within one layer's steps only: all of one slot share one buffer."""
         buffer = self._scratch_bytes.get(slot)
         if buffer is None or buffer.nbytes < desc.size:
-            buffer = self._scratch_bytes[slot] = aligned_buffer(desc.size)
+            buffer = self._scratch_bytes[slot] = aligned_bytes(desc.size)
         return self._in_slot(Memory(self.device, desc, buffer), slot)
 
     def part(self, memory: Memory, desc: MemoryDesc, start: int = 0) -> Memory:

@@ -13,10 +13,10 @@ from dragon.engines.onednn.library.memory import (
     Device,
     Memory,
     MemoryDesc,
-    aligned_buffer,
 )
 from dragon.engines.onednn.library.primitive import Call
 from dragon.errors import EngineError
+from dragon.memory.aligned import aligned_bytes
 from dragon.memory.bf16 import from_bf16, to_bf16
 
 SHAPE = (2, 3, 4, 5)
@@ -81,20 +81,20 @@ def test_views_begin_at_a_byte_and_keep_their_place_in_another_buffer(device: De
     assert row.origin is whole
     target = Memory(device, row.desc)
     call = Call(reorder(device, row.desc, row.desc), {Arg.SRC: row, Arg.DST: target})
-    other = aligned_buffer(96)
+    other = aligned_bytes(96)
     other.view(np.float32)[:] = -np.arange(24)
     row.rebind(other)
     call()
     np.testing.assert_array_equal(target.numpy(), [-12, -13, -14, -15])
     with pytest.raises(ValueError, match="of 32 bytes"):
-        whole.view(MemoryDesc.plain((3, 4)), 16).rebind(aligned_buffer(32))
+        whole.view(MemoryDesc.plain((3, 4)), 16).rebind(aligned_bytes(32))
 
 
 def test_small_buffer_is_refused(device: Device) -> None:
     with pytest.raises(ValueError, match="479 bytes"):
-        Memory(device, MemoryDesc.plain(SHAPE), aligned_buffer(479))
+        Memory(device, MemoryDesc.plain(SHAPE), aligned_bytes(479))
     with pytest.raises(ValueError, match="479 bytes"):
-        Memory(device, MemoryDesc.plain(SHAPE)).rebind(aligned_buffer(479))
+        Memory(device, MemoryDesc.plain(SHAPE)).rebind(aligned_bytes(479))
 
 
 def test_wrap_refuses_strides_and_other_types(device: Device) -> None:
