@@ -49,8 +49,10 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _report(given: argparse.Namespace) -> None:
-    if given.ranks < 2 or given.batch % given.ranks:
-        raise BenchmarkError(f"a batch of {given.batch} cannot be divided among {given.ranks} ranks, at least 2")
+    if given.ranks < 2:
+        raise BenchmarkError(f"--ranks must be at least 2, got {given.ranks}")
+    if given.batch % given.ranks:
+        raise BenchmarkError(f"a batch of {given.batch} cannot be divided among {given.ranks} ranks")
     turns: list[dict[str, Any]] = []
     for turn in range(given.turns):
         found = {ranks: _run(given, ranks) for ranks in ((1, given.ranks) if turn % 2 == 0 else (given.ranks, 1))}

@@ -24,7 +24,7 @@ __all__ = ["command"]
 
 
 @click.command("summarize")
-@net_options(model=DEPLOY)
+@net_options(model=DEPLOY, positional=True)
 @click.option("--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TEST", show_default=True)
 @click.option("--input-shape", "image_shape", metavar="[N,]C,H,W", help="In place of that of the data or the input.")
 @json_option
@@ -35,7 +35,7 @@ def command(which: NetChoice, phase: str, image_shape: str | None) -> dict[str, 
     the mean image, and what is assumed is said.
 
     \b
-    Example: dragon summarize --model models/lenet/deploy.prototxt
+    Example: dragon summarize models/lenet/deploy.prototxt
     """
     net, notes = _open(which, pb.Phase.Value(phase.upper()), input_shape(image_shape, "--input-shape"))
     try:

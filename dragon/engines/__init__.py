@@ -74,7 +74,10 @@ def cuda_problem() -> str | None:
 def _check_cuda() -> None:
     problem = cuda_problem()
     if problem:
-        raise EngineError(f"the CUDA engine cannot run: {problem}")
+        raise EngineError(
+            f"the CUDA engine cannot run: {problem}; to run on the CPU leave out --gpu and --engine cuda, or call "
+            "set_mode_cpu() in place of set_mode_gpu()"
+        )
 
 
 def gpu_count() -> int:

@@ -7,6 +7,7 @@ for axes of extent 1 (old files store every blob with four axes).
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -51,9 +52,11 @@ def load_weights(
 
     also: further nets whose layers are loaded, where they do not share the memory of `net`, such as test nets of a
     solver. Returns the names of the layers. Raises WeightsError for a missing or damaged file, for a shape that does
-    not fit, and for a file that has no layer of the net; all files are checked before any value is copied.
+    not fit, and for a file that has no layer of the net; all files are checked before any value is copied. So it does,
+    afterwards, for a file that was changed between its check and its copy.
     """
     targets = _targets(net, also)
+    versions = [_version(path) for path in paths]
     loaded = [name for path in paths for name in _checked(targets, net, path, profile, hdf5)]
     for path in paths:
         own = partial(_own_memory, targets)
@@ -62,7 +65,22 @@ def load_weights(
             if arrays and name in targets:
                 _copy_layer(targets[name], arrays)
             del arrays  # so that only one layer at a time is in memory
+    for path, version in zip(paths, versions, strict=True):
+        if _version(path) != version:
+            raise WeightsError(
+                f"{path}: was changed while it was loaded, so the net's values are neither the old file's nor the new "
+                "one's: load it again"
+            )
     return loaded
+
+
+def _version(path: str | Path) -> tuple[int, ...] | None:
+    """What is another number once a file is written again or replaced; None for one that is not there."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):  # the latter for a byte 0; what reads the file has words for both
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _targets(net: Wiring, also: Sequence[Wiring]) -> dict[str, _Target]:

@@ -67,9 +67,10 @@ class NetTable:
         """The sums as text, each with its name."""
         extra = f"; running statistics another {size_text(self.statistics_bytes)}" if self.statistics_bytes else ""
         macs = self.multiply_adds
+        each = f", {macs // self.batch:,} for one of {self.batch}" if self.batch > 1 else ""
         return [
             ("parameters", f"{self.parameters:,} learned, {size_text(self.parameter_bytes)}{extra}"),
-            ("multiply-adds", f"{macs:,} forward, {macs // self.batch:,} for one of {self.batch}"),
+            ("multiply-adds", f"{macs:,} forward" + each),
             ("memory of tops", size_text(self.memory)),
         ]
 

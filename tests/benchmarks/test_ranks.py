@@ -27,7 +27,7 @@ def test_a_small_net(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     ("words", "says"),
     [
         (["--batch", "9"], "9 cannot be divided among 2 ranks"),
-        (["--ranks", "1"], "100 cannot be divided among 1 ranks, at least 2"),
+        (["--ranks", "1"], "--ranks must be at least 2, got 1"),
     ],
 )
 def test_what_cannot_be_divided(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:

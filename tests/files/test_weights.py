@@ -13,6 +13,7 @@ import pytest
 
 import dragon
 from dragon.errors import WeightsError
+from dragon.files import weights
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
 from dragon.proto.wire import BYTES, encode_key, encode_varint
@@ -219,6 +220,29 @@ def test_the_second_of_two_files_is_checked_before_the_first_is_copied(tmp_path:
     with pytest.raises(WeightsError, match=r"z\.caffemodel\.h5: layer \"z\""):
         net.copy_from(f"{tmp_path}/a.caffemodel,{tmp_path}/z.caffemodel.h5")
     assert same(net, before)
+
+
+@pytest.mark.parametrize("ending", ["caffemodel", "caffemodel.h5", "safetensors"])
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_file_that_is_changed_between_check_and_copy(
+    ending: str, replaced: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, other = tmp_path / f"w.{ending}", tmp_path / f"other.{ending}"
+    net_of(["a"]).save(path)
+    net_of(["a"], seed=9).save(other)
+    checked = weights._checked
+
+    def change(*given: Any) -> list[str]:
+        found = checked(*given)
+        if replaced:
+            os.replace(other, path)
+        else:
+            path.write_bytes(other.read_bytes())
+        return found
+
+    monkeypatch.setattr(weights, "_checked", change)
+    with pytest.raises(WeightsError, match=r"w\..*: was changed while it was loaded"):
+        net_of(["a"], seed=2).copy_from(path)
 
 
 def test_layers_that_the_net_has_not_are_not_read(tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from tests.tools.conftest import Dragon
 @pytest.mark.parametrize(
     ("line", "hint"),
     [
-        ("summarize n.prototxt", "Missing option '--model': did you mean --model n.prototxt?"),
         ("test n.prototxt w.caffemodel", "did you mean --model n.prototxt --weights w.caffemodel?"),
         ("test --model n.prototxt w.h5", "Missing option '--weights': did you mean --weights w.h5?"),
         ("train solver.prototxt", "did you mean --solver solver.prototxt?"),

@@ -72,3 +72,16 @@ def test_summarize(work: Path, dragon: Dragon) -> None:
     train = dragon("summarize", "--model", "net.prototxt", "--phase", "train").out
     assert 'net "small": 7 layers, 1,318 parameters, batches of 8, on synthetic, phase TRAIN' in train
     assert "added" not in train
+
+
+def test_the_net_needs_no_flag(work: Path, dragon: Dragon) -> None:
+    assert dragon("summarize", "net.prototxt").out == dragon("summarize", "--model", "net.prototxt").out
+    twice = dragon("summarize", "net.prototxt", "--model", "net.prototxt")
+    assert (twice.code, "the net is given twice" in twice.error) == (2, True)
+    none = dragon("summarize")
+    assert (none.code, none.error) == (2, "Missing the net: its prototxt, or the name of one of the zoo.")
+
+
+def test_one_image_is_not_counted_out(work: Path, dragon: Dragon) -> None:
+    one = dragon("summarize", "net.prototxt", "--input-shape", "1,3,24,24").out
+    assert re.search(r"^multiply-adds +[\d,]+ forward$", one, re.MULTILINE)

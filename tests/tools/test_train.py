@@ -106,7 +106,7 @@ def test_gpu(work: Path, dragon: Dragon, monkeypatch: pytest.MonkeyPatch) -> Non
     assert wished.err.count("solver_mode is GPU, but there is no GPU: the CPU is used") == 1
     demanded = dragon("train", "-solver", "solver.prototxt", "-gpu", "0")
     assert demanded.code == 2
-    assert demanded.error == "--gpu 0: there is no GPU"
+    assert demanded.error == "--gpu 0: there is no GPU; leave out --gpu to run on the CPU"
     contradiction = dragon("train", "-solver", "solver.prototxt", "-gpu", "0", "--engine", "numpy")
     assert (contradiction.code, "contradict" in contradiction.error) == (2, True)
 

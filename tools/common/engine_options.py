@@ -65,7 +65,7 @@ class EngineChoice:
                 raise click.UsageError(f"--gpu {self.gpu} and --engine {self.engine} contradict each other")
             problem = cuda_problem()
             if problem:
-                raise EngineError(f"--gpu {self.gpu}: {problem}")
+                raise EngineError(f"--gpu {self.gpu}: {problem}; leave out --gpu to run on the CPU")
             return "cuda", options
         if self.engine is not None:
             return self.engine, options

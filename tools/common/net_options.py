@@ -65,24 +65,25 @@ class NetChoice:
 
 
 def net_options(
-    required: bool = True, model: ModelFile = TRAIN_VAL
+    required: bool = True, model: ModelFile = TRAIN_VAL, positional: bool = False
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator: add the flags and hand them to the command as `which`: a NetChoice, or None without --model.
 
-    model: which file of a net of the zoo its name stands for.
+    model: which file of a net of the zoo its name stands for. positional: the net may also stand without --model.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @click.option(
             "--model",
             type=model,
-            required=required,
+            required=required and not positional,
             metavar="FILE|NAME",
             help="The net's prototxt, or a net of the zoo.",
         )
         @click.option("--level", type=INT32, default=0, help="The net state's level.")
         @click.option("--stage", metavar="NAME,...", help="The net state's stages.")
         @click.option("--allow-unknown", is_flag=True, help="Skip unknown fields, with a warning each.")
+        @_argument(model, positional)
         @set_net_option
         @profile_option
         @allow_python
@@ -90,6 +91,7 @@ def net_options(
         def wrapper(
             *args: Any,
             model: str | None,
+            net: str | None = None,
             level: int,
             stage: str | None,
             allow_unknown: bool,
@@ -97,6 +99,11 @@ def net_options(
             profile: str | None,
             **kwargs: Any,
         ) -> Any:
+            if net is not None and model is not None:
+                raise click.UsageError(f"the net is given twice, {net} and --model {model}")
+            model = model or net
+            if model is None and required:
+                raise click.UsageError("Missing the net: its prototxt, or the name of one of the zoo.")
             stages = stage.split(",") if stage else []
             which = None if model is None else NetChoice(model, level, stages, allow_unknown, profile, assignments)
             return function(*args, which=which, **kwargs)
@@ -104,3 +111,10 @@ def net_options(
         return wrapper
 
     return decorate
+
+
+def _argument(model: ModelFile, there: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The net as an argument, where a command takes it so."""
+    return (
+        click.argument("net", type=model, required=False, metavar="[FILE|NAME]") if there else lambda function: function
+    )

@@ -10,7 +10,7 @@ from dragon.importing.context import Context
 from dragon.importing.graph import NoForm
 from dragon.importing.registry import operator
 
-_LARGEST = float(np.finfo(np.float32).max)
+LARGEST = float(np.finfo(np.float32).max)  # a limit that nothing exceeds
 _SELU = (1.6732632423543772, 1.0507009873554805)  # alpha, gamma (Klambauer et al. 2017)
 
 
@@ -45,17 +45,17 @@ def prelu(c: Context) -> None:
 @operator("Clip")
 def clip(c: Context) -> None:
     """ReLU6 for 0 to 6, ReLU for 0 and above, else Clip."""
-    low, high = c.scalar_of("min", 1, -_LARGEST), c.scalar_of("max", 2, _LARGEST)
+    low, high = c.scalar_of("min", 1, -LARGEST), c.scalar_of("max", 2, LARGEST)
     c.result(clipped(c, c.blob(), low, high))
 
 
 def clipped(c: Context, blob: str, low: float, high: float) -> str:
     """A blob limited to a range."""
-    if low == 0 and high >= _LARGEST:
+    if low == 0 and high >= LARGEST:
         return c.layer("ReLU", blob)
     if low == 0 and high == 6 and not c.bvlc:
         return c.layer("ReLU6", blob)
-    limits = {"min": max(low, -_LARGEST), "max": min(high, _LARGEST)}
+    limits = {"min": max(low, -LARGEST), "max": min(high, LARGEST)}
     if limits["min"] > limits["max"]:
         raise NoForm(f"its limits {low:g} and {high:g} are the wrong way round")
     return c.layer("Clip", blob, clip_param=limits)

@@ -10,12 +10,11 @@ import numpy as np
 
 from dragon.importing.context import Context
 from dragon.importing.graph import Array, NoForm
-from dragon.importing.operators.activations import clipped
+from dragon.importing.operators.activations import LARGEST, clipped
 from dragon.importing.registry import operator
 
 __all__ = ["add_constant", "broadcast", "multiply_constant", "multiply_values"]
 
-_LARGEST = float(np.finfo(np.float32).max)
 Shape = tuple[int, ...]
 
 
@@ -113,7 +112,7 @@ def _extreme(c: Context, sign: float) -> str:
         found = c.linear(found, sign, suffix="sign")
     if not numbers:
         return found
-    return clipped(c, found, *((max(numbers), _LARGEST) if sign > 0 else (-_LARGEST, min(numbers))))
+    return clipped(c, found, *((max(numbers), LARGEST) if sign > 0 else (-LARGEST, min(numbers))))
 
 
 @operator("Sum")
