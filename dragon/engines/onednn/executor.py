@@ -91,6 +91,12 @@ class OneDNNExecutor(Executor):
         if self.plans.misfit is not None:
             raise self.plans.misfit
 
+    def _plan(self, whole: bool, start: int) -> Plan:
+        """The plan that a pass goes on with at layer `start`; backward will need those of the layers before it."""
+        before = zip(self.net.nodes[:start], self._ran[:start], strict=True)
+        self.plans.needed = {plan for node, plan in before if plan is not None and node.need_backward}
+        return self.plans.plan(whole)
+
     # -- running --------------------------------------------------------------------------------------------
     def forward(self, start: int, end: int) -> float:
         self._int8.begin()
@@ -99,7 +105,7 @@ class OneDNNExecutor(Executor):
         if is_watched(self.net):
             return sum(self._watched_forward(i) for i in range(start, end + 1))
         whole = start == 0 and end == self._last == self.plans.fitting
-        self._forward(self.plans.plan(whole), start, end)
+        self._forward(self._plan(whole, start), start, end)
         self._passed()
         self._download()
         return self._loss(start, end)
@@ -117,7 +123,7 @@ class OneDNNExecutor(Executor):
             except ShapesChangedError as change:
                 self._refresh(change.layer + 1)
                 if change.layer < end:
-                    self._forward(self.plans.plan(False), change.layer + 1, end)
+                    self._forward(self._plan(False, change.layer + 1), change.layer + 1, end)
                 return
         if fitting < end and self.plans.misfit is not None:
             raise self.plans.misfit
@@ -132,7 +138,7 @@ class OneDNNExecutor(Executor):
 
     def _watched_forward(self, i: int) -> float:
         with watched(self.net, "Forward", i):
-            self._forward(self.plans.plan(False), i, i)
+            self._forward(self._plan(False, i), i, i)
             self._download()
         return self._loss(i, i)
 

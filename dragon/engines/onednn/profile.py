@@ -45,6 +45,8 @@ class Profile:
             self._run_backward(counts)
 
     def _run_forward(self, counts: bool) -> Iterator[tuple[Plan, Group]]:
+        needed: set[Plan] = set()
+        self._plans.needed = needed
         plan = self._plans.plan(True)
         i = 0
         while i < len(self._plans.net.nodes):
@@ -58,6 +60,7 @@ class Profile:
                 except ShapesChangedError:
                     changed = True
             yield plan, group
+            needed.add(plan)
             i = group.last + 1
             if changed:  # as in any pass: the layers after it run one by one
                 self._refresh(i)

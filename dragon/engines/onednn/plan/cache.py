@@ -32,7 +32,8 @@ class PlanCache:
     """Two plans, the whole and the single one, for each combination of shapes, phases and parameter memory.
 
     training: whether the plans that are made now can run backward. fitting: the last layer that takes the present
-    shapes, at which plans end; misfit: the error of the layer after it.
+    shapes, at which plans end; misfit: the error of the layer after it. needed: plans that are kept in any case, since
+    the present pass goes back through them.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class PlanCache:
         self.training = training
         self.fitting = len(net.nodes) - 1
         self.misfit: DragonError | None = None
+        self.needed: Collection[Plan] = ()
         self.arena_memory = ArenaMemory()
         self._device, self._dtype, self._options, self._materialize = device, dtype, options, materialize
         self._ranges = ranges
@@ -116,17 +118,21 @@ class PlanCache:
         if plan is None:
             plan = self._plans[key] = self._make(whole)
             self._bytes[key] = Planned.of(plan).bytes
-            self._give_up_old()
+            self._give_up_old(plan)
         self._plans.move_to_end(key)
         self._current[key] = plan
         return plan
 
-    def _give_up_old(self) -> None:
+    def _give_up_old(self, new: Plan) -> None:
         """Keep few plans, by number and by memory: some nets have other shapes in each pass, as labels of detectors."""
-        while len(self._plans) > 2 * _KEPT_SHAPES or (
-            len(self._plans) > _KEPT and sum(self._bytes.values()) > _KEPT_BYTES
-        ):
-            key, old = self._plans.popitem(last=False)
+        for key, old in list(self._plans.items()):
+            if len(self._plans) <= 2 * _KEPT_SHAPES and (
+                len(self._plans) <= _KEPT or sum(self._bytes.values()) <= _KEPT_BYTES
+            ):
+                break
+            if old is new or old in self.needed:
+                continue
+            del self._plans[key]
             old.detach()
             self._garbage += self._bytes.pop(key)
         if self._garbage > _GARBAGE:

@@ -1,0 +1,67 @@
+"""Which plans are kept while shapes change in the middle of each pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dragon.engines.onednn.plan import cache
+from tests.engines.onednn.comparing import make_net
+
+pytestmark = pytest.mark.usefixtures("device")
+
+# Each Filter leaves as many images as its last bottom has ones, so that a pass needs a plan more for each.
+NET = """
+layer { name: "i" type: "Input" top: "x" top: "s" top: "u" input_param {
+  shape { dim: [8, 3, 12, 12] } shape { dim: 8 } shape { dim: 8 } } }
+layer { name: "c1" type: "Convolution" bottom: "x" top: "c1" convolution_param {
+  num_output: 16 kernel_size: 3 weight_filler { type: "xavier" } } }
+layer { name: "p1" type: "Pooling" bottom: "c1" top: "p1" pooling_param { kernel_size: 2 stride: 2 } }
+layer { name: "f1" type: "Filter" bottom: "p1" bottom: "u" bottom: "s" top: "q1" top: "v"
+  propagate_down: true propagate_down: false propagate_down: false }
+layer { name: "c2" type: "Convolution" bottom: "q1" top: "c2" convolution_param {
+  num_output: 16 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } } }
+layer { name: "p2" type: "Pooling" bottom: "c2" top: "p2" pooling_param { kernel_size: 2 stride: 1 } }
+layer { name: "f2" type: "Filter" bottom: "p2" bottom: "v" top: "q2"
+  propagate_down: true propagate_down: false }
+layer { name: "ip" type: "InnerProduct" bottom: "q2" top: "ip" inner_product_param {
+  num_output: 5 weight_filler { type: "xavier" } } }
+layer { name: "l" type: "Reduction" bottom: "ip" top: "l" reduction_param { operation: SUMSQ } loss_weight: 1 }
+"""
+
+
+def run_pass(nets: list[Any], first: int, second: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((8, 3, 12, 12))
+    for net in nets:
+        net.blobs["x"].data[...] = x
+        net.blobs["s"].data[...] = np.arange(8) < first
+        net.blobs["u"].data[...] = np.arange(8) < second
+        net.clear_param_diffs()
+        net.run_forward()
+
+
+@pytest.mark.parametrize("kept", [1, 2])
+def test_plans_of_the_pass_are_kept(kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_KEPT", kept)
+    monkeypatch.setattr(cache, "_KEPT_BYTES", 0)
+    nets = [make_net(NET, engine) for engine in ("onednn", "numpy")]
+    for made, expected in zip(nets[0].params.values(), nets[1].params.values(), strict=True):
+        for blob, other in zip(made, expected, strict=True):
+            other.data[...] = blob.data
+    executor: Any = nets[0].executor
+    for seed, (first, second) in enumerate([(6, 4), (5, 2), (7, 3), (4, 3), (8, 5)]):
+        run_pass(nets, first, second, seed)
+        ran = {plan for plan, node in zip(executor._ran, nets[0].nodes, strict=True) if node.need_backward}
+        assert len(ran) > 1 or seed == 0
+        assert ran <= set(executor.plans)
+        assert len(list(executor.plans)) <= max(kept, len(ran)) + 1
+        for net in nets:
+            net.run_backward()
+        for name, blobs in nets[0].params.items():
+            for blob, other in zip(blobs, nets[1].params[name], strict=True):
+                np.testing.assert_allclose(blob.diff, other.diff, rtol=2e-4, atol=2e-4)
+    places = {name: len(blob.diff_storage._copies) for name, blob in nets[0].blobs.items()}
+    assert max(places.values()) <= 2 * (kept + 3), places
