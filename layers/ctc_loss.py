@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from dragon.bases.ctc import Alignments, packed, sequence_lengths
-from dragon.bases.label_sequences import Scores, blank_class
+from dragon.bases.label_sequences import Scores, blank_class, check_marks
 from dragon.bases.layer import register
 from dragon.bases.loss import Loss, class_labels
 from dragon.counting import how_many
@@ -98,8 +98,8 @@ class CTCLoss(Loss):
                 f"bottom {self.label_bottom} must hold the labels of {how_many(n, 'sequence')}, (L, N), got "
                 f"shape {labels}"
             )
-        if len(bottom) == 3 and bottom[1].shape[:2] != (steps, n):
-            self.bad_shape(f"bottom 1 says where sequences begin: expected shape {(steps, n)}, got {bottom[1].shape}")
+        if len(bottom) == 3:
+            check_marks(self, bottom[1], steps, n)
         for i in (1, 2) if len(bottom) == 4 else ():
             if bottom[i].count != n:
                 self.bad_shape(f"bottom {i} must hold {how_many(n, 'number')}, got shape {bottom[i].shape}")
@@ -166,7 +166,7 @@ class CTCLoss(Loss):
             return None
         steps = self.scores.shape[0]
         if len(bottom) == 3:
-            lengths = sequence_lengths(bottom[1].data.reshape(bottom[1].shape[:2]))
+            lengths = sequence_lengths(bottom[1].data.reshape(self.scores.shape[:2]))
             # a column of a batch that is not full: a sequence of one step without a label does not count
             lengths = xp_of(lengths).where((lengths == 1) & (counts == 0), 0, lengths)
         else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from dragon.bases.layer import register
 from dragon.bases.regions import PositionSensitive
 from dragon.memory.blob import Blob
@@ -32,12 +34,14 @@ class PSROIAlign(PositionSensitive):
         """Positions and weights along one axis: for both points of each bin the lower and the upper neighbour."""
         xp = xp_of(low)
         start = low.astype("float64")[:, None] * self.scale
-        step = (high.astype("float64")[:, None] * self.scale - start) / self.group
+        with np.errstate(invalid="ignore"):
+            step = (high.astype("float64")[:, None] * self.scale - start) / self.group
         found = []
         for quarter in (0.25, 0.75):
-            place = start + (xp.arange(self.group) + quarter) * step
+            with np.errstate(invalid="ignore"):  # infinite corners
+                place = start + (xp.arange(self.group) + quarter) * step
             counts = (place >= 0) & (place <= size - 1) & (step > 0)
-            place = xp.clip(place, 0, size - 1)
+            place = xp.where(counts, place, 0)  # a corner that is not a number has no place
             below = xp.floor(place)
             part = place - below
             found.append((below.astype("int64"), xp.where(counts, 1 - part, 0)))

@@ -15,6 +15,7 @@ from dragon.proto.dialects import dialect_of, set_profile
 from dragon.proto.profiles import NATIVE, PROFILES, Profile, find_profile
 from dragon.proto.quantised import QUANTISED_TYPES
 from dragon.proto.renumber import profile_of, renumber
+from dragon.proto.strings import not_text
 from dragon.proto.upgrade import upgrade_net
 from dragon.proto.wire import BYTES, VARINT, WireReader
 
@@ -66,6 +67,8 @@ def read_binary_net(path: _Path, profile: str | None = None) -> pb.NetParameter:
                 if _V1_MESSAGE.name in fork.numbers:  # others number these as BVLC does
                     content = renumber(content, _V1_MESSAGE, fork, str(path), warned)
                 net.layers.add().ParseFromString(content)
+        if field := not_text(net):
+            raise WeightsError(f"{path}: the net inside is damaged: {field} is not UTF-8 text")
         for layer, count in zip(net.layer, counts, strict=False):
             if layer.type == "BatchNorm" and count == 5:  # forks name the field for it differently
                 layer.batch_norm_param.scale_bias = True

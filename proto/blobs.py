@@ -105,6 +105,8 @@ def _of_c3d(content: bytes, path: str | os.PathLike[str]) -> NDArray[Any]:
             values.append(np.frombuffer(packed[: len(packed) // 4 * 4], "<f4").astype(np.float32))
         else:
             wire.skip(kind, wire.size)
+    if wrong := [extent for extent in extents.values() if extent >= 1 << 63]:  # negative in the file
+        raise WeightsError(f"an extent of C3D's blob is {wrong[0] - (1 << 64):,}")
     blob = pb.BlobProto(shape=pb.BlobShape(dim=extents.values()))
     return shaped(blob, np.concatenate(values))
 

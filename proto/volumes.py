@@ -67,7 +67,7 @@ def _upgrade_convolution(layer: pb.LayerParameter, by_depth: bool) -> None:
         if found and not values and getattr(p, setting):
             _fail(layer, f"give {setting} or {shape}, not both")
         if found:
-            getattr(p, setting)[:] = _short(found, setting)
+            getattr(p, setting)[:] = _short(layer, found, setting)
         p.ClearField(shape)
     p.ClearField("filter_group")
 
@@ -81,7 +81,7 @@ def _upgrade_pooling(layer: pb.LayerParameter, by_depth: bool) -> None:
             _fail(layer, f"give {shape} or {setting if values else intel}, not both")
         if found:
             p.ClearField(setting)
-            short = _short(found, setting)
+            short = _short(layer, found, setting)
             if len(short) == 1:
                 setattr(p, setting, short[0])
             elif short:
@@ -129,8 +129,10 @@ def _others(layer: pb.LayerParameter, p: _Window, setting: str, default: int) ->
     return [*given, *given] if given else [default, default]
 
 
-def _short(values: list[int], setting: str) -> list[int]:
-    """One value if all are equal, none if they are the default."""
+def _short(layer: pb.LayerParameter, values: list[int], setting: str) -> list[int]:
+    """One value if all are equal, none if they are the default. Raises PrototxtError for one out of range."""
+    if wrong := [value for value in values if not 0 <= value < 1 << 32]:
+        _fail(layer, f"{setting} takes whole numbers from 0 to {(1 << 32) - 1:,}, got {wrong[0]:,}")
     if len(set(values)) > 1:
         return values
     return [] if values[0] == _SETTINGS[setting][1] else values[:1]

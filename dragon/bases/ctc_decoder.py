@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from dragon.bases.ctc import edit_distance, packed, sequence_lengths
-from dragon.bases.label_sequences import Scores, blank_class, label_rows
+from dragon.bases.label_sequences import Scores, blank_class, check_marks, label_rows
 from dragon.bases.no_gradient import NoGradient
 from dragon.counting import how_many
 from dragon.memory.blob import Blob
@@ -56,8 +56,8 @@ class CTCDecoder(NoGradient):
             self.bad_param(f"gives at most {how_many(most, 'top')} for these bottoms, got {len(top)}")
         unset = -1 if self.marked else 0
         self.blank = blank_class(self, p.blank_index if p.HasField("blank_index") else unset, classes)
-        if self.marked and bottom[1].shape[:2] != (steps, n):
-            self.bad_shape(f"bottom 1 says where sequences begin: expected shape {(steps, n)}, got {bottom[1].shape}")
+        if self.marked:
+            check_marks(self, bottom[1], steps, n)
         if self.only_scored and bottom[1].shape[:1] != (n,):
             self.bad_shape(
                 f"bottom 1 must hold the labels of {how_many(n, 'sequence')}, (N, L), got shape {bottom[1].shape}"
@@ -78,7 +78,7 @@ class CTCDecoder(NoGradient):
             blob.reshape(shape)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        lengths = sequence_lengths(bottom[1].data.reshape(bottom[1].shape[:2])) if self.marked else None
+        lengths = sequence_lengths(bottom[1].data.reshape(self.scores.shape[:2])) if self.marked else None
         found, counts, costs = self.decode(self.scores.of(bottom[0]), lengths)
         if self.only_scored:
             similar, right = _accuracies(found, counts, *packed(*label_rows(bottom[1].data, self.blank)))

@@ -1,4 +1,4 @@
-"""What layers with scores of sequences share: their shape, and which class is the blank."""
+"""What layers with scores of sequences share: their shape, marks of beginnings, and which class is the blank."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
 
-__all__ = ["Scores", "blank_class", "label_rows"]
+__all__ = ["Scores", "blank_class", "check_marks", "label_rows"]
 
 
 class Scores:
@@ -54,6 +54,12 @@ def blank_class(layer: Layer, blank: int, classes: int) -> int:
     if not -classes <= blank < classes:
         layer.bad_shape(f"the blank is class {blank}, the bottom has {how_many(classes, 'class')}")
     return blank % classes
+
+
+def check_marks(layer: Layer, blob: Blob, steps: int, n: int) -> None:
+    """Raise ShapeError unless bottom 1, which says where sequences begin, is (T, N); axes of one value may follow."""
+    if blob.shape[:2] != (steps, n) or blob.count != steps * n:
+        layer.bad_shape(f"bottom 1 says where sequences begin: expected shape {(steps, n)}, got {blob.shape}")
 
 
 def label_rows(labels: Array, blank: int) -> tuple[Array, Array]:

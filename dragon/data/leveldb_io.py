@@ -6,8 +6,10 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
+from dragon.data.leveldb_tables import check_tables
 from dragon.data.new_folder import new_folder
 from dragon.errors import DataError
 from dragon.extras import leveldb_advice
@@ -146,6 +148,7 @@ def _open(path: str) -> Any:
     plyvel = _plyvel(path)
     if not os.path.isfile(os.path.join(path, "CURRENT")):
         raise DataError(f'"{path}" is not a LevelDB folder: it holds no file CURRENT')
+    check_tables(Path(path))
     return _opened(plyvel, path, create_if_missing=False)
 
 

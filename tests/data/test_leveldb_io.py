@@ -95,3 +95,15 @@ def test_damage_behind_the_front_page_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r'^LevelDB ".*" cannot be (read|opened): Corruption') as caught:
         LevelDbReader(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_a_block_outside_its_table_is_one_line(folder: Path) -> None:
+    with plyvel.DB(str(folder)) as db:
+        db.compact_range()
+    (table,) = folder.glob("*.ldb")
+    content = table.read_bytes()
+    at = next(i for i in range(len(content) - 48, len(content)) if content[i : i + 1] == b"\0") - 1
+    huge = content[:at] + b"\xff\xff\xff\xff\x7f"  # the size of the index: 34 GB, which LevelDB would allocate
+    table.write_bytes(huge + content[len(huge) :])
+    with pytest.raises(DataError, match=r"damaged: .*\.ldb has .* bytes, and names a block of 34,.* at"):
+        LevelDbReader(folder)

@@ -59,3 +59,12 @@ def test_errors() -> None:
         One('type: "PSROIAlign" psroi_align_param { spatial_scale: 1 output_dim: 0 group_size: 2 }', X, ROIS)
     with pytest.raises(ShapeError, match="= 8 channels, got"):
         One('type: "PSROIAlign" psroi_align_param { spatial_scale: 1 output_dim: 2 group_size: 2 }', X, ROIS)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf, 1e300])
+def test_a_corner_that_is_no_place_gives_nothing(wrong: float) -> None:
+    rois = np.array([[0, 2, 2, 10, 10], [0, wrong, 2, 10, 10], [0, 2, 2, 10, wrong]])
+    text = 'type: "PSROIAlign" psroi_align_param { spatial_scale: 1 output_dim: 3 group_size: 2 }'
+    y = One(text, X, rois, dtype=np.float64).forward()
+    assert (y[0] != 0).any()
+    assert not y[1:].any()

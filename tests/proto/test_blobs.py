@@ -60,3 +60,10 @@ def test_float64_of_the_other_byte_order_keeps_its_digits() -> None:
     blob = array_to_blobproto(value)
     assert list(blob.double_data) == [1 / 3]
     assert blobproto_to_array(blob)[0] == 1 / 3
+
+
+def test_a_negative_extent_of_c3d_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "mean.binaryproto"
+    path.write_bytes(b"\x08" + b"\xff" * 9 + b"\x01" + b"\x32\x04" + bytes(4))  # num is -1; one value in field 6
+    with pytest.raises(WeightsError, match=r"mean\.binaryproto: an extent of C3D's blob is -1"):
+        read_blobproto(path)

@@ -115,3 +115,11 @@ def test_c3d_convolution_and_pooling_by_loops(engine: str) -> None:
 def test_messages(layer: str, message: str) -> None:
     with pytest.raises(PrototxtError, match=f'layer "y" .*: {message}$'):
         upgrade_net(net_of(layer))
+
+
+@pytest.mark.parametrize("value", [-1, 1 << 32, -(1 << 63)])
+def test_a_size_out_of_range_is_one_line(value: int) -> None:
+    net = pb.NetParameter()
+    net.layer.add(name="c", type="NdConvolution").convolution_param.kernel_shape.dim.append(value)
+    with pytest.raises(PrototxtError, match=f'layer "c".*kernel_size takes whole numbers from 0 to .*, got {value:,}'):
+        upgrade_net(net)
