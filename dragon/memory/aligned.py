@@ -7,6 +7,8 @@ detector whose images have a new size in each iteration took twice the memory th
 from __future__ import annotations
 
 import mmap
+import sys
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,13 +31,14 @@ def aligned_bytes(size: int) -> NDArray[np.uint8]:
 
 
 def _mapped(size: int) -> NDArray[np.uint8] | None:
-    """A mapping, private to this process and its forks; None where the system has no such or gives none now."""
-    if not hasattr(mmap, "MAP_PRIVATE"):  # Windows
+    """A mapping, private to this process and its forks; None on Windows, and where the system gives none now."""
+    if sys.platform == "win32":
         return None
     try:
         pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        if size >= _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
-            pages.madvise(mmap.MADV_HUGEPAGE)
-    except OSError:  # no memory, on which NumPy has its say; too many mappings; large pages are not offered
+    except OSError:  # no memory, on which NumPy has its say, or too many mappings
         return None
+    if sys.platform == "linux" and size >= _HUGE:
+        with suppress(OSError):  # this kernel has none
+            pages.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(pages, np.uint8)
