@@ -1,10 +1,13 @@
 """A table for all nets of the zoo: export to ONNX, then ONNX Runtime and OpenVINO beside the net itself.
 
     python -m benchmarks.export [--net NAME ...] [--write docs/export.md]
+    python -m benchmarks.export --exact --net enet segnet
 
 The weights are random (`dragon.export.samples.random_weights`), the input is that of deploy.prototxt, and the net
 itself runs on its default engine. Time is that of forms, check and writing, for a net that has been read and folded.
-`--write` puts each row into the table between the two marks of a document.
+`--write` puts each row into the table between the two marks of a document. `--exact` prints how far the net and
+the other programs are from the net in float64, on the NumPy engine: for outputs that depend on choices between nearly
+equal values.
 """
 
 from __future__ import annotations
@@ -15,19 +18,25 @@ import re
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
+from dragon.bases.layer import TEST
 from dragon.errors import DragonError, UsageError
 from dragon.export.deployed import read_deployed
 from dragon.export.onnx.file import write_onnx
 from dragon.export.onnx.model import model_of
-from dragon.export.onnx.verify import RUNTIMES, runtime, verify
-from dragon.export.samples import random_weights
+from dragon.export.onnx.verify import RUNTIMES, difference, runtime, verify
+from dragon.export.samples import random_weights, sample_inputs
+from dragon.graph.net import Net
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
+Values = NDArray[Any]
 HEAD = ("net", "input", "operators", "seconds", "MB", "ONNX Runtime", "OpenVINO")
 BEGIN, END = "<!-- table of nets: make export-table -->", "<!-- end of the table -->"
 
@@ -36,12 +45,15 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--net", nargs="+", default=[], help="only these")
     parser.add_argument("--write", type=Path, help="a document with the two marks")
+    parser.add_argument("--exact", action="store_true", help="compare all with float64 instead")
     chosen = parser.parse_args(arguments)
+    if chosen.exact and chosen.write:
+        parser.error("--write takes the rows without --exact")
     names = chosen.net or sorted((path.parent.name for path in MODELS.glob("*/deploy.prototxt")), key=_learned)
     rows: dict[str, str] = {}
     for name in names:
         try:
-            rows[name] = row(name)
+            rows[name] = exact_row(name) if chosen.exact else row(name)
         except DragonError as error:
             rows[name] = f"| {name} | {error} |" + " |" * (len(HEAD) - 2)
         print(rows[name], flush=True)
@@ -80,6 +92,44 @@ def row(name: str) -> str:
             largest = max(one.largest for one in verify(path, net, peer, scales=(0.5,)).values())
             differences.append("other boxes" if np.isinf(largest) else f"{largest:.1e}")  # not as many of them
         return f"| {name} | {shape} | {operators} | {seconds:.2f} | {size:.2f} | {' | '.join(differences)} |"
+
+
+def exact_row(name: str) -> str:
+    """The net in float32 and each program, beside float64: an output's largest difference, and the share above FAR."""
+    deployed = read_deployed(MODELS / name / "deploy.prototxt")
+    made = deployed.net(engine="auto")
+    random_weights(made)
+    with deployed.fold(made) as net, tempfile.TemporaryDirectory() as folder:
+        inputs = sample_inputs(net, scale=0.5)
+        with Net(deployed.definition, phase=TEST, engine="numpy", dtype=np.float64) as exact:
+            for layer, blobs in net.params.items():
+                for blob, theirs in zip(exact.params[layer], blobs, strict=True):
+                    blob.data[...] = theirs.peek()
+            expected = _outputs(exact, inputs)
+        cells = [name, _far(_outputs(net, inputs), expected)]
+        path = str(Path(folder) / "net.onnx")
+        write_onnx(model_of(net), path)
+        for peer in RUNTIMES:
+            try:
+                cells.append(_far(runtime(peer)(path, inputs), expected))
+            except UsageError:
+                cells.append("not installed")
+    return f"| {' | '.join(cells)} |"
+
+
+def _outputs(net: Net, inputs: Mapping[str, Values]) -> dict[str, Values]:
+    for name, value in inputs.items():
+        net.blobs[name].data[...] = value
+    net.run_forward()
+    return {name: np.array(value) for name, value in net.output_values().items()}
+
+
+def _far(found: Mapping[str, Values], expected: Mapping[str, Values]) -> str:
+    each = [(name, difference(found[name], value)) for name, value in expected.items()]
+    name, worst = max(each, key=lambda pair: pair[1].largest)
+    if np.isinf(worst.largest):
+        return f"{found[name].shape}, float64 {expected[name].shape}"
+    return f"{worst.largest:.1e}, {100 * worst.share:.2g} %"
 
 
 def put(path: Path, rows: dict[str, str]) -> None:
