@@ -65,6 +65,7 @@ class OneDNNExecutor(Executor):
         self.plans = PlanCache(net, self.device, self.dtype, options, training, self._materialize, self._ranges())
         self._ran: list[Plan | None] = [None] * len(net.nodes)  # the plan that ran each layer's forward most recently
         self._last = len(net.nodes) - 1
+        self._moving = False  # whether sources gave other shapes in the last pass
         self._replay = Replay(net)
         self._sgd: SGDUpdate | None = None
         self._changes: Changes | None = None  # of the blobs, in TEST
@@ -105,6 +106,9 @@ class OneDNNExecutor(Executor):
         if is_watched(self.net):
             return sum(self._watched_forward(i) for i in range(start, end + 1))
         whole = start == 0 and end == self._last == self.plans.fitting
+        if whole and self._moving and self.plans.has_single_only:
+            whole = False  # a whole plan would serve the sources alone: the next shapes need another
+        self._moving = False
         self._forward(self._plan(whole, start), start, end)
         self._passed()
         self._download()
@@ -121,6 +125,7 @@ class OneDNNExecutor(Executor):
             try:
                 self._run(plan, start, fitting)
             except ShapesChangedError as change:
+                self._moving = not any(node.bottoms for node in self.net.nodes[: change.layer + 1])
                 self._refresh(change.layer + 1)
                 if change.layer < end:
                     self._forward(self._plan(False, change.layer + 1), change.layer + 1, end)

@@ -104,6 +104,12 @@ class PlanCache:
         """Whether the blobs have the shapes that the last `refresh` found."""
         return self._present_shapes() == self._shapes
 
+    @property
+    def has_single_only(self) -> bool:
+        """Whether there is a single plan for the present state, and no whole one."""
+        found = [self._plans.get((whole, self.training, self._key)) for whole in (False, True)]
+        return found[0] is not None and found[0].valid and found[1] is None
+
     def plan(self, whole: bool) -> Plan:
         """The whole plan, or the single one, for the state that the last `refresh` found."""
         key = (whole, self.training, self._key)

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dragon.bases.layer import Layer
 from dragon.engines.onednn.plan import cache
+from dragon.engines.onednn.plan.plan import Plan
 from tests.engines.onednn.comparing import make_net
 
 pytestmark = pytest.mark.usefixtures("device")
@@ -65,3 +67,56 @@ def test_plans_of_the_pass_are_kept(kept: int, monkeypatch: pytest.MonkeyPatch) 
                 np.testing.assert_allclose(blob.diff, other.diff, rtol=2e-4, atol=2e-4)
     places = {name: len(blob.diff_storage._copies) for name, blob in nets[0].blobs.items()}
     assert max(places.values()) <= 2 * (kept + 3), places
+
+
+GIVEN = """
+layer { name: "d" type: "Python" top: "x" python_param {
+  module: "tests.engines.onednn.plan.test_cache" layer: "Given" } }
+layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param {
+  num_output: 16 kernel_size: 3 weight_filler { type: "xavier" } } }
+layer { name: "r" type: "ReLU" bottom: "c" top: "c" }
+layer { name: "l" type: "Reduction" bottom: "c" top: "l" reduction_param { operation: SUMSQ } loss_weight: 1 }
+"""
+
+
+class Given(Layer):
+    """A source whose images have another size in nearly each pass, which only its forward knows."""
+
+    sizes = ((9, 8), (7, 12), (15, 6), (8, 8), (8, 8), (8, 8), (21, 5))
+
+    def setup(self, bottom: Any, top: Any) -> None:
+        self.passes = 0
+        top[0].reshape(1, 3, *self.sizes[0])
+
+    def reshape(self, bottom: Any, top: Any) -> None:
+        pass
+
+    def forward(self, bottom: Any, top: Any) -> None:
+        top[0].reshape(1, 3, *self.sizes[self.passes])
+        top[0].data[...] = np.random.default_rng(self.passes).standard_normal(top[0].data.shape)
+        self.passes += 1
+
+    def backward(self, top: Any, propagate_down: Any, bottom: Any) -> None:
+        pass
+
+
+def test_a_source_with_another_size_each_time_takes_a_plan_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    nets = [make_net(GIVEN, engine) for engine in ("onednn", "numpy")]
+    nets[1].params["c"][0].data[...] = nets[0].params["c"][0].data
+    executor: Any = nets[0].executor
+    made, counts, whole = [], [], []
+    monkeypatch.setattr(cache, "Plan", lambda *args, **options: made.append(0) or Plan(*args, **options))
+    for _ in Given.sizes:
+        made.clear()
+        losses = []
+        for net in nets:
+            net.clear_param_diffs()
+            losses.append(net.run_forward())
+            net.run_backward()
+        np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+        ours, theirs = (net.params["c"][0].diff for net in nets)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5 * abs(theirs).max())
+        counts.append(len(made))
+        whole.append(executor._ran[-1].whole)
+    assert counts[2:4] == [1, 1]  # not two, of which one would serve the source alone
+    assert whole[5]  # sizes have settled: the fused plan runs
