@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+from dragon.counting import how_many
 from dragon.errors import DataError
 
 __all__ = ["check_tables"]
@@ -35,8 +36,8 @@ def check_tables(folder: Path) -> None:
         for at, length in ((metaindex, metaindex_size), (index, index_size)):
             if at + length + _TRAILER > size - _FOOTER:
                 raise DataError(
-                    f'LevelDB "{folder}" is damaged: {path.name} has {size:,} bytes, and names a block of {length:,} '
-                    f"at {at:,}"
+                    f'LevelDB "{folder}" is damaged: {path.name} has {how_many(size, "byte")}, and names a block of '
+                    f"{length:,} at {at:,}"
                 )
 
 

@@ -105,7 +105,12 @@ def test_a_source_with_another_size_each_time_takes_a_plan_each(monkeypatch: pyt
     nets[1].params["c"][0].data[...] = nets[0].params["c"][0].data
     executor: Any = nets[0].executor
     made, counts, whole = [], [], []
-    monkeypatch.setattr(cache, "Plan", lambda *args, **options: made.append(0) or Plan(*args, **options))
+
+    def counted(*args: Any, **options: Any) -> Plan:
+        made.append(0)
+        return Plan(*args, **options)
+
+    monkeypatch.setattr(cache, "Plan", counted)
     for _ in Given.sizes:
         made.clear()
         losses = []
