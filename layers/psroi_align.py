@@ -30,16 +30,15 @@ class PSROIAlign(PositionSensitive):
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.set_groups(self.param.psroi_align_param)
 
+    @np.errstate(invalid="ignore")  # infinite corners
     def _axis(self, low: Array, high: Array, size: int) -> list[tuple[Array, Array]]:
         """Positions and weights along one axis: for both points of each bin the lower and the upper neighbour."""
         xp = xp_of(low)
         start = low.astype("float64")[:, None] * self.scale
-        with np.errstate(invalid="ignore"):
-            step = (high.astype("float64")[:, None] * self.scale - start) / self.group
+        step = (high.astype("float64")[:, None] * self.scale - start) / self.group
         found = []
         for quarter in (0.25, 0.75):
-            with np.errstate(invalid="ignore"):  # infinite corners
-                place = start + (xp.arange(self.group) + quarter) * step
+            place = start + (xp.arange(self.group) + quarter) * step
             counts = (place >= 0) & (place <= size - 1) & (step > 0)
             place = xp.where(counts, place, 0)  # a corner that is not a number has no place
             below = xp.floor(place)

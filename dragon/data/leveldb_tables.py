@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from pathlib import Path
 
 from dragon.counting import how_many
-from dragon.errors import DataError
+from dragon.errors import DataError, WeightsError
+from dragon.proto.wire import WireReader
 
 __all__ = ["check_tables"]
 
@@ -32,27 +34,14 @@ def check_tables(folder: Path) -> None:
             continue
         if len(footer) < _FOOTER or struct.unpack("<Q", footer[-8:])[0] != _MARK:
             continue
-        metaindex, metaindex_size, index, index_size = _varints(footer, 4)
-        for at, length in ((metaindex, metaindex_size), (index, index_size)):
+        numbers = WireReader(io.BytesIO(footer), _FOOTER, str(path))
+        try:
+            blocks = [(numbers.varint(_FOOTER), numbers.varint(_FOOTER)) for _ in range(2)]
+        except WeightsError:
+            raise DataError(f'LevelDB "{folder}" is damaged: {path.name} does not say where its blocks are') from None
+        for at, length in blocks:
             if at + length + _TRAILER > size - _FOOTER:
                 raise DataError(
                     f'LevelDB "{folder}" is damaged: {path.name} has {how_many(size, "byte")}, and names a block of '
                     f"{length:,} at {at:,}"
                 )
-
-
-def _varints(data: bytes, count: int) -> list[int]:
-    """The first whole numbers of data, seven bits a byte, the lowest first."""
-    found = []
-    at = 0
-    for _ in range(count):
-        value = shift = 0
-        while at < len(data):
-            byte = data[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                break
-        found.append(value)
-    return found

@@ -107,3 +107,13 @@ def test_a_block_outside_its_table_is_one_line(folder: Path) -> None:
     table.write_bytes(huge + content[len(huge) :])
     with pytest.raises(DataError, match=r"damaged: .*\.ldb has .* bytes, and names a block of 34,.* at"):
         LevelDbReader(folder)
+
+
+def test_a_table_without_places_of_blocks_is_one_line(folder: Path) -> None:
+    with plyvel.DB(str(folder)) as db:
+        db.compact_range()
+    (table,) = folder.glob("*.ldb")
+    content = table.read_bytes()
+    table.write_bytes(content[:-48] + b"\xff" * 40 + content[-8:])
+    with pytest.raises(DataError, match=r"damaged: .*\.ldb does not say where its blocks are"):
+        LevelDbReader(folder)
