@@ -14,6 +14,7 @@ import numpy as np
 
 from dragon.engines.base import Executor, LayerTime, Options, is_watched, watched, weighted_loss
 from dragon.engines.int8.run import Int8Run
+from dragon.engines.onednn.held_arrays import HeldArrays
 from dragon.engines.onednn.library.constants import DataType
 from dragon.engines.onednn.library.memory import Device
 from dragon.engines.onednn.library.threads import default_threads, set_threads
@@ -27,8 +28,7 @@ from dragon.engines.onednn.plan.values import LazyCopy
 from dragon.engines.onednn.profile import Profile, group_notes
 from dragon.engines.onednn.updating import SGDUpdate
 from dragon.errors import EngineError
-from dragon.memory.changes import Changes
-from dragon.memory.storage import Array, Storage, held_among
+from dragon.memory.storage import Array, Storage
 
 if TYPE_CHECKING:
     from dragon.engines.int8.arithmetic import Range
@@ -65,11 +65,12 @@ class OneDNNExecutor(Executor):
         self.plans = PlanCache(net, self.device, self.dtype, options, training, self._materialize, self._ranges())
         self._ran: list[Plan | None] = [None] * len(net.nodes)  # the plan that ran each layer's forward most recently
         self._last = len(net.nodes) - 1
+        # the layers at the beginning that read no blob
+        self._sources = next((node.index for node in net.nodes if node.bottoms), len(net.nodes))
         self._moving = False  # whether sources gave other shapes in the last pass
         self._replay = Replay(net)
         self._sgd: SGDUpdate | None = None
-        self._changes: Changes | None = None  # of the blobs, in TEST
-        self._changes_of = -1  # the version of the net's arrays that they follow
+        self._held = HeldArrays(net)
 
     def _ranges(self) -> dict[str, Range]:
         """The ranges of the layers that run in int8.
@@ -106,12 +107,15 @@ class OneDNNExecutor(Executor):
         if is_watched(self.net):
             return sum(self._watched_forward(i) for i in range(start, end + 1))
         whole = start == 0 and end == self._last == self.plans.fitting
-        if whole and self._moving and self.plans.has_single_only:
+        moving, self._moving = whole and self._moving, False
+        if moving and self.plans.training:
+            start = self._run_sources()
+            whole = end == self.plans.fitting
+        elif moving and self.plans.has_single_only:
             whole = False  # a whole plan would serve the sources alone: the next shapes need another
-        self._moving = False
-        self._forward(self._plan(whole, start), start, end)
+        self._forward(self._plan(whole, start), start, end, whole)
         self._passed()
-        self._download()
+        self._held.bring_up_to_date(self.plans.training)
         return self._loss(start, end)
 
     def _passed(self) -> None:
@@ -119,17 +123,42 @@ class OneDNNExecutor(Executor):
         if self._waiting is not None:
             self._waiting.note()
 
-    def _forward(self, plan: Plan, start: int, end: int) -> None:
+    def _run_sources(self) -> int:
+        """Run the sources by any plans that there are, as their tops get other shapes; returns their number."""
+        first = 0
+        while first < min(self._sources, self.plans.fitting + 1):
+            try:
+                self._run(self._plan(not self.plans.has_single_only, first), first, self._sources - 1)
+                first = self._sources
+            except ShapesChangedError as change:
+                self._moving = True
+                first = change.layer + 1
+                self._refresh(first)
+        return first
+
+    def _forward(self, plan: Plan, start: int, end: int, whole: bool) -> None:
+        """Run layers start..end by `plan`, and by further plans from where a layer gives other shapes.
+
+        whole: whether this is a full pass. In training it goes on behind the sources with the whole plan for the new
+        shapes, so that the same layers are fused whatever shapes the pass before had.
+        """
         fitting = min(end, self.plans.fitting)
         if start <= fitting:
             try:
                 self._run(plan, start, fitting)
             except ShapesChangedError as change:
-                self._moving = not any(node.bottoms for node in self.net.nodes[: change.layer + 1])
-                self._refresh(change.layer + 1)
-                if change.layer < end:
-                    self._forward(self._plan(False, change.layer + 1), change.layer + 1, end)
+                rest = change.layer + 1
+                self._refresh(rest)
+                if rest <= self._sources:
+                    self._moving = True
+                    whole = whole and self.plans.training and end == self.plans.fitting
+                else:
+                    whole = False
+                if rest <= end:
+                    self._forward(self._plan(whole, rest), rest, end, whole)
                 return
+            if whole and plan.whole:
+                self._ran[: self._sources] = [plan] * self._sources  # which have no backward
         if fitting < end and self.plans.misfit is not None:
             raise self.plans.misfit
 
@@ -143,8 +172,8 @@ class OneDNNExecutor(Executor):
 
     def _watched_forward(self, i: int) -> float:
         with watched(self.net, "Forward", i):
-            self._forward(self._plan(False, i), i, i)
-            self._download()
+            self._forward(self._plan(False, i), i, i, False)
+            self._held.bring_up_to_date(self.plans.training)
         return self._loss(i, i)
 
     def _loss(self, start: int, end: int) -> float:
@@ -201,12 +230,12 @@ class OneDNNExecutor(Executor):
     def _backward_layers(self, start: int, end: int) -> None:
         if not is_watched(self.net):
             self._backward(start, end)
-            self._download()
+            self._held.bring_up_to_date(self.plans.training)
             return
         for i in range(start, end - 1, -1):
             with watched(self.net, "Backward", i):
                 self._backward(i, i)
-                self._download()
+                self._held.bring_up_to_date(self.plans.training)
 
     def _backward(self, start: int, end: int) -> None:
         for ran in self._plans_that_ran():
@@ -245,7 +274,7 @@ class OneDNNExecutor(Executor):
                 start = first - 1
             ready(end)
         self._passed()
-        self._download()
+        self._held.bring_up_to_date(self.plans.training)
 
     def _plans_that_ran(self) -> list[Plan]:
         return list({id(plan): plan for plan in self._ran if plan is not None}.values())
@@ -278,32 +307,6 @@ class OneDNNExecutor(Executor):
         self.plans.plan(False).forward(first, last)
         for storage, value in before:
             storage.overwrite()[...] = value
-
-    def _download(self) -> None:
-        """Bring the arrays up to date of which a script holds a view."""
-        if not self.plans.training:
-            self._download_changed()
-            return
-        for blob in self.net.blobs.values():
-            if blob.data_storage.held:
-                blob.data_storage.read()
-            if blob.diff_storage.held:
-                blob.diff_storage.read()
-
-    def _download_changed(self) -> None:
-        """As `_download`, with a look only at storages that somebody has used since the last run."""
-        version = self.net.context.space.version
-        if self._changes is None or version != self._changes_of:
-            self._changes, self._changes_of = Changes(), version
-            for blob in self.net.blobs.values():
-                self._changes.follow(blob.data_storage)
-                self._changes.follow(blob.diff_storage)
-        changed = list(self._changes)
-        held = held_among(changed)
-        for storage in held:
-            storage.read()
-        self._changes.looked_at(changed)
-        self._changes.look_at(held)
 
     # -- reports --------------------------------------------------------------------------------------------
     def describe(self) -> list[str]:
