@@ -36,12 +36,12 @@ class NetWriter:
         self._only_name = {value: name for name, value in graph.outputs.items()}
         self._read = read
 
-    def blob_name(self, value: str) -> str:
-        """A name for the blob that a node gives."""
+    def blob_name(self, value: str, wanted: str = "") -> str:
+        """A name for the blob that a node gives: that of an output, else `wanted`, else that of the value."""
         output = self.output_blobs.get(self._only_name.get(value, ""))
         if output is not None and (value in self._read or self._outputs[value] > 1):
             return self.blob_names.take(f"{output}{_INNER}")
-        return output or self.blob_names.take(value)
+        return output or self.blob_names.take(wanted or value)
 
     def finish(self) -> None:
         """Give every output of the graph a blob of its own that nobody reads, and let nothing else be unread."""
@@ -183,7 +183,8 @@ class Context:
         if source is None or blob in self.writer.blobs.values():
             self.writer.blobs[value] = blob
             return
-        name = self.writer.blob_name(value)
+        wanted = (self._base if index == 0 else f"{self._base}_{index}") if self.node.titled else ""
+        name = self.writer.blob_name(value, wanted)
         for layer in self._mine:
             for names in (layer.bottom, layer.top):
                 for k, old in enumerate(names):

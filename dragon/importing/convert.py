@@ -39,8 +39,6 @@ _KNOWN = {
     "NonMaxSuppression": "end the model before it, and choose boxes in the program",
     "TopK": "end the model before it, or use ArgMax",
     "Erf": "outside of x / 2 * (1 + erf(x / sqrt 2)) it has no form: use the tanh form of GELU",
-    "Cast": "it rounds to integers: Caffe's blobs are floats",
-    "Where": "Caffe chooses no values by a condition: multiply by a mask",
     "Einsum": "write it as a linear layer or a convolution",
 }
 

@@ -13,6 +13,7 @@ from dragon.errors import PrototxtError, UsageError, first_line, nearest
 from dragon.files.onnx_package import onnx_module
 from dragon.importing.graph import Array, Graph, Node
 from dragon.importing.loops import infer_scan
+from dragon.importing.titles import title_of
 
 __all__ = ["make_graph"]
 
@@ -23,6 +24,12 @@ _KEEPS_SHAPE = (
     "GroupNormalization",
     "MeanVarianceNormalization",
 )  # their results have the shape of the first input, which onnx does not infer
+# operators of ONNX whose results are whole numbers if all that they read is
+_WHOLE = """
+Add Concat Expand Flatten Gather Max MaxPool Min Mod Mul Neg Pad Reshape Slice Split Squeeze Sub Tile Transpose
+Unsqueeze
+"""
+_KEEPS_WHOLE = frozenset(_WHOLE.split())
 _RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
 
 
@@ -59,6 +66,8 @@ class _Folder:
         kinds = self.onnx.TensorProto
         self.floats = (kinds.FLOAT, kinds.FLOAT16, kinds.DOUBLE, kinds.BFLOAT16)
         self.same: dict[str, str] = {}  # values that are another one
+        self.whole: set[str] = set()  # values of a type of floats that are whole numbers
+        self.kinds: dict[str, int] = {}  # their types, where a Cast made them
         self.graph = Graph([], [], {})
         for tensor in model.graph.initializer:
             self.graph.constants[tensor.name] = self._array(tensor)
@@ -133,9 +142,11 @@ class _Folder:
         domain = _domain(proto.domain)
         op = f"{domain}::{proto.op_type}" if domain else proto.op_type
         inputs = [self.same.get(name, name) for name in proto.input]
-        node = Node(op, proto.name, inputs, list(proto.output), self._attributes(proto), self.opsets.get(domain, 0))
+        title, attributes = title_of(proto), self._attributes(proto)
+        opset = self.opsets.get(domain, 0)
+        node = Node(op, title or proto.name, inputs, list(proto.output), attributes, opset, bool(title))
         if self._is_same(node):
-            self._leave_out(node)
+            self._leave_out(node, proto)
             return
         if op == "If" and node.inputs[0] in graph.constants:
             self._take_branch(node)
@@ -163,11 +174,21 @@ class _Folder:
         if node.op != "Cast" or node.inputs[0] in self.graph.constants:
             return False
         old, new = self.graph.types.get(node.inputs[0]), node.integer("to", self.onnx.TensorProto.FLOAT)
-        return new in self.floats or old not in self.floats  # a blob holds integers as floats
+        # a blob holds integers as floats
+        return new in self.floats or old not in self.floats or self._is_whole(node.inputs[0])
 
-    def _leave_out(self, node: Node) -> None:
+    def _is_whole(self, value: str) -> bool:
+        """Whether the values are whole numbers, of whatever type."""
+        constant = self.graph.constants.get(value)
+        if constant is None:
+            return value in self.whole or self.graph.types.get(value, self.floats[0]) not in self.floats
+        return constant.dtype.kind in "iub"
+
+    def _leave_out(self, node: Node, proto: Any) -> None:
         source = node.inputs[0]
         self._alias(node.outputs[0], source)
+        kind = node.integer("to", self.onnx.TensorProto.FLOAT) if node.op == "Cast" else self.kinds.get(proto.input[0])
+        self.kinds |= {node.outputs[0]: kind} if kind is not None else {}
         if node.op == "Dropout" and node.has_output(1) and source in self.graph.shapes:
             self.graph.constants[node.outputs[1]] = np.ones(self.graph.shapes[source], bool)
 
@@ -240,6 +261,8 @@ class _Folder:
                 continue
             self.graph.types[name] = found.tensor_type.elem_type
             dims = list(found.tensor_type.shape.dim)
+            if node.op in _KEEPS_WHOLE and all(self._is_whole(given) for given in node.inputs if given):
+                self.whole.add(name)
             if found.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in dims):
                 self.graph.shapes[name] = tuple(dim.dim_value for dim in dims)
 
@@ -248,24 +271,21 @@ class _Folder:
         make, helper = self.onnx.helper.make_tensor_type_proto, self.numpy_helper
         types, data = {}, {}
         single = self.onnx.TensorProto.FLOAT  # casts between floats are left out: all are of one type here
-        for name in dict.fromkeys(node.inputs):
-            constant = self.graph.constants.get(name)
+        for name in dict.fromkeys(proto.input):
+            source = self.same.get(name, name)
+            constant = self.graph.constants.get(source)
             if constant is not None:
                 kind = self.onnx.helper.np_dtype_to_tensor_dtype(constant.dtype)
                 types[name] = make(single if kind in self.floats else kind, constant.shape)
                 if constant.size <= _MOST_PASSED and constant.dtype != object:
                     data[name] = helper.from_array(constant, name)
-            elif name in self.graph.types:
-                known = self.graph.types[name]
-                types[name] = make(single if known in self.floats else known, self.graph.shapes.get(name))
-        plain = self.onnx.NodeProto()
-        plain.CopyFrom(proto)
-        del plain.input[:]
-        plain.input.extend(node.inputs)
+            elif source in self.graph.types:
+                known = self.kinds.get(name, self.graph.types[source])
+                types[name] = make(single if known in self.floats else known, self.graph.shapes.get(source))
         try:
             schema = self.schemas.get_schema(proto.op_type, node.opset, proto.domain)
             opset = self.onnx.helper.make_opsetid(proto.domain, node.opset)
-            found: dict[str, Any] = self.infer(schema, plain, types, data, opset_imports=[opset])
+            found: dict[str, Any] = self.infer(schema, proto, types, data, opset_imports=[opset])
         except Exception:
             return {}  # an operator of another domain, or inputs whose shapes are not known
         return found

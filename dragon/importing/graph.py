@@ -24,7 +24,10 @@ class NoForm(Exception):
 
 @dataclass(eq=False)
 class Node:
-    """A node. op: the operator, with its domain in front unless that is ONNX's own. "" stands for an input left out."""
+    """A node. op: the operator, with its domain in front unless that is ONNX's own. "" stands for an input left out.
+
+    titled: its name is the path of a module, after which its results are called too.
+    """
 
     op: str
     name: str
@@ -32,6 +35,7 @@ class Node:
     outputs: list[str]
     attributes: dict[str, Any] = field(default_factory=dict)
     opset: int = 0  # version of its domain
+    titled: bool = False
 
     def has_input(self, index: int) -> bool:
         """Whether an input is given."""

@@ -13,7 +13,7 @@ from dragon.importing.graph import Array, NoForm
 from dragon.importing.operators.activations import LARGEST, clipped
 from dragon.importing.registry import operator
 
-__all__ = ["add_constant", "broadcast", "multiply_constant", "multiply_values"]
+__all__ = ["add_constant", "broadcast", "difference", "multiply_constant", "multiply_values"]
 
 Shape = tuple[int, ...]
 
@@ -21,26 +21,31 @@ Shape = tuple[int, ...]
 @operator("Add")
 def add(c: Context) -> None:
     """Eltwise SUM; Bias or Power for a constant; Bias with two bottoms where one is broadcast."""
-    c.result(_add(c, 1.0))
+    c.result(_add(c, 0, 1, 1.0))
 
 
 @operator("Sub")
 def subtract(c: Context) -> None:
     """As Add, with a factor of -1."""
-    c.result(_add(c, -1.0))
+    c.result(difference(c, 0, 1))
 
 
-def _add(c: Context, sign: float) -> str:
-    """Input 0 plus sign times input 1."""
-    left, right = c.constant(0), c.constant(1)
+def difference(c: Context, one: int, other: int) -> str:
+    """An input less another one."""
+    return _add(c, one, other, -1.0)
+
+
+def _add(c: Context, one: int, other: int, sign: float) -> str:
+    """Input `one` plus sign times input `other`."""
+    left, right = c.constant(one), c.constant(other)
     if right is not None:
-        return add_constant(c, c.blob(0), c.shape(0), sign * right)
+        return add_constant(c, c.blob(one), c.shape(one), sign * right)
     if left is not None:
-        return add_constant(c, c.linear(c.blob(1), sign, suffix="sign"), c.shape(1), left)
-    if c.shape(0) == c.shape(1):
-        return c.eltwise([c.blob(0), c.blob(1)], "SUM", coeff=[] if sign == 1 else [1, sign])
-    second = c.linear(c.blob(1), sign, suffix="sign")
-    return _combine(c, "Bias", c.blob(0), c.shape(0), second, c.shape(1))
+        return add_constant(c, c.linear(c.blob(other), sign, suffix="sign"), c.shape(other), left)
+    if c.shape(one) == c.shape(other):
+        return c.eltwise([c.blob(one), c.blob(other)], "SUM", coeff=[] if sign == 1 else [1, sign])
+    second = c.linear(c.blob(other), sign, suffix="sign")
+    return _combine(c, "Bias", c.blob(one), c.shape(one), second, c.shape(other))
 
 
 @operator("Mul")

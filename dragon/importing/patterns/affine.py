@@ -43,7 +43,8 @@ def scaled_batch_norm(view: View, node: Node) -> Found | None:
     constants[names[0]] = gamma * scale.reshape(-1)
     constants[names[1]] = beta * scale.reshape(-1) + bias.reshape(-1)
     inputs = [norm.inputs[0], *names, *norm.inputs[3:]]
-    return [norm, node], Node(norm.op, norm.name, inputs, list(node.outputs), norm.attributes, norm.opset)
+    new = Node(norm.op, norm.name, inputs, list(node.outputs), norm.attributes, norm.opset, norm.titled)
+    return [norm, node], new
 
 
 def _aligned(array: Array, rank: int) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from dragon.importing.graph import Node
 from dragon.importing.patterns.view import Found, View, joined
@@ -41,8 +42,8 @@ def padded_convolution(view: View, node: Node) -> Found | None:
         return None
     extra = (*pads[2:rank], *pads[rank + 2 :])
     old = node.integers("pads") or (0,) * len(extra)
-    new = Node(node.op, node.name, [pad.inputs[0], *node.inputs[1:]], node.outputs, dict(node.attributes), node.opset)
-    new.attributes["pads"] = [a + b for a, b in zip(old, extra, strict=True)]
+    attributes = node.attributes | {"pads": [a + b for a, b in zip(old, extra, strict=True)]}
+    new = replace(node, inputs=[pad.inputs[0], *node.inputs[1:]], attributes=attributes)
     return [pad, node], new
 
 

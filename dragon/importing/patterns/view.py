@@ -69,7 +69,7 @@ Pattern = Callable[[View, Node], Found | None]
 
 def joined(op: str, last: Node, inputs: list[str], **attributes: object) -> Node:
     """A node in place of several, called as the last of them."""
-    return Node(op, last.name, inputs, list(last.outputs), dict(attributes), 99)
+    return Node(op, last.name, inputs, list(last.outputs), dict(attributes), 99, last.titled)
 
 
 def close(a: float | None, b: float) -> bool:
