@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Self
 
 __all__ = [
+    "ArgumentTypeError",
     "ArrayShapeError",
     "BlobCountError",
     "DataError",
@@ -181,6 +182,10 @@ class SettingNameError(PrototxtError, AttributeError):
 
 class SettingValueError(PrototxtError, TypeError, ValueError):
     """A value does not fit its field."""
+
+
+class ArgumentTypeError(UsageError, TypeError):
+    """An argument is of a type that cannot be used."""
 
 
 class SolverFieldError(PrototxtError):

@@ -12,18 +12,28 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.errors import ArgumentTypeError, UsageError
 from dragon.share import ALONE, Share
 
-__all__ = ["Stream", "fresh_seed", "set_default_seed"]
+__all__ = ["Stream", "checked_seed", "fresh_seed", "set_default_seed"]
 
 
 _default_seed: int | None = None
 
 
 def set_default_seed(seed: int | None) -> None:
-    """Let `fresh_seed` return this seed from now on; None: a random one each time."""
+    """Let `fresh_seed` return this seed from now on; None: a random one each time. Raises as `checked_seed`."""
     global _default_seed
-    _default_seed = seed
+    _default_seed = None if seed is None else checked_seed(seed)
+
+
+def checked_seed(seed: int) -> int:
+    """A seed, as a Python integer. Raises UsageError unless it is a whole number that a solver's state can hold."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+        raise ArgumentTypeError(f"a seed is a whole number, got {seed!r}")
+    if not 0 <= seed < 1 << 63:
+        raise UsageError(f"a seed is a whole number from 0 to {(1 << 63) - 1}, got {seed}")
+    return int(seed)
 
 
 def fresh_seed() -> int:

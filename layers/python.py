@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -94,7 +95,17 @@ class Python(_OnHost):
         user = _user_class(param.python_param, context, who)
         defaults = {"bottoms": (0, None), "tops": (0, None), "type": "Python"}  # unless the class says so itself
         own = {name: value for name, value in defaults.items() if getattr(user, name) == getattr(Layer, name)}
-        return type(user.__name__, (_OnHost, user), {**own, "__module__": user.__module__})(param, phase, context)
+        made = type(user.__name__, (_OnHost, user), {**own, "__module__": user.__module__})
+        try:
+            inspect.signature(made).bind(param, phase, context)
+        except TypeError as error:
+            raise PrototxtError(
+                f"class {p.layer} of module {p.module} has an __init__ of its own: {error}; do in setup what it does, "
+                "or let it take *args and pass them on",
+                layer=who,
+            ) from None
+        with mark_errors(who):
+            return made(param, phase, context)
 
 
 def _user_class(p: pb.PythonParameter, context: Context, who: LayerName) -> type[Layer]:
@@ -171,8 +182,9 @@ def _load(name: str, context: Context, who: LayerName) -> Any:
         raise
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
+        where = "" if isinstance(error, SyntaxError) else f" ({last.filename}, line {last.lineno})"  # it says so itself
         raise PrototxtError(
-            f"importing module {name} failed: {type(error).__name__}: {error} ({last.filename}, line {last.lineno})",
+            f"importing module {name} failed: {type(error).__name__}: {error}{where}",
             layer=who,
         ) from error
     finally:

@@ -18,7 +18,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path in the same folder; the file there replaces `path` when the block ends without an error.
 
     It is synced to disk before the rename, so that after a power cut there is the old file or the new one. Raises
-    OSError, also where `path` is a device or a pipe, which must not be replaced by a file.
+    OSError that names `path`, also where `path` is a device or a pipe, which must not be replaced by a file.
     """
     target = _regular(path)
     import tempfile  # with what it needs, as much as all that a net reads its weights with
@@ -35,8 +35,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, name):
+            raise OSError(error.errno, error.strerror, str(path)) from None  # a full disk, or a limit
         raise
     sync_folder(target.parent)
 

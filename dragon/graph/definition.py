@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dragon.errors import LayerName, Position, PrototxtError, UsageError, nearest
+from dragon.errors import ArgumentTypeError, LayerName, Position, PrototxtError, UsageError, nearest
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 
@@ -34,7 +34,7 @@ def definition_of(
     """The definition, in the present form, of what stands for a net: the path of a prototxt, a message, a Definition.
 
     allow_unknown: skip unknown fields of a file, with a warning each. profile: the dialect, where the net does not name
-    it. Raises PrototxtError.
+    it. Raises PrototxtError, and UsageError for anything else.
     """
     if isinstance(model, str | Path):
         from dragon.proto.text import read_net_definition
@@ -43,6 +43,8 @@ def definition_of(
     from dragon.proto.dialects import set_profile
     from dragon.proto.upgrade import upgrade_net
 
+    if not isinstance(model, pb.NetParameter | Definition):
+        raise ArgumentTypeError(f"a net is the path of a prototxt, a NetParameter or a Definition, got {model!r:.80}")
     definition = Definition(model) if isinstance(model, pb.NetParameter) else model
     net = definition.message
     if profile:
@@ -183,10 +185,18 @@ def _add_split(
             split.loss_weight.append(loss_weight if k == 0 else 0.0)
 
 
+def _checked_level(level: int) -> int:
+    if not isinstance(level, (int, np.integer)):
+        raise ArgumentTypeError(f"the level of a net is a whole number, got {level!r}")
+    if not -(1 << 31) <= level < 1 << 31:
+        raise UsageError(f"the level of a net is a whole number of 32 bits, got {level}")
+    return int(level)
+
+
 def run_state(base: pb.NetState, phase: int | None, level: int, stages: str | Sequence[str]) -> pb.NetState:
     """The state to run in: that of the definition, overridden by the arguments. stages: a list, or comma-separated.
 
-    Raises UsageError for a phase that is neither TRAIN nor TEST.
+    Raises UsageError for a phase that is neither TRAIN nor TEST, and for a level that is no whole number of 32 bits.
     """
     state = pb.NetState()
     state.CopyFrom(base)
@@ -195,7 +205,7 @@ def run_state(base: pb.NetState, phase: int | None, level: int, stages: str | Se
             raise UsageError(f"the phase of a net is TRAIN (0) or TEST (1), got {phase!r}")
         state.MergeFrom(pb.NetState(phase=_PHASES[phase]))
     if level:
-        state.level = level
+        state.level = _checked_level(level)
     names = [s for s in stages.split(",") if s] if isinstance(stages, str) else list(stages)
     state.stage.extend(name for name in names if name not in base.stage)
     return state

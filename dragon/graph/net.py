@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from dragon.bases.layer import Context
 from dragon.counting import how_many
-from dragon.errors import DragonError, LayerName, NumericError, PrototxtError, ShapeError, UsageError
+from dragon.errors import ArgumentTypeError, DragonError, LayerName, NumericError, PrototxtError, ShapeError, UsageError
 from dragon.files.paths import split_paths
 from dragon.graph.definition import definition_of, run_state
 from dragon.graph.run_lock import exclusive
@@ -24,7 +24,7 @@ from dragon.memory.storage import Array, Storage
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.pycaffe.net import PyNet
-from dragon.rng import fresh_seed
+from dragon.rng import checked_seed, fresh_seed
 from dragon.share import ALONE, Share
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ class Net(PyNet):
     One thread at a time may run a net; a second one gets a UsageError. `close`, the end of a `with` block, and garbage
     collection of the net stop the threads that read data and close their files.
 
-    Raises PrototxtError for the definition, ShapeError for shapes, WeightsError for weights.
+    Raises UsageError for arguments that cannot be used, PrototxtError for the definition, ShapeError for shapes,
+    WeightsError for weights.
     """
 
     @without_collecting()
@@ -94,8 +95,8 @@ class Net(PyNet):
         definition = definition_of(model, allow_unknown, profile)
         folder = None if definition.folder is None else definition.folder.resolve()
         state = run_state(definition.message.state, phase, level, stages or [])
-        self.seed = fresh_seed() if seed is None else seed
-        context = Context(np.dtype(dtype), self.seed, folder=folder, allow_python=allow_python, share=share)
+        self.seed = fresh_seed() if seed is None else checked_seed(seed)
+        context = Context(_float_type(dtype), self.seed, folder=folder, allow_python=allow_python, share=share)
         super().__init__(definition, state, context)
         self.learnable = self.table.learnable
         self.owned = self.table.owned
@@ -280,6 +281,17 @@ _INTERNAL = frozenset(
 )
 
 _Positional = tuple[int | None, int, str | Sequence[str] | None, str | Path | None]
+
+
+def _float_type(dtype: DTypeLike) -> np.dtype[Any]:
+    """The type of the values of a net. Raises UsageError for one in which nets are not computed."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        raise ArgumentTypeError(f"the dtype of a net is float32 or float64, got {dtype!r}") from None
+    if found not in (np.float32, np.float64):
+        raise UsageError(f"the dtype of a net is float32 or float64, got {found}")
+    return found
 
 
 def _positional(

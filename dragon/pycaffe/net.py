@@ -295,6 +295,9 @@ class PyNet(Wiring):
         blob = self._blob(name)
         if np.shape(array)[:1] != blob.shape[:1]:
             raise ArrayShapeError(f'Input "{name}" is not batch sized: {np.shape(array)}, expected {blob.shape}')
+        kind = np.asarray(array).dtype
+        if kind.kind not in "biuf":
+            raise ArrayShapeError(f'input "{name}": got values of type {kind}, expected numbers')
         try:
             blob.data[...] = array
         except ValueError:

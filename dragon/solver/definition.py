@@ -11,7 +11,7 @@ from pathlib import Path
 from dragon.bases.layer import TEST, TRAIN
 from dragon.counting import how_many
 from dragon.engines import ENGINES
-from dragon.errors import PrototxtError, SolverFieldError
+from dragon.errors import ArgumentTypeError, PrototxtError, SolverFieldError
 from dragon.files.paths import find, missing_hint
 from dragon.graph.detection_scores import AP_VERSIONS
 from dragon.proto import dragon_pb2 as pb
@@ -49,12 +49,14 @@ def own_definition(
 ) -> Definition[pb.SolverParameter]:
     """A copy of a solver's definition, or of what its file holds, with its update rule and profile set, and checked.
 
-    Raises PrototxtError for a definition that cannot work.
+    Raises PrototxtError for a definition that cannot work, and UsageError for anything else.
     """
     if isinstance(param, pb.SolverParameter):
         given = Definition(param)
     elif isinstance(param, Definition):
         given = param
+    elif not isinstance(param, str | Path):
+        raise ArgumentTypeError(f"a solver is the path of a prototxt or a SolverParameter, got {param!r:.80}")
     else:
         from dragon.proto.text import read_solver_definition
 

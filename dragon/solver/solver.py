@@ -22,7 +22,7 @@ from dragon.graph.run_lock import RunLock, exclusive
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
-from dragon.rng import fresh_seed
+from dragon.rng import checked_seed, fresh_seed
 from dragon.share import ALONE, Share
 from dragon.solver import loop
 from dragon.solver import snapshot as snapshots
@@ -91,7 +91,7 @@ class Solver:
         self.param: pb.SolverParameter = self.definition.message
         if seed is None:
             seed = self.param.random_seed if self.param.random_seed >= 0 else fresh_seed()
-        self.seed = seed
+        self.seed = checked_seed(seed)
         self.iter = 0
         self.history = History()
         self.verbose = verbose

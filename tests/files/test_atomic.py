@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -29,6 +30,21 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         write_atomically(tmp_path / "no" / "x", b"")
     assert caught.value.filename == str(tmp_path / "no" / "x")
+
+
+def test_a_full_disk_names_the_file_and_not_its_temporary_name(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+
+    def fail(name: str | None) -> None:
+        with atomic_write(path) as file:
+            named = file.name if name == "temporary" else name
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *([] if named is None else [named]))
+
+    for name, said in [(None, str(path)), ("temporary", str(path)), ("another", "another")]:
+        with pytest.raises(OSError, match="No space left") as caught:
+            fail(name)
+        assert caught.value.filename == said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_folders_pipes_and_devices_are_not_replaced(tmp_path: Path) -> None:

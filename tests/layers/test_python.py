@@ -52,6 +52,14 @@ class Wrong(Twice):
     def forward(self, bottom, top):
         raise KeyError("mine")
 
+class OwnInit(Twice):
+    def __init__(self, param):
+        super().__init__(param)
+
+class FailingInit(Twice):
+    def __init__(self, *args):
+        raise KeyError("mine")
+
 class Other:
     pass
 """
@@ -61,6 +69,7 @@ class Other:
 def folder(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "my_layers.py").write_text(MODULE)
     (tmp_path / "broken.py").write_text("1 / 0")
+    (tmp_path / "unwritten.py").write_text("def")
     (tmp_path / "needy.py").write_text("import there_is_no_such_module")
     path = list(sys.path)
     yield tmp_path
@@ -127,6 +136,8 @@ def test_not_allowed(folder: Path) -> None:
             r"importing module broken failed: ZeroDivisionError: .* \(.*broken\.py, line 1\)",
         ),
         ("my_layers", "Twise", r'module my_layers has no class Twise \(did you mean "Twice"\?\)'),
+        ("unwritten", "Twice", r"importing module unwritten failed: SyntaxError: [^(]* \(unwritten\.py, line 1\)$"),
+        ("my_layers", "OwnInit", "class OwnInit of module my_layers has an __init__ of its own: .*; do in setup"),
         ("my_layers", "Lazy", "class Lazy of module my_layers has no method forward"),
         ("my_layers", "Shapeless", "class Shapeless of module my_layers has no method reshape"),
         ("my_layers", "Other", "my_layers.Other is not a class that derives from dragon.Layer"),
@@ -150,6 +161,12 @@ def test_an_exception_of_the_users_stays_what_it_is(folder: Path) -> None:
     one = One(text(layer="Wrong"), [1.0], context=Context(folder=folder))
     with pytest.raises(KeyError, match="mine") as caught:
         one.forward()
+    assert str(failing_layer(caught.value)) == 'layer "one" (Python)'
+
+
+def test_an_exception_of_its_init_is_the_users(folder: Path) -> None:
+    with pytest.raises(KeyError, match="mine") as caught:
+        One(text(layer="FailingInit"), [1.0], context=Context(folder=folder))
     assert str(failing_layer(caught.value)) == 'layer "one" (Python)'
 
 

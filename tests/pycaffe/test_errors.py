@@ -39,6 +39,16 @@ CASES: dict[str, tuple[type[Exception], Callable[[], Any]]] = {
     "other row": (ValueError, lambda: net().forward(data=np.zeros((2, 4)))),
     "no MemoryData": (RuntimeError, lambda: net().set_input_arrays(np.zeros((2, 1, 1, 1)), np.zeros(2))),
     "missing model": (RuntimeError, lambda: caffe.Net("nope.prototxt", caffe.TEST)),
+    "a model that is none": (TypeError, lambda: caffe.Net(b"net.prototxt", caffe.TEST)),  # type: ignore[arg-type]
+    "a solver that is none": (TypeError, lambda: caffe.Solver(3)),  # type: ignore[arg-type]
+    "a level that is none": (TypeError, lambda: caffe.Net(pb.NetParameter(), caffe.TEST, level="w.h5")),  # type: ignore[arg-type]
+    "a level out of range": (caffe.UsageError, lambda: caffe.Net(pb.NetParameter(), caffe.TEST, level=1 << 40)),
+    "a seed that is none": (TypeError, lambda: caffe.Net(pb.NetParameter(), caffe.TEST, seed="1")),  # type: ignore[arg-type]
+    "a seed out of range": (caffe.UsageError, lambda: caffe.set_random_seed(1 << 63)),
+    "a default seed that is none": (TypeError, lambda: caffe.set_random_seed(1.5)),  # type: ignore[arg-type]
+    "a dtype of integers": (caffe.UsageError, lambda: caffe.Net(pb.NetParameter(), caffe.TEST, dtype=np.int32)),
+    "a dtype that is none": (TypeError, lambda: caffe.Net(pb.NetParameter(), caffe.TEST, dtype="foo")),
+    "text for an input": (ValueError, lambda: net().forward(data=np.full((2, 3), "1"))),
     "missing weights": (RuntimeError, lambda: net().copy_from("nope.caffemodel")),
     "unwritable weights": (caffe.WeightsError, lambda: net().save("no/such/folder.caffemodel")),
     "unwritable HDF5 weights": (caffe.WeightsError, lambda: net().save("no/such/folder.h5")),
