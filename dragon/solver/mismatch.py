@@ -1,17 +1,38 @@
-"""Why a solver's state does not fit: which net it belongs to, and the first layer that is another one here."""
+"""Why a solver's state does not fit: its rule, which net it belongs to, and the first layer that is another here."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dragon.errors import DragonError
+from dragon.errors import DragonError, WeightsError
 from dragon.files.stored_weights import read_weights
+from dragon.memory.storage import Array
 from dragon.proto.binary_net import read_binary_net
+from dragon.solver.rules import RULES, Rule
 
 if TYPE_CHECKING:
     from dragon.graph.net import Net
 
-__all__ = ["other_net"]
+__all__ = ["check_history", "check_rule", "other_net"]
+
+
+def check_rule(path: str, stored: str, rule: Rule) -> None:
+    """Raise WeightsError where the rule that wrote a state, if it says which, keeps another history than `rule`."""
+    theirs = RULES.get(stored)
+    if theirs is not None and theirs.keeps != rule.keeps:
+        raise WeightsError(
+            f"{path}: the state of a solver of type {theirs.name}, which keeps {theirs.keeps}; this one of type "
+            f'{rule.name} keeps {rule.keeps}: go on with type: "{theirs.name}", or start from the weights (--weights)'
+        )
+
+
+def check_history(what: str, value: Array, slot: int, rule: Rule) -> None:
+    """Raise WeightsError for negative values in a slot of squares, as another rule's state of Caffe has them."""
+    if slot in rule.squares and (value < 0).any():
+        raise WeightsError(
+            f"{what} has negative values, a solver of type {rule.name} keeps {rule.keeps}: it is the state of one of "
+            "another type; go on with that, or start from the weights (--weights)"
+        )
 
 
 def other_net(net: Net, model: str) -> str:

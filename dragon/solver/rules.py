@@ -32,6 +32,8 @@ class Rule(UpdateRule, ABC):
 
     local_rate: ClassVar[bool] = False  # the rate of a blob comes from the norms of its weights and gradient
     step_of_norm: ClassVar[bool] = False  # the step of a blob is scaled to rate times the norm of its weights
+    keeps: ClassVar[str] = "a momentum"  # what the history is; rules that keep the same go on with each other's
+    squares: ClassVar[tuple[int, ...]] = ()  # slots of the history that are never negative
 
     def __init__(self, param: pb.SolverParameter) -> None:
         self.param = param
@@ -95,6 +97,8 @@ class AdaGrad(Rule):
     """AdaGrad: h <- h + g^2; the step is rate g / (sqrt(h) + delta)."""
 
     name = "AdaGrad"
+    keeps = "sums of squared gradients"
+    squares = (0,)
 
     def validate(self) -> None:
         self.refuse_momentum()
@@ -110,6 +114,8 @@ class RMSProp(Rule):
     """RMSProp: h <- rms_decay h + (1 - rms_decay) g^2; the step is rate g / (sqrt(h) + delta)."""
 
     name = "RMSProp"
+    keeps = "averages of squared gradients"
+    squares = (0,)
 
     def validate(self) -> None:
         self.refuse_momentum()
@@ -136,6 +142,8 @@ class AdaDelta(Rule):
 
     name = "AdaDelta"
     slots = 2
+    keeps = "averages of squared gradients and of squared steps"
+    squares = (0, 1)
 
     def step(self, xp: ModuleType, g: Array, w: Array, history: Arrays, rate: float, decay: float, t: int) -> None:
         gradients, steps = history
@@ -156,6 +164,8 @@ class Adam(Rule):
 
     name = "Adam"
     slots = 2
+    keeps = "averages of gradients and of squared gradients"
+    squares = (1,)
     bias_correction = True
 
     def validate(self) -> None:

@@ -24,7 +24,7 @@ from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.checksum import stored_checksum
 from dragon.solver.layer_states import layer_states, restore_layers, unchanged_on_error
-from dragon.solver.mismatch import other_net
+from dragon.solver.mismatch import check_history, check_rule, other_net
 from dragon.solver.rate import Plateau
 from dragon.solver.snapshot_names import snapshot_names
 from dragon.solver.state_files import read_state, write_state
@@ -60,6 +60,7 @@ def _state_of(solver: Solver, model: str) -> pb.SolverState:
         layer_state=list(layer_states(solver)),
         losses=list(solver.losses),
         version=__version__,
+        solver_type=solver.updater.rule.name,
     )
     if solver.plateau is not None:
         state.minimum_loss = state.exact_minimum_loss = solver.plateau.lowest
@@ -75,20 +76,23 @@ def read_snapshot(solver: Solver, path: str) -> None:
     if not os.path.exists(path):
         raise WeightsError(f"{path}: no such snapshot")
     state = read_state(path)
+    rule = solver.updater.rule
+    check_rule(path, state.solver_type, rule)
     history = _history_slots(solver)
     if len(state.history) != len(history):
         raise WeightsError(
-            f"{path}: {how_many(len(state.history), 'history blob')}, solver type {solver.param.type} needs "
+            f"{path}: {how_many(len(state.history), 'history blob')}, solver type {rule.name} needs "
             f"{len(history)}" + other_net(solver.net, _model_of(path, state))
         )
     values = []
-    for (blob, what), stored in zip(history, state.history, strict=True):
+    for k, ((blob, what), stored) in enumerate(zip(history, state.history, strict=True)):
         value = _array(stored, f"{path}: history of {what}")
         if blob is not None and value.size != blob.count:
             other = other_net(solver.net, _model_of(path, state))
             raise WeightsError(
                 f"{path}: history of {what} has {how_many(value.size, 'element')}, expected {blob.count}{other}"
             )
+        check_history(f"{path}: history of {what}", value, k // len(solver.net.owned), rule)
         values.append(value)
     if state.iter < 0:
         raise WeightsError(f"{path}: damaged: iteration {state.iter}")

@@ -6,6 +6,7 @@ Observers.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -44,6 +45,8 @@ if TYPE_CHECKING:  # the first brings the parser of prototxt, the others what se
     from dragon.parallel.ranks import Ranks
 
 __all__ = ["Observer", "Solver"]
+
+_log = logging.getLogger("dragon")
 
 # Parts of a solver that Dragon's own modules use; completion leaves them out.
 _INTERNAL = frozenset(
@@ -89,9 +92,10 @@ class Solver:
     ) -> None:
         self.definition = own_definition(param, rule=self.rule_name, profile=profile, allow_unknown=allow_unknown)
         self.param: pb.SolverParameter = self.definition.message
-        if seed is None:
-            seed = self.param.random_seed if self.param.random_seed >= 0 else fresh_seed()
-        self.seed = checked_seed(seed)
+        if seed is None and self.param.random_seed >= 0:
+            seed = self.param.random_seed
+        self._own_seed = None if seed is None else checked_seed(seed)
+        seed = self.seed = fresh_seed() if self._own_seed is None else self._own_seed
         self.iter = 0
         self.history = History()
         self.verbose = verbose
@@ -275,9 +279,11 @@ class Solver:
     def restore(self, path: str | Path) -> None:
         """Resume from a .solverstate (or .solverstate.h5): weights, history, iteration, random streams, data positions.
 
-        Raises WeightsError.
+        The state's seed counts, with a warning where another one was given. Raises WeightsError.
         """
         snapshots.read_snapshot(self, str(path))
+        if self._own_seed not in (None, self.seed):
+            _log.warning("%s: the run goes on with its seed, %d; %d has no effect", path, self.seed, self._own_seed)
 
     @property
     def current_step(self) -> int:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import dragon
 from dragon.proto import dragon_pb2 as pb
+from dragon.solver.state_files import read_state, write_state
 from tests.helpers import TRAINABLE, solver_param, toy_solver
 
 
@@ -34,13 +37,75 @@ def test_both_nets_and_the_layer_are_named(tmp_path: Path, form: int, old: str, 
     assert words in str(caught.value)
 
 
-def test_another_rule_is_not_another_net(tmp_path: Path) -> None:
+FORMATS = [pb.SolverParameter.BINARYPROTO, pb.SolverParameter.HDF5]
+NO_MOMENTUM: dict[str, Any] = {"momentum": 0}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(
+    ("old", "new", "keeps"),
+    [
+        ("SGD", "Adam", "averages of gradients and of squared gradients"),
+        ("SGD", "AdaGrad", "sums of squared gradients"),  # as many blobs
+        ("AdaGrad", "RMSProp", "averages of squared gradients"),  # none of them negative
+        ("Adam", "AdaDelta", "averages of squared gradients and of squared steps"),
+        ("RMSProp", "Nesterov", "a momentum"),
+    ],
+)
+def test_the_state_of_another_rule(tmp_path: Path, form: int, old: str, new: str, keeps: str) -> None:
+    with toy_solver(tmp_path, type=old, snapshot_format=form, **_settings(old)) as solver:
+        solver.step(1)
+        path = solver.snapshot()
+    with toy_solver(type=new, **_settings(new)) as solver, pytest.raises(dragon.WeightsError) as caught:
+        solver.restore(path)
+    assert f"the state of a solver of type {old}, which keeps " in str(caught.value)
+    assert f"this one of type {new} keeps {keeps}: go on with type" in str(caught.value)
+    assert "another net" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("old", "new"), [("SGD", "Nesterov"), ("LARS", "SGD"), ("Adam", "AdamW"), ("LAMB", "Adam")])
+def test_rules_of_one_history_go_on_with_each_other(tmp_path: Path, old: str, new: str) -> None:
+    with toy_solver(tmp_path, type=old) as solver:
+        solver.step(2)
+        path = solver.snapshot()
+        history = [blob.peek().copy() for slot in solver.updater.history for blob in slot]
+    with toy_solver(type=new) as solver:
+        solver.restore(path)
+        assert all(
+            (blob.peek() == value).all()
+            for blob, value in zip([b for slot in solver.updater.history for b in slot], history, strict=True)
+        )
+
+
+@pytest.mark.parametrize("new", ["AdaGrad", "RMSProp"])
+def test_negative_squares_of_a_state_that_names_no_rule(tmp_path: Path, new: str) -> None:
+    """BVLC's states do not say which solver wrote them."""
     with toy_solver(tmp_path) as solver:
         solver.step(1)
         path = solver.snapshot()
-    with (
-        toy_solver(type="Adam") as solver,
-        pytest.raises(dragon.WeightsError, match="solver type Adam needs") as caught,
-    ):
+    state = read_state(path)
+    state.ClearField("solver_type")
+    arrays = [np.array(blob.data, np.float32).reshape(blob.shape.dim) for blob in state.history]
+    assert any((array < 0).any() for array in arrays)
+    del state.history[:]
+    write_state(path, state, arrays)
+    with toy_solver(type=new, **NO_MOMENTUM) as solver, pytest.raises(dragon.WeightsError) as caught:
         solver.restore(path)
-    assert "state of" not in str(caught.value)
+    assert "has negative values" in str(caught.value)
+    assert "of one of another type" in str(caught.value)
+
+
+def _settings(rule: str) -> dict[str, Any]:
+    return NO_MOMENTUM if rule in ("AdaGrad", "RMSProp") else {}
+
+
+def test_a_seed_that_the_state_overrules_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with toy_solver(tmp_path, random_seed=7) as solver:
+        solver.step(1)
+        path = solver.snapshot()
+    for seed, warned in [(7, False), (9, True)]:
+        caplog.clear()
+        with toy_solver(random_seed=seed) as solver:
+            solver.restore(path)
+            assert solver.seed == 7
+        assert [f"{path}: the run goes on with its seed, 7; 9 has no effect"] * warned == caplog.messages
