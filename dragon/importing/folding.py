@@ -145,6 +145,8 @@ class _Folder:
         title, attributes = title_of(proto), self._attributes(proto)
         opset = self.opsets.get(domain, 0)
         node = Node(op, title or proto.name, inputs, list(proto.output), attributes, opset, bool(title))
+        if not any(node.outputs):
+            raise PrototxtError(f'{self.path}: the node "{proto.name}" ({op}) has no output')
         if self._is_same(node):
             self._leave_out(node, proto)
             return
@@ -268,6 +270,8 @@ class _Folder:
 
     def _types_of_outputs(self, node: Node, proto: Any) -> dict[str, Any]:
         """ONNX's own inference for one node; nothing where it cannot tell."""
+        if node.op == "Split" and node.attributes.get("num_outputs", len(node.outputs)) != len(node.outputs):
+            return {}  # there it reads beyond the end of a list, and ends the process
         make, helper = self.onnx.helper.make_tensor_type_proto, self.numpy_helper
         types, data = {}, {}
         single = self.onnx.TensorProto.FLOAT  # casts between floats are left out: all are of one type here

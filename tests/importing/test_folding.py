@@ -122,3 +122,15 @@ def test_casts_to_half_precision_inside(tmp_path: Path) -> None:
     ]
     made = model(nodes, {"x": (1, 3, 5, 5)}, ["y"], {"w": c(4, 3, 3, 3).astype(np.float16)})
     assert types(check(made, tmp_path)) == "Convolution ReLU"
+
+
+def test_nodes_that_say_too_little_or_too_much(tmp_path: Path) -> None:
+    """ONNX's own check lets these pass."""
+    made = model([node("Relu", ["x"], "y")], {"x": (1, 2)}, ["y"], {"s": c(2)}, opset=18)
+    made.graph.node.insert(0, helper.make_node("GroupNormalization", ["x", "s", "s"], [], name="g", num_groups=2))
+    with pytest.raises(PrototxtError, match=r'the node "g" \(GroupNormalization\) has no output'):
+        load(made, tmp_path)
+    del made.graph.node[0]
+    made.graph.node[0].CopyFrom(helper.make_node("Split", ["x"], ["a", "b", "y"], axis=1, num_outputs=2))
+    with pytest.raises(PrototxtError, match=r"its parts \(1, 1\) do not divide an axis of 2 into the node's 3 outputs"):
+        load(made, tmp_path)

@@ -27,7 +27,8 @@ def split(c: Context) -> None:
         each = -(-shape[axis] // count)
         sizes = tuple(min(each, shape[axis] - k * each) for k in range(count))
     if min(sizes, default=0) < 1 or sum(sizes) != shape[axis] or len(sizes) != len(c.node.outputs):
-        raise NoForm(f"its parts {sizes} do not divide an axis of {shape[axis]}")
+        outputs = how_many(len(c.node.outputs), "output")
+        raise NoForm(f"its parts {sizes} do not divide an axis of {shape[axis]} into the node's {outputs}")
     if len(sizes) == 1:
         c.result(c.blob())
         return

@@ -13,6 +13,8 @@ from dragon.importing.graph import Array, NoForm
 from dragon.importing.operators.convolution import convolution_settings
 from dragon.importing.registry import operator
 
+_MOST = 1 << 15  # pixels along an axis: they are computed one by one
+
 
 @operator("Resize", "Upsample")
 def resize(c: Context) -> None:
@@ -103,6 +105,8 @@ def _matrix(c: Context, axis: int) -> Array:
     """The matrix (new, old) of the operator along one axis: what it makes of each unit vector."""
     onnx, shape, out = onnx_module(), c.shape(), c.output_shape()
     old, new = shape[axis], out[axis]
+    if new > _MOST:
+        raise NoForm(f"it makes {new:,} pixels of {old} along an axis, more than {_MOST:,}")
     scales, sizes = (2, 3) if c.node.op == "Resize" and c.node.opset >= 11 else (1, 3)
     given = c.constant(scales)
     if given is None and "scales" in c.node.attributes:

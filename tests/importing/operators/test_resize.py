@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import helper
 
-from tests.importing.helpers import Array, Case, case, ints, run_case, x
+from dragon.errors import PrototxtError
+from tests.importing.helpers import Array, Case, case, ints, load, model, run_case, x
 
 A = x(2, 3, 5, 4)
 
@@ -43,3 +45,10 @@ CASES = [
 @pytest.mark.parametrize("one", CASES, ids=lambda one: one.id)
 def test_case(one: Case, tmp_path: Path) -> None:
     run_case(one, tmp_path)
+
+
+def test_absurd_sizes(tmp_path: Path) -> None:
+    node = helper.make_node("Resize", ["x", "", "", "size"], ["y"], name="r", mode="nearest")
+    made = model([node], {"x": (1, 1, 4, 4)}, ["y"], {"size": ints(1, 1, 4, 1 << 24)})
+    with pytest.raises(PrototxtError, match="it makes 16,777,216 pixels of 4 along an axis, more than 32,768"):
+        load(made, tmp_path)
