@@ -330,34 +330,34 @@ class LayerState(_message.Message):
     def __init__(self, name: _Optional[str] = ..., entry: _Optional[_Iterable[_Union[LayerState.Entry, _Mapping[str, object]]]] = ...) -> None: ...
 
 class SolverState(_message.Message):
-    __slots__ = ("iter", "learned_net", "history", "current_step", "minimum_loss", "iter_last_event", "random_seed", "layer_state", "losses", "version", "learned_net_checksum", "exact_minimum_loss", "solver_type")
+    __slots__ = ("iter", "learned_net", "history", "current_step", "minimum_loss", "iter_last_event", "solver_type", "random_seed", "layer_state", "losses", "version", "learned_net_checksum", "exact_minimum_loss")
     ITER_FIELD_NUMBER: _ClassVar[int]
     LEARNED_NET_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     CURRENT_STEP_FIELD_NUMBER: _ClassVar[int]
     MINIMUM_LOSS_FIELD_NUMBER: _ClassVar[int]
     ITER_LAST_EVENT_FIELD_NUMBER: _ClassVar[int]
+    SOLVER_TYPE_FIELD_NUMBER: _ClassVar[int]
     RANDOM_SEED_FIELD_NUMBER: _ClassVar[int]
     LAYER_STATE_FIELD_NUMBER: _ClassVar[int]
     LOSSES_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     LEARNED_NET_CHECKSUM_FIELD_NUMBER: _ClassVar[int]
     EXACT_MINIMUM_LOSS_FIELD_NUMBER: _ClassVar[int]
-    SOLVER_TYPE_FIELD_NUMBER: _ClassVar[int]
     iter: int
     learned_net: str
     history: _containers.RepeatedCompositeFieldContainer[BlobProto]
     current_step: int
     minimum_loss: float
     iter_last_event: int
+    solver_type: str
     random_seed: int
     layer_state: _containers.RepeatedCompositeFieldContainer[LayerState]
     losses: _containers.RepeatedScalarFieldContainer[float]
     version: str
     learned_net_checksum: int
     exact_minimum_loss: float
-    solver_type: str
-    def __init__(self, iter: _Optional[int] = ..., learned_net: _Optional[str] = ..., history: _Optional[_Iterable[_Union[BlobProto, _Mapping[str, object]]]] = ..., current_step: _Optional[int] = ..., minimum_loss: _Optional[float] = ..., iter_last_event: _Optional[int] = ..., random_seed: _Optional[int] = ..., layer_state: _Optional[_Iterable[_Union[LayerState, _Mapping[str, object]]]] = ..., losses: _Optional[_Iterable[float]] = ..., version: _Optional[str] = ..., learned_net_checksum: _Optional[int] = ..., exact_minimum_loss: _Optional[float] = ..., solver_type: _Optional[str] = ...) -> None: ...
+    def __init__(self, iter: _Optional[int] = ..., learned_net: _Optional[str] = ..., history: _Optional[_Iterable[_Union[BlobProto, _Mapping[str, object]]]] = ..., current_step: _Optional[int] = ..., minimum_loss: _Optional[float] = ..., iter_last_event: _Optional[int] = ..., solver_type: _Optional[str] = ..., random_seed: _Optional[int] = ..., layer_state: _Optional[_Iterable[_Union[LayerState, _Mapping[str, object]]]] = ..., losses: _Optional[_Iterable[float]] = ..., version: _Optional[str] = ..., learned_net_checksum: _Optional[int] = ..., exact_minimum_loss: _Optional[float] = ...) -> None: ...
 
 class NetState(_message.Message):
     __slots__ = ("phase", "level", "stage")

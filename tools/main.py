@@ -20,6 +20,7 @@ import numpy as np
 from dragon.bases.user_code import user_code, user_error
 from dragon.errors import DragonError, one_line
 from dragon.files.layer_files import layer_files
+from dragon.files.paths import reason
 from dragon.files.reading import remember_reads
 from dragon.memory.shortage import shortage
 from dragon.tools.common.arguments import normalise
@@ -213,7 +214,7 @@ def _status_and_message(error: Exception, args: Sequence[str]) -> tuple[int, str
     if isinstance(error, OSError) and error.filename is None and _comes_from_printing(error):
         return 2, f"standard output cannot be written: {error.strerror}"
     if isinstance(error, OSError) and error.filename is not None:
-        return 2, f"{error.filename}: {error.strerror}"
+        return 2, f"{error.filename}: {reason(error)}"
     if isinstance(error, OSError) and error.strerror:
         return 1, error.strerror
     if isinstance(error, UnicodeEncodeError) and not all(map(_is_utf8, args)):

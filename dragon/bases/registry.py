@@ -18,7 +18,16 @@ from dragon.proto import dragon_pb2 as pb
 if TYPE_CHECKING:
     from dragon.bases.layer import Context, Layer
 
-__all__ = ["canonical", "class_of", "create", "find_class", "layer_types", "register", "unknown_type"]
+__all__ = [
+    "canonical",
+    "class_of",
+    "create",
+    "find_class",
+    "layer_types",
+    "register",
+    "unknown_type",
+    "unread_settings",
+]
 
 _REGISTRY: dict[str, type[Layer]] = {}
 
@@ -75,6 +84,16 @@ def class_of(param: pb.LayerParameter) -> type[Layer]:
 
     cls = find_class(param.type)
     return Layer if cls is None else cls.form(param)
+
+
+def unread_settings(param: pb.LayerParameter) -> dict[str, str]:
+    """Names of messages of settings that a definition has and its type does not read, with what it reads instead."""
+    if (cls := find_class(param.type)) is None:
+        return {}
+    read = {*cls.settings, *class_of(param).settings}
+    given = [field.name for field, _ in param.ListFields() if field.message_type is not None]
+    why = f"the type reads {', '.join(cls.settings) or 'none'}"
+    return {name: why for name in given if name.endswith("_param") and name not in read}
 
 
 def create(param: pb.LayerParameter, phase: int = pb.TRAIN, context: Context | None = None) -> Layer:

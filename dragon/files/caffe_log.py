@@ -28,7 +28,10 @@ from dragon.files.reading import read_bytes
 __all__ = ["SMOOTHED_LOSS", "Log", "Row", "read_log", "write_tables"]
 
 # "1.#QNAN", "-1.#IND" and "1.#INF": NaN and infinity as older runtime libraries of Windows write them
-_NUMBER = r"([-+]?(?:\d\.#[A-Z]+\d*|\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|(?i:nan(?:\([a-z]+\))?|inf(?:inity)?)))"
+_NUMBER = (
+    r"([-+]?(?:\d\.#[A-Z]+\d*|\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|(?i:nan(?:\([a-z]+\))?|inf(?:inity)?)))"
+    r"(?![\w#]|[.,]\w)"  # not the beginning of something else
+)
 _STAMP = re.compile(r"^[IWEF](\d{2})(\d{2}) (\d{2}):(\d{2}):(\d{2})\.(\d{6})")  # month, day, time
 _STAMP_YEAR = re.compile(r"^[IWEF](\d{4})(\d{2})(\d{2}) (\d{2}):(\d{2}):(\d{2})\.(\d{6})")  # glog 0.5 and later
 _CREATED = re.compile(r"Log file created at: (\d{4})/")

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
-__all__ = ["find", "missing_hint", "split_paths"]
+__all__ = ["find", "missing_hint", "reason", "split_paths"]
 
 _FETCHED = ("cifar10", "mnist", "mnist_lines", "mnist_scenes", "shapes", "synthetic")
 
@@ -38,6 +38,11 @@ def _places(path: str, folder: Path | None) -> Iterator[Path]:
     if folder is not None and not os.path.isabs(path):
         folder = folder.resolve()
         yield from (above / path for above in (folder, *folder.parents))
+
+
+def reason(error: OSError) -> str:
+    """Why the system refused a path, in its words where they say enough."""
+    return "exists and is no folder" if isinstance(error, FileExistsError) else error.strerror or str(error)
 
 
 def missing_hint(path: str | os.PathLike[str], folder: Path | None = None) -> str:

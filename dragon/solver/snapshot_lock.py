@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from dragon.errors import UsageError, WeightsError
 from dragon.files.atomic import remove_unfinished
 from dragon.files.lock import LockedError, locked
+from dragon.files.paths import reason
 from dragon.solver.snapshot_names import existing_targets, snapshot_base, snapshot_names
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _for_training(solver: Solver) -> Iterator[None]:
         os.close(handle)
         Path(probe).unlink(missing_ok=True)
     except OSError as error:
-        raise WeightsError(f"snapshots cannot be written to {base.parent}: {error.strerror}") from None
+        raise WeightsError(f"snapshots cannot be written to {base.parent}: {reason(error)}") from None
     for path, _ in existing_targets(solver):
         if not Path(path).is_file():
             raise WeightsError(f"snapshots cannot be written: {path} is not a regular file")

@@ -50,6 +50,10 @@ def _read_proto(path: str) -> pb.SolverState:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
     if not state.HasField("iter"):
         raise WeightsError(f"{path}: not a solver state (it has no iteration){instead(path, STATE)}")
+    if (state.HasField("solver_type") or state.HasField("random_seed")) and not state.HasField(
+        "version"
+    ):  # cut between two fields it can be parsed
+        raise WeightsError(f"{path}: the file is damaged: it is cut off")
     return state
 
 

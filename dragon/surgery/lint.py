@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from dragon.bases.layer import Context
-from dragon.bases.registry import class_of, find_class, layer_types
+from dragon.bases.registry import class_of, find_class, layer_types, unread_settings
 from dragon.bases.weighted import Weighted
 from dragon.counting import how_many
 from dragon.errors import nearest
@@ -128,7 +128,8 @@ def _useless_bias(norm: Normalisation) -> Iterator[_Remark]:
         return
     layer = norm.net.layer[j]
     kind = class_of(layer)
-    if issubclass(kind, Weighted) and kind.product_param(layer).bias_term:
+    product = kind.product_param(layer) if issubclass(kind, Weighted) else None
+    if product is not None and product.bias_term and product.axis == 1:  # on the axis that is normalised
         yield j, "bias-before-bn", f'"{norm.layer.name}" subtracts the mean and the bias with it: bias_term: false'
     if issubclass(kind, Dropout):
         yield j, "dropout-before-bn", f'"{norm.layer.name}" takes statistics of values that TEST does not drop'
@@ -236,17 +237,8 @@ def _files(net: pb.NetParameter, index: int, context: Context) -> Iterator[_Rema
 
 def _unread(net: pb.NetParameter, index: int) -> Iterator[_Remark]:
     """Remarks about settings of another layer type, which have no effect."""
-    layer = net.layer[index]
-    if (cls := find_class(layer.type)) is None:
-        return
-    read = {*cls.settings, *class_of(layer).settings}
-    for field, _ in layer.ListFields():
-        if field.name.endswith("_param") and field.message_type is not None and field.name not in read:
-            yield (
-                index,
-                "unread-settings",
-                f"{field.name} has no effect: the type reads {', '.join(cls.settings) or 'none'}",
-            )
+    for name, why in unread_settings(net.layer[index]).items():
+        yield index, "unread-settings", f"{name} has no effect: {why}"
 
 
 def _tiny_batches(net: pb.NetParameter, norms: list[Normalisation]) -> Iterator[_Remark]:

@@ -137,6 +137,13 @@ def test_numbers_that_are_not_finite(text: str, value: float, tmp_path: Path) ->
         assert found == value or (math.isnan(found) and math.isnan(value))
 
 
+@pytest.mark.parametrize("text", ["1,5", "0x1p3", "1.5e", "2.3abc", "3#4"])
+def test_the_beginning_of_a_word_is_no_number(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_text(f"Iteration 5, loss = {text}\nIteration 6, loss = 2.5\n    Train net output #0: loss = {text}\n")
+    assert [row["smoothed_loss"] for row in read_log(path).train] == [2.5]
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
 def test_logs_of_other_encodings(encoding: str, tmp_path: Path) -> None:
     path = tmp_path / "a.log"

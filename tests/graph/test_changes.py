@@ -75,6 +75,11 @@ def test_fields_of_the_net_and_several_assignments() -> None:
         ("pool=AVE", '"pool" is a layer: say which of its fields, as in pool.FIELD=VALUE'),
         ("data[2].batch_size=7", "the net has no layer data[2]"),
         ("pool.kernel_sise=3", 'PoolingParameter has no field "kernel_sise" (did you mean "kernel_size"?)'),
+        (
+            "pool.convolution_param.num_output=3",
+            'layer "pool" (Pooling) does not read this: the type reads pooling_param',
+        ),
+        ("Pooling.data_param.batch_size=3", 'layer "pool" (Pooling) does not read this'),
         ("pool.botom=c", 'LayerParameter has no field "botom" (did you mean "bottom"?)'),
     ],
 )

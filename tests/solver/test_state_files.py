@@ -31,13 +31,31 @@ def test_a_state_of_bvlc_resumes(tmp_path: Path) -> None:
     solver.step(3)
     path = Path(solver.snapshot())
     state = pb.SolverState.FromString(path.read_bytes())
-    for field in ("random_seed", "layer_state", "losses", "version"):
+    for field in ("solver_type", "random_seed", "layer_state", "losses", "version"):
         state.ClearField(field)
     path.write_bytes(state.SerializeToString())
     again = toy_solver(tmp_path)
     again.restore(path)
     assert again.iter == 3
     assert (again.updater.history[0][0].peek() == solver.updater.history[0][0].peek()).all()
+
+
+def test_a_state_that_is_cut_between_two_fields(tmp_path: Path) -> None:
+    """It can be parsed, has no checksum any more, and would begin with the first batch again."""
+    solver = toy_solver(tmp_path)
+    solver.step(3)
+    path = Path(solver.snapshot())
+    whole = path.read_bytes()
+    state = pb.SolverState.FromString(whole)
+    for cut in ("learned_net_checksum", "version", "losses", "layer_state", "random_seed"):
+        state.ClearField(cut)
+        if cut == "learned_net_checksum":
+            continue  # nothing is lost
+        beginning = state.SerializeToString()
+        assert whole.startswith(beginning)
+        path.write_bytes(beginning)
+        with pytest.raises(WeightsError, match=r"toy_iter_3\.solverstate: the file is damaged: it is cut off"):
+            toy_solver(tmp_path).restore(path)
 
 
 def test_the_model_of_an_hdf5_state_is_a_string_of_fixed_length(tmp_path: Path) -> None:

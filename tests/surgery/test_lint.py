@@ -35,6 +35,17 @@ def test_a_good_net() -> None:
     assert rules(GOOD) == []
 
 
+def test_a_bias_on_another_axis_than_the_normalised_one() -> None:
+    """BatchNorm takes the mean of each index of axis 1, in which a bias of axis 2 does not vanish."""
+    sequences = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 3 dim: 2 dim: 4 } } }
+layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" inner_product_param { num_output: 4 axis: 2 } }
+layer { name: "bn" type: "BN" bottom: "ip" top: "ip" }
+"""
+    assert ("ip", "bias-before-bn") not in rules(sequences)
+    assert ("ip", "bias-before-bn") in rules(sequences.replace("axis: 2", ""))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [

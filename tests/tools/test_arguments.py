@@ -80,6 +80,22 @@ def test_a_value_that_is_neither_true_nor_false(dragon: Dragon) -> None:
     assert (result.code, result.error) == (2, '--gray is true or false, got "maybe"')
 
 
+@pytest.mark.parametrize(
+    ("words", "flag"),
+    [
+        (["train", "-solver="], "--solver"),
+        (["train", "--solver", "s.prototxt", "--resume", ""], "--resume"),  # may stand alone, which is another thing
+        (["train", "--solver", "s.prototxt", "--output", "", "--iterations", "1"], "--output"),
+        (["test", "--model=m.prototxt", "--weights", ""], "--weights"),
+        (["plot", "run", "--out="], "--out"),
+    ],
+)
+def test_an_empty_value_is_that_of_an_unset_variable(dragon: Dragon, words: list[str], flag: str) -> None:
+    result = dragon(*words)
+    assert (result.code, result.out) == (2, "")
+    assert result.error == f"{flag} has an empty value: give one, or leave the flag out"
+
+
 def test_what_follows_the_name_of_a_script_is_its_own(dragon: Dragon, tmp_path: Path) -> None:
     script = tmp_path / "s.py"
     script.write_text("import sys; print(sys.argv[1:])")

@@ -31,6 +31,7 @@ from tests.tools.conftest import Dragon, edit
         ("caffe time --model m --iterations=5 --phase TEST", "time --model m --iterations=5 --phase TEST"),
         ("caffe time -model m -weights w", "time --model m"),
         ("caffe train -solver s -iterations 5", "train --solver s"),
+        ("caffe train -solver s -weights= -gpu=", "train --solver s"),
         ("caffe device_query -gpu all", "device-query --gpu all"),
         ("caffe train -help", "train --help"),
         ("caffe --version", "--version"),
@@ -43,6 +44,12 @@ from tests.tools.conftest import Dragon, edit
 def test_arguments(line: str, expected: str) -> None:
     program, *args = line.split()
     assert " ".join(dragon_arguments(program, args)) == expected
+
+
+def test_empty_texts_are_as_none() -> None:
+    """As gflags has it: `caffe train -snapshot "$SNAPSHOT"` begins anew where the variable is not set."""
+    args = ["train", "-solver", "s", "-snapshot", "", "-stage", "", "-gpu", "0"]
+    assert dragon_arguments("caffe", args) == ["train", "--solver", "s", "--gpu", "0"]
 
 
 def test_flags_that_caffe_accepts_and_does_not_use_are_named(capsys: pytest.CaptureFixture[str]) -> None:

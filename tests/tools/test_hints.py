@@ -18,6 +18,10 @@ from tests.tools.conftest import Dragon
         ("test --model n.prototxt w.h5", "Missing option '--weights': did you mean --weights w.h5?"),
         ("train solver.prototxt", "did you mean --solver solver.prototxt?"),
         ("train --solver s.prototxt x.solverstate", "did you mean --snapshot x.solverstate?"),
+        (
+            "merge n.prototxt w.h5 m.prototxt m.h5",
+            "did you mean --model n.prototxt --weights w.h5 --out-model m.prototxt --out-weights m.h5?",
+        ),
         ("time n.prototxt", "did you mean --model n.prototxt?"),
         ("time my_solver.prototxt", "did you mean --solver my_solver.prototxt?"),
         ("classify n.prototxt a.png --weights w.caffemodel", "did you mean --model n.prototxt?"),

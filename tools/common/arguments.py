@@ -45,7 +45,8 @@ def plain_booleans(command: click.Command, context: click.Context, args: Iterabl
     """The normalised arguments of a command, with boolean flags in click's form, those that are set, in front.
 
     gflags has `--flag`, `--flag=true` and `--noflag`; the last one counts. `--fuse` is also the positive form of
-    `--no-fuse`. Raises UsageError for a value that is neither true nor false.
+    `--no-fuse`. Raises UsageError for a value that is neither true nor false, and for an empty one of another flag, as
+    that of an unset variable of the shell.
     """
     options = [param for param in command.get_params(context) if isinstance(param, click.Option)]
     names = {name for option in options for name in option.opts}
@@ -75,6 +76,8 @@ def plain_booleans(command: click.Command, context: click.Context, args: Iterabl
                 raise click.UsageError(f'{spelling} is true or false, got "{text}"', ctx=context)
             values[flag] = value == _TRUTH.get(text.lower(), True)
         else:
+            if spelling in with_value and not text and (equals or (rest and not rest[0])):
+                raise click.UsageError(f"{spelling} has an empty value: give one, or leave the flag out", ctx=context)
             others.append(arg)
             alone = arg in may_stand_alone and bool(rest) and rest[0].startswith("-")
             if arg in with_value and rest and not alone:  # the next argument is its value

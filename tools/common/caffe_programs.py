@@ -31,6 +31,7 @@ _FLAGS = (
     "gpu", "solver", "model", "phase", "level", "stage", "snapshot", "weights", "iterations", "sigint-effect",
     "sighup-effect",
 )  # fmt: skip
+_TEXTS = ("gpu", "solver", "model", "phase", "stage", "snapshot", "weights")  # an empty one is as none
 _USED = {
     "train": ("gpu", "solver", "level", "stage", "snapshot", "weights", "sigint-effect", "sighup-effect"),
     "test": ("gpu", "model", "level", "stage", "weights", "iterations"),
@@ -65,7 +66,9 @@ def dragon_arguments(program: str, args: Sequence[str]) -> list[str]:
         raise click.UsageError(f"caffe takes one of the commands {', '.join(known)}; {what}")
     words: list[str] = []
     for flag in flags:
-        name = flag[0].lstrip("-").partition("=")[0]
+        name, equals, value = flag[0].lstrip("-").partition("=")
+        if name in _TEXTS and (value if equals else flag[-1]) == "":
+            continue
         if name not in _FLAGS or name in _USED[command]:
             words += flag
         else:

@@ -38,16 +38,19 @@ def _missing_flags(command: click.Command, args: Sequence[str]) -> str:
     """The hint for files without the flags that the command takes them by."""
     known = {name: p for p in command.params if isinstance(p, click.Option) for name in p.opts}
     takes_files = any(isinstance(p, click.Argument) and p.nargs == -1 for p in command.params)
-    words = []
+    words: list[str] = []
+    taken = {arg.partition("=")[0] for arg in args}
     before = ""
     for arg in args[1:]:
         option = known.get(before.partition("=")[0])
         is_value = option is not None and not option.is_flag and "=" not in before
         suffix = Path(arg).suffix
         if not arg.startswith("-") and not is_value and suffix in _FLAGS:
-            flags = [name for name in _FLAGS[suffix] if name in known]
+            flags = [name for name in _FLAGS[suffix] if name in known and (known[name].multiple or name not in taken)]
+            flags = flags or [f"--out{name[1:]}" for name in _FLAGS[suffix] if f"--out{name[1:]}" in known]
             flag = next((name for name in flags if name[2:] in Path(arg).name), flags[-1] if flags else None)
             if flag is not None and not (takes_files and flag in args):
                 words.append(f"{flag} {arg}")
+                taken.add(flag)
         before = arg
     return f": did you mean {' '.join(words)}?" if words else ""
