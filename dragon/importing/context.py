@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["Context", "NetWriter"]
 
+_MOST_PIECES = 512  # that one Slice cuts a blob into
 _INNER = "_inner"  # behind the name of a blob that is read and is an output too
 
 
@@ -24,6 +26,7 @@ class NetWriter:
         self.graph, self.bvlc = graph, bvlc
         self.arrays: dict[str, list[Array]] = {}
         self.blobs: dict[str, str] = {}
+        self.reshaped: dict[str, tuple[str, tuple[int, ...]]] = {}  # blobs that are another one, and its shape
         self.layer_names, self.blob_names = Names(), Names()
         for value in graph.inputs:
             name = self.blob_names.take(value)
@@ -36,16 +39,18 @@ class NetWriter:
         self._only_name = {value: name for name, value in graph.outputs.items()}
         self._read = read
 
-    def blob_name(self, value: str, wanted: str = "") -> str:
-        """A name for the blob that a node gives: that of an output, else `wanted`, else that of the value."""
+    def blob_name(self, value: str) -> str:
+        """A name for the blob that a node gives; "" unless it is an output of the graph."""
         output = self.output_blobs.get(self._only_name.get(value, ""))
         if output is not None and (value in self._read or self._outputs[value] > 1):
             return self.blob_names.take(f"{output}{_INNER}")
-        return output or self.blob_names.take(wanted or value)
+        return output or ""
 
     def finish(self) -> None:
         """Give every output of the graph a blob of its own that nobody reads, and let nothing else be unread."""
-        read = {name for layer in self.net.layer for name in layer.bottom}
+        given = Counter(self.blobs.get(value, "") for value in self.graph.outputs.values())
+        read = self._drop_reshapes({*given, *self.output_blobs.values()})
+        inputs = {layer.top[0] for layer in self.net.layer if layer.type == "Input"}
         for output, name in self.output_blobs.items():
             value = self.graph.outputs[output]
             if value not in self.blobs:
@@ -54,7 +59,9 @@ class NetWriter:
                 self.arrays[layer.name] = [as_float(self.graph.constants[value])]
                 continue
             blob = self.blobs[value]
-            if blob != name:
+            if blob != name and blob not in read and blob not in inputs and given[blob] == 1:
+                self._rename_top(blob, name)
+            elif blob != name:
                 self.net.layer.add(name=self.layer_names.take(name), type="Split", bottom=[blob], top=[name])
                 read.add(blob)
         outputs = set(self.output_blobs.values())
@@ -62,6 +69,19 @@ class NetWriter:
         unread = [name for name in tops if name not in read and name not in outputs]
         if unread:
             self.net.layer.add(name=self.layer_names.take("unread"), type="Silence", bottom=unread)
+
+    def _drop_reshapes(self, outputs: set[str]) -> set[str]:
+        """Drop what only another Reshape read, which now reads what stands before; the names of blobs that are read."""
+        read = {name for layer in self.net.layer for name in layer.bottom}
+        unread = [layer for layer in self.net.layer if layer.type == "Reshape" and layer.top[0] not in read | outputs]
+        for layer in unread:
+            self.net.layer.remove(layer)
+        return {name for layer in self.net.layer for name in layer.bottom}
+
+    def _rename_top(self, old: str, new: str) -> None:
+        for layer in self.net.layer:
+            for k, top in enumerate(layer.top):
+                layer.top[k] = new if top == old else top
 
 
 class Context:
@@ -146,7 +166,8 @@ class Context:
     ) -> str:
         """Write a layer; the name of its first top. settings: fields of the layer, as pool_param={...}."""
         name = self.writer.layer_names.take(f"{self._base}/{suffix or type.lower()}")
-        layer = self.writer.net.layer.add(name=name, type=type, **settings)
+        written = {field: value for field, value in settings.items() if value != {}}
+        layer = self.writer.net.layer.add(name=name, type=type, **written)
         layer.bottom.extend([bottoms] if isinstance(bottoms, str) else bottoms)
         layer.top.extend(self.writer.blob_names.take(name if k == 0 else f"{name}_{k}") for k in range(tops))
         if arrays:
@@ -183,22 +204,31 @@ class Context:
         if source is None or blob in self.writer.blobs.values():
             self.writer.blobs[value] = blob
             return
-        wanted = (self._base if index == 0 else f"{self._base}_{index}") if self.node.titled else ""
-        name = self.writer.blob_name(value, wanted)
+        writer, layer_name = self.writer, ""
+        name = writer.blob_name(value)
+        if not name and self.node.titled and index == 0:
+            name = layer_name = writer.blob_names.take(self._base, writer.layer_names)
+        elif not name:
+            name = writer.blob_names.take(f"{self._base}_{index}" if self.node.titled else value)
+        reshaped = self.writer.reshaped
         for layer in self._mine:
+            for top in [top for top in layer.top if top in reshaped]:
+                origin, shape = reshaped.pop(top)
+                reshaped[name if top == blob else top] = name if origin == blob else origin, shape
             for names in (layer.bottom, layer.top):
                 for k, old in enumerate(names):
                     names[k] = name if old == blob else old
         self.writer.blobs[value] = name
         if index == 0:
             old = source.name
-            source.name = self.writer.layer_names.take(self._base)
+            source.name = layer_name or self.writer.layer_names.take(self._base)
             if old in self.writer.arrays:
                 self.writer.arrays[source.name] = self.writer.arrays.pop(old)
 
     # -- layers that many operators need ---------------------------------------------------------------------
     def reshape(self, blob: str, old: Sequence[int], new: Sequence[int], suffix: str = "reshape") -> str:
         """The blob in another shape. A first axis that stays is not written down, so that the batch may change."""
+        blob, old = self.writer.reshaped.get(blob, (blob, tuple(old)))
         if tuple(old) == tuple(new):
             return blob
         dims = list(new)
@@ -210,16 +240,58 @@ class Context:
             dims[alike] = -1
         elif dims and alike < len(old):  # the last axes, of extent 1, go
             dims[-1] = -1
-        return self.layer("Reshape", blob, suffix, reshape_param={"shape": {"dim": dims}})
+        found = self.layer("Reshape", blob, suffix, reshape_param={"shape": {"dim": dims}})
+        self.writer.reshaped[found] = blob, tuple(old)
+        return found
 
     def permute(self, blob: str, shape: Sequence[int], order: Sequence[int], suffix: str = "permute") -> str:
         """The blob with its axes in another order; a Reshape where only axes of extent 1 move."""
         if list(order) == sorted(order):
             return blob
+        new = [shape[axis] for axis in order]
         long = [axis for axis in order if shape[axis] != 1]
         if long == sorted(long):
-            return self.reshape(blob, shape, [shape[axis] for axis in order], suffix)
-        return self.layer("Permute", blob, suffix, permute_param={"order": order})
+            return self.reshape(blob, shape, new, suffix)
+        if not self.bvlc:
+            return self.layer("Permute", blob, suffix, permute_param={"order": order})
+        now, at = list(range(len(order))), tuple(shape)
+        for k, axis in enumerate(order):
+            place, width = now.index(axis), 1
+            while k + width < len(order) and now[place + width : place + width + 1] == [order[k + width]]:
+                width += 1
+            before, there, rest = now[k:place], now[place : place + width], now[place + width :]
+            sizes = [math.prod(shape[axis] for axis in part) for part in (now[:k], before, there, rest)]
+            now = [*now[:k], *there, *before, *rest]
+            if min(sizes[1:3]) > 1:
+                blob, at = self._exchanged(blob, at, sizes, suffix)
+        return self.reshape(blob, at, new, f"{suffix}_back")
+
+    def _exchanged(
+        self, blob: str, shape: Sequence[int], sizes: Sequence[int], suffix: str
+    ) -> tuple[str, tuple[int, ...]]:
+        """A blob of four groups of axes with the middle ones exchanged, and its shape: cut in pieces, put together."""
+        outer, first, second, inner = sizes
+        apart = self.reshape(blob, shape, sizes, f"{suffix}_groups")
+        if first <= second:
+            pieces = self.pieces(apart, 1, first, suffix)
+            return self.layer("Concat", pieces, suffix, concat_param={"axis": 3}), (outer, 1, second, first * inner)
+        pieces = self.pieces(apart, 2, second, suffix)
+        return self.layer("Concat", pieces, suffix), (outer, second * first, 1, inner)
+
+    def pieces(self, blob: str, axis: int, count: int, suffix: str = "") -> list[str]:
+        """A blob cut into `count` pieces of extent 1 along an axis. Raises NoForm where these are too many."""
+        if count > _MOST_PIECES:
+            raise NoForm(f"BVLC's layers would do that in {count} pieces: leave out --bvlc, or export a smaller input")
+        settings = {} if axis == 1 else {"axis": axis}
+        self.layer("Slice", blob, f"{suffix}_pieces".strip("_"), tops=count, slice_param=settings)
+        return self.last_tops()
+
+    def reverse(self, blob: str, axis: int, count: int, suffix: str = "") -> str:
+        """The blob with `count` elements of an axis in reverse order."""
+        if not self.bvlc:
+            return self.layer("Reverse", blob, suffix, reverse_param={"axis": [axis]})
+        pieces = self.pieces(blob, axis, count, suffix)
+        return self.layer("Concat", pieces[::-1], suffix, concat_param={} if axis == 1 else {"axis": axis})
 
     def linear(self, blob: str, scale: float = 1.0, shift: float = 0.0, power: float = 1.0, suffix: str = "") -> str:
         """(shift + scale * blob) ^ power."""

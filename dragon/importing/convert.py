@@ -119,6 +119,7 @@ def _listed(missing: Iterable[tuple[Node, str]]) -> str:
         groups.setdefault((node.op, why), []).append(node.name or next((o for o in node.outputs if o), "?"))
     texts = []
     for (op, why), names in groups.items():
+        names = list(dict.fromkeys(names))  # several nodes of one module may be called alike
         shown = ", ".join(f'"{name}"' for name in names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
         texts.append(f"{op} ({shown}): {why}")
     return "; ".join(texts)

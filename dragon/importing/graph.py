@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["OWN_GRAPH", "Array", "Graph", "NoForm", "Node", "as_float"]
+__all__ = ["OWN_GRAPH", "Array", "Graph", "NoForm", "Node", "as_float", "shrunk"]
 
 OWN_GRAPH = (
     "it runs a graph of its own: export the model with the branch or loop resolved (torch.onnx.export, dynamo=True)"
@@ -119,3 +119,12 @@ class Graph:
 def as_float(values: Array) -> Array:
     """The values in float32, in order of rows."""
     return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def shrunk(values: Array) -> Array:
+    """An array of as many axes that is broadcast to this one: of extent 1 where all along an axis is equal."""
+    for axis in range(values.ndim):
+        first = values.take([0], axis) if values.shape[axis] else values
+        if values.shape[axis] > 1 and (values == first).all():
+            values = first
+    return values

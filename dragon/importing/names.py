@@ -22,8 +22,10 @@ class Names:
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
-    def take(self, wanted: str) -> str:
-        """A valid name like `wanted` that nobody has yet."""
-        name = free_name(valid_name(wanted), self._taken)
-        self._taken.add(name)
+    def take(self, wanted: str, others: Names | None = None) -> str:
+        """A valid name like `wanted` that nobody has yet, neither here nor among `others`; taken in both."""
+        taken = self._taken | others._taken if others is not None else self._taken
+        name = free_name(valid_name(wanted), taken)
+        for names in (self, others or self):
+            names._taken.add(name)
         return name

@@ -39,12 +39,12 @@ def read_window(node: Node, kernel: Sequence[int], size: Sequence[int]) -> Windo
 
 
 def sides(name: str, short: str, values: Sequence[int], default: int | None) -> dict[str, Any]:
-    """One setting of a window: `name` where all axes agree, else NAME_h and NAME_w; nothing for the default.
+    """One setting of a window: `name` where all axes agree, else SHORT_h and SHORT_w, or SHORT_shape of other than two.
 
-    Raises NoForm for axes that differ unless there are two.
+    Nothing for the default.
     """
     if all(value == values[0] for value in values):
         return {} if values[0] == default else {name: values[0]}
     if len(values) != 2:
-        raise NoForm(f"its {name} differs between {how_many(len(values), 'axis')}: Caffe has that for two")
+        return {f"{short}_shape": {"dim": values}}
     return {f"{short}_h": values[0], f"{short}_w": values[1]}

@@ -64,6 +64,8 @@ def test_valid_names() -> None:
     assert valid_name("") == valid_name("//") == "value"
     names = Names()
     assert [names.take(name) for name in ("a", "a", "a_2", "a")] == ["a", "a_2", "a_2_2", "a_3"]
+    others = Names()
+    assert [others.take("a", names), names.take("a")] == ["a_4", "a_5"]
 
 
 def test_an_output_that_is_read_or_is_an_input(tmp_path: Path) -> None:
@@ -130,10 +132,33 @@ def test_the_same_file_gives_the_same_bytes(tmp_path: Path) -> None:
         assert (tmp_path / f"0.{ending}").read_bytes() == (tmp_path / f"1.{ending}").read_bytes()
 
 
-def test_bvlc_names_the_layers_that_it_lacks(tmp_path: Path) -> None:
-    made = model([node("Transpose", ["x"], ["y"], "turn", perm=[0, 2, 1])], {"x": (2, 3, 4)}, ["y"])
-    with pytest.raises(PrototxtError, match='BVLC Caffe does not have layer "turn": type Permute; leave out --bvlc'):
+def test_bvlc_names_the_layers_that_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = model([node("Relu", ["x"], ["y"], "turn")], {"x": (2, 3, 4)}, ["y"])
+    monkeypatch.setattr(
+        "dragon.importing.convert.beyond_bvlc", lambda layer: [f"type {layer.type}"][: layer.type != "Input"]
+    )
+    with pytest.raises(PrototxtError, match='BVLC Caffe does not have layer "turn": type ReLU; leave out --bvlc'):
         load(made, tmp_path, bvlc=True)
+
+
+def test_a_transposition_of_bvlcs_layers_lets_the_batch_change(tmp_path: Path) -> None:
+    """As the heads of detectors have it, whose boxes of all levels are put together."""
+    nodes = [node("Transpose", ["x"], ["t"], "turn", perm=[0, 2, 3, 1]), node("Reshape", ["t", "rows"], ["y"])]
+    net = check(model(nodes, {"x": (1, 4, 3, 5)}, ["y"], {"rows": ints(1, -1, 2)}), tmp_path, bvlc=True)
+    assert types(net) == "Reshape Slice Concat Reshape"
+    images = np.random.default_rng(0).standard_normal((3, 4, 3, 5))
+    with build_net(net, TEST, None) as built:
+        built.blobs["x"].reshape(3, 4, 3, 5)
+        built.reshape()
+        built.blobs["x"].data[...] = images
+        built.run_forward()
+        np.testing.assert_array_equal(built.blobs["y"].data, images.transpose(0, 2, 3, 1).reshape(3, -1, 2))
+
+
+def test_settings_that_are_not_given_are_not_written(tmp_path: Path) -> None:
+    nodes = [node("Concat", ["x", "x"], ["c"], axis=1), node("Softmax", ["c"], ["y"], axis=1)]
+    net = check(model(nodes, {"x": (1, 2, 3, 4)}, ["y"]), tmp_path).net
+    assert not any(layer.HasField("concat_param") or layer.HasField("softmax_param") for layer in net.layer)
 
 
 def test_every_operator_says_what_it_becomes() -> None:

@@ -27,6 +27,9 @@ NUMBERS = {
     "matrix": c(8, 6), "weight": c(4, 6, 3, 3), "border": ints(0, 0, 1, 2, 0, 0, 1, 0), "groups": ints(2, 2, 3, 5, 8),
     "back": ints(2, 6, 5, 8), "deep": ints(2, 1, 6, 5, 8), "depth": ints(0, 0, 2, 0, 0, 0, 0, 2, 0, 0),
     "first": ints(1), "channels": c(6, 1, 1), "others": c(1, 6, 1, 1), "row8": c(8), "other8": c(8, seed=1),
+    "tiny": number(1e-6), "full": ints(2, 6, 5, 8), "grouped": ints(0, 3, -1), "flat": ints(2, -1),
+    "deep5": ints(2, 2, 3, 5, 8),
+    "ones3": c(3, seed=5), "zeros3": c(3, seed=6), "others_full": np.broadcast_to(c(6, 1, 1), (2, 6, 5, 8)).copy(),
     "v1": c(6, seed=1), "v2": c(6, seed=2), "v3": c(6, seed=3), "v4": np.abs(c(6, seed=4)),
 }  # fmt: skip
 GATE = "Add x three > a; Clip a zero six > b"
@@ -37,6 +40,7 @@ AROUND = "Mul x x > a; Unsqueeze a first > b; Pad b depth zero > c; AveragePool 
 ATTRIBUTES: dict[str, dict[str, Any]] = {
     "ReduceMean": {"axes": [-1]},
     "AveragePool": {"kernel_shape": [5, 1, 1], "strides": [1, 1, 1]},
+    "ReduceL2": {"axes": [1]},
     "HardSigmoid": {"alpha": 1 / 6},
 }
 JOINED = {
@@ -67,7 +71,57 @@ JOINED = {
     "BatchNormalization x v1 v2 v3 v4 > a; Mul a channels > b; Add b others > y": "BatchNorm Scale",
     "BatchNormalization x v1 v2 v3 v4 > a; Mul a row8 > b; Add b other8 > y": "BatchNorm Scale Scale",
     "MatMul x matrix > a; Add a row > y": "InnerProduct",
+    "ReduceL2 x > n; Clip n tiny > c; Expand c full > e; Div x e > y": "Normalize",
+    "ReduceL2 x > n; Div x n > y": "Normalize",
+    "Pow x two > s; ReduceSum s first > t; Sqrt t > n; Add n tiny > a; Div x a > y": "Normalize",
+    "Mul x x > s; ReduceSum s first > t; Sqrt t > n; Div x n > a; Mul channels a > y": "Normalize",
+    "ReduceL2 x > n; Div x n > a; Mul others_full a > y": "Normalize",
+    "ReduceL2 x > n; Add n one > a; Div x a > y": "Power Convolution Power Power Power Tile Eltwise",  # not small
+    "Reshape x grouped > a; InstanceNormalization a ones3 zeros3 > b; Reshape b back > y": "GroupNorm",
+    "Reshape x grouped > a; InstanceNormalization a ones3 zeros3 > b; Reshape b back > n; "
+    "Mul n channels > m; Add m others > y": "GroupNorm",
+    "InstanceNormalization x v1 v2 > n; Mul n channels > m; Add m others > y": "InstanceNorm",
+    "Reshape x flat > a; Reshape a back > b; Exp b > y": "Exp",
+    "Reshape x flat > a; Reshape a deep5 > y": "Reshape",
 }
+BLOCKS = {  # axes after the first Reshape, their order, the shape of the result
+    "pixel_unshuffle": ((2, 6, 2, 2, 4, 2), (0, 1, 3, 5, 2, 4), (2, 24, 2, 4), "Convolution"),
+    "space_to_depth": ((2, 6, 2, 2, 4, 2), (0, 3, 5, 1, 2, 4), (2, 24, 2, 4), "Convolution"),
+    "pixel_shuffle": ((2, 2, 2, 2, 4, 8), (0, 1, 4, 2, 5, 3), (2, 2, 8, 16), "Deconvolution"),
+    "depth_to_space": ((2, 2, 2, 2, 4, 8), (0, 3, 4, 1, 5, 2), (2, 2, 8, 16), "Deconvolution"),
+}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_blocks_of_pixels(name: str, tmp_path: Path) -> None:
+    """Of BVLC's layers one is enough."""
+    parts, order, shape, kind = BLOCKS[name]
+    nodes = [
+        helper.make_node("Reshape", ["x", "parts"], ["a"]),
+        helper.make_node("Transpose", ["a"], ["b"], perm=order),
+        helper.make_node("Reshape", ["b", "shape"], ["y"]),
+    ]
+    start = (2, 6, 4, 8) if kind == "Convolution" else (2, 8, 4, 8)
+    made = model(nodes, {"x": start}, ["y"], {"parts": ints(*parts), "shape": ints(*shape)})
+    assert types(check(made, tmp_path)) == "Reshape Permute Reshape"
+    assert types(check(made, tmp_path, bvlc=True)) == kind
+
+
+@pytest.mark.parametrize("last", [1, 0])
+def test_focus(last: int, tmp_path: Path) -> None:
+    """Every second pixel from four places is one Convolution; twice the same place is not."""
+    slices, constants = (
+        [],
+        {"two": ints(2), "end": ints(2**31), "zero": ints(0), "one": ints(1), "a2": ints(2), "a3": ints(3)},
+    )
+    places = [(0, 0), (1, 0), (0, 1), (1, last)]
+    numbers = ("zero", "one")
+    for k, (row, column) in enumerate(places):
+        slices.append(helper.make_node("Slice", ["x", numbers[row], "end", "a2", "two"], [f"r{k}"]))
+        slices.append(helper.make_node("Slice", [f"r{k}", numbers[column], "end", "a3", "two"], [f"p{k}"]))
+    nodes = [*slices, helper.make_node("Concat", [f"p{k}" for k in range(4)], ["y"], axis=1)]
+    found = check(model(nodes, {"x": (2, 3, 6, 8)}, ["y"], constants), tmp_path)
+    assert (types(found) == "Convolution") == (last == 1)
 
 
 def nodes_of(text: str) -> list[onnx.NodeProto]:

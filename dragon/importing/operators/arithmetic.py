@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dragon.importing.context import Context
-from dragon.importing.graph import Array, NoForm
+from dragon.importing.graph import Array, NoForm, shrunk
 from dragon.importing.operators.activations import LARGEST, clipped
 from dragon.importing.registry import operator
 
@@ -141,6 +141,7 @@ def _equal(c: Context) -> list[str]:
 def add_constant(c: Context, blob: str, shape: Shape, constant: Array) -> str:
     """Blob + constant."""
     wanted = np.broadcast_shapes(shape, constant.shape)
+    constant = shrunk(constant) if wanted == shape else constant
     number = _only_number(constant)
     if number is not None:
         return c.linear(c.reshape(blob, shape, _ranked(shape, len(wanted))), 1, number, suffix="add")
@@ -152,6 +153,7 @@ def add_constant(c: Context, blob: str, shape: Shape, constant: Array) -> str:
 def multiply_constant(c: Context, blob: str, shape: Shape, constant: Array) -> str:
     """Blob * constant."""
     wanted = np.broadcast_shapes(shape, constant.shape)
+    constant = shrunk(constant) if wanted == shape else constant
     number = _only_number(constant)
     if number is not None:
         return c.linear(c.reshape(blob, shape, _ranked(shape, len(wanted))), number, suffix="multiply")

@@ -14,7 +14,7 @@ from dragon.importing.graph import Array, NoForm
 from dragon.importing.registry import operator
 from dragon.importing.windows import read_window, sides
 
-__all__ = ["convolution_settings"]
+__all__ = ["convolution_settings", "copying_convolution"]
 
 
 @operator("Conv")
@@ -33,8 +33,12 @@ def convolution(c: Context) -> None:
             blob, pads = _padded(c, blob, window), (0, 0)
         else:
             lead = tuple(a - b for b, a in zip(window.before, window.after, strict=True))
-            weight = _with_zeros(weight, lead, window.dilation)
-            pads = tuple(map(max, window.before, window.after))
+            if any(width % step for width, step in zip(lead, window.dilation, strict=True)):
+                blob = copying_convolution(c, blob, shape[1], (0, *window.before), (0, *window.after))
+                pads = (0,) * len(pads)
+            else:
+                weight = _with_zeros(weight, lead, window.dilation)
+                pads = tuple(map(max, window.before, window.after))
     settings = convolution_settings(weight.shape[0], weight.shape[2:], window.stride, pads, window.dilation, group)
     c.result(_write(c, "Convolution", blob, weight, settings))
 
@@ -119,6 +123,21 @@ def convolution_settings(
         name: [v] if name in ("kernel_size", "stride", "pad") and isinstance(v, int) else v
         for name, v in settings.items()
     }
+
+
+def copying_convolution(c: Context, blob: str, channels: int, before: Sequence[int], after: Sequence[int]) -> str:
+    """A Convolution that copies each channel, with zeros around it and channels of zeros before and behind."""
+    outputs = before[0] + channels + after[0]
+    alone = outputs == channels
+    pads = [max(b, a) for b, a in zip(before[1:], after[1:], strict=True)]
+    kernel = [abs(b - a) + 1 for b, a in zip(before[1:], after[1:], strict=True)]
+    place = tuple(k - 1 if a > b else 0 for k, b, a in zip(kernel, before[1:], after[1:], strict=True))
+    weight = np.zeros((outputs, 1 if alone else channels, *kernel), np.float32)
+    for channel in range(channels):
+        weight[(before[0] + channel, 0 if alone else channel, *place)] = 1
+    ones = [1] * len(kernel)
+    settings = convolution_settings(outputs, kernel, ones, pads, ones, channels if alone else 1)
+    return c.layer("Convolution", blob, arrays=[weight], convolution_param={**settings, "bias_term": False})
 
 
 def _listed(name: str, values: Sequence[int], default: int | None) -> dict[str, Any]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal, cast
 
 import numpy as np
 
 from dragon.counting import how_many
 from dragon.importing.context import Context
 from dragon.importing.graph import NoForm
-from dragon.importing.operators.convolution import convolution_settings
+from dragon.importing.operators.convolution import copying_convolution
+from dragon.importing.operators.linear import matrix_along
 from dragon.importing.registry import operator
 
 __all__ = ["cut"]
@@ -41,7 +43,7 @@ def split(c: Context) -> None:
 
 @operator("Slice")
 def slice_(c: Context) -> None:
-    """Slice; Pooling with a kernel of 1 for steps, Reverse for steps backwards."""
+    """Slice; Pooling with a kernel of 1 for steps, Reverse for steps backwards, with --bvlc Slice and Concat."""
     starts, ends = c.list_of("starts", 1), c.list_of("ends", 2)
     if starts is None or ends is None:
         raise NoForm("it has no starts or no ends")
@@ -61,7 +63,7 @@ def slice_(c: Context) -> None:
         blob = cut(c, blob, shape, axis, first, last + 1, abs(step))
         shape[axis] = len(part)
         if step < 0 and len(part) > 1:
-            blob = c.layer("Reverse", blob, reverse_param={"axis": [axis]})
+            blob = c.reverse(blob, axis, len(part), "reverse")
     c.result(blob)
 
 
@@ -92,7 +94,7 @@ def cut(c: Context, blob: str, shape: Sequence[int], axis: int, start: int, end:
 
 @operator("Gather")
 def gather(c: Context) -> None:
-    """Slice for one constant index or indices in a row, Embed for rows of a constant matrix."""
+    """Slice for constant indices at equal steps, a Convolution that copies for others; Embed for a constant matrix."""
     table, indices = c.constant(0), c.constant(1)
     if table is not None and indices is None:
         if c.node.integer("axis", 0) != 0 or table.ndim != 2:
@@ -106,16 +108,33 @@ def gather(c: Context) -> None:
     axis = c.axis(c.node.integer("axis", 0))
     wanted = indices.reshape(-1) % max(1, shape[axis])
     steps = np.diff(wanted)
-    if not wanted.size or (steps.size and (steps[0] < 1 or not (steps == steps[0]).all())):
-        raise NoForm("its indices do not follow one another at equal steps: Caffe cuts in one piece")
-    step = int(steps[0]) if steps.size else 1
-    part = cut(c, c.blob(), shape, axis, int(wanted[0]), int(wanted[-1]) + 1, step)
+    if not wanted.size:
+        raise NoForm("nothing is left of its input")
+    if steps.size and (steps[0] < 1 or not (steps == steps[0]).all()):
+        part = matrix_along(c, c.blob(), shape, axis, np.eye(shape[axis])[wanted], "pick")
+    else:
+        part = cut(c, c.blob(), shape, axis, int(wanted[0]), int(wanted[-1]) + 1, int(steps[0]) if steps.size else 1)
     c.result(c.reshape(part, (*shape[:axis], wanted.size, *shape[axis + 1 :]), c.output_shape()))
+
+
+@operator("GatherND")
+def gather_nd(c: Context) -> None:
+    """A Convolution that copies, for constant indices."""
+    shape, indices = c.shape(), c.needed_constant(1, "list of indices")
+    count = indices.shape[-1] if indices.ndim else 0
+    if c.node.integer("batch_dims", 0) or not 0 < count <= len(shape):
+        raise NoForm("it counts its indices for each item, or has none")
+    extents = shape[:count]
+    flat = np.ravel_multi_index(tuple(np.moveaxis(indices.reshape(-1, count) % extents, 1, 0)), extents)
+    rows = (1, math.prod(extents), math.prod(shape[count:]), 1)
+    matrix = np.eye(rows[1], dtype=np.float32)[flat]
+    picked = matrix_along(c, c.reshape(c.blob(), shape, rows, "rows"), rows, 1, matrix, "pick")
+    c.result(c.reshape(picked, (1, len(flat), *rows[2:]), c.output_shape(), "shape"))
 
 
 @operator("Pad")
 def pad(c: Context) -> None:
-    """Pad, for two spatial axes; with --bvlc, and for channels, a Convolution that copies; Slice for negative pads."""
+    """Pad, for two spatial axes; else, and with --bvlc, layers with weights that copy; Slice for negative pads."""
     shape, rank = c.shape(), len(c.shape())
     pads = c.list_of("pads", 1) or c.node.integers("paddings") or ()
     axes = c.list_of("axes", 3)
@@ -141,30 +160,30 @@ def pad(c: Context) -> None:
         return
     if before[0] or after[0]:
         raise NoForm("it pads the batch")
-    if rank < 3 or mode not in ("constant", "reflect", "edge"):
-        raise NoForm(f"mode {mode} for {how_many(rank, 'axis')}: Caffe's layers pad images (N, C, H, W)")
-    if rank == 4 and not c.bvlc and not (before[1] or after[1]):
+    if mode not in ("constant", "reflect", "edge", "wrap"):
+        raise NoForm(f"its mode {mode} is not known")
+    if rank == 4 and not c.bvlc and mode != "wrap" and not (before[1] or after[1]):
         sides = {"pad_t": before[2], "pad_b": after[2], "pad_l": before[3], "pad_r": after[3]}
         settings: dict[str, object] = {name: width for name, width in sides.items() if width}
         settings |= {} if mode == "constant" else {"mode": mode.upper()}
         settings |= {"value": value} if value and mode == "constant" else {}
         c.result(c.layer("Pad", blob, pad_param=settings))
         return
-    if mode != "constant" or value:
-        raise NoForm(f"mode {mode} with value {value:g}: BVLC's layers pad two axes of an image with 0 only")
-    c.result(_copying_convolution(c, blob, size[1], before[1:], after[1:]))
-
-
-def _copying_convolution(c: Context, blob: str, channels: int, before: Sequence[int], after: Sequence[int]) -> str:
-    """A Convolution that copies each channel, with zeros around it and channels of zeros before and behind."""
-    outputs = before[0] + channels + after[0]
-    alone = outputs == channels
-    pads = [max(b, a) for b, a in zip(before[1:], after[1:], strict=True)]
-    kernel = [abs(b - a) + 1 for b, a in zip(before[1:], after[1:], strict=True)]
-    place = tuple(k - 1 if a > b else 0 for k, b, a in zip(kernel, before[1:], after[1:], strict=True))
-    weight = np.zeros((outputs, 1 if alone else channels, *kernel), np.float32)
-    for channel in range(channels):
-        weight[(before[0] + channel, 0 if alone else channel, *place)] = 1
-    ones = [1] * len(kernel)
-    settings = convolution_settings(outputs, kernel, ones, pads, ones, channels if alone else 1)
-    return c.layer("Convolution", blob, arrays=[weight], convolution_param={**settings, "bias_term": False})
+    if mode != "constant":
+        for axis in range(1, rank):
+            places = np.pad(
+                np.arange(size[axis]),
+                (before[axis], after[axis]),
+                mode=cast("Literal['reflect', 'edge', 'wrap']", mode),
+            )
+            if len(places) != size[axis]:
+                matrix = np.eye(size[axis])[places]
+                blob, size[axis] = matrix_along(c, blob, size, axis, matrix, "pad"), len(places)
+        c.result(blob)
+        return
+    blob = c.linear(blob, shift=-value, suffix="less_value")
+    if rank > 2:
+        blob = copying_convolution(c, blob, size[1], before[1:], after[1:])
+    else:
+        blob = matrix_along(c, blob, size, 1, np.pad(np.eye(size[1]), ((before[1], after[1]), (0, 0))), "pad")
+    c.result(c.linear(blob, shift=value, suffix="value"))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from dragon.importing.context import Context
 from dragon.importing.graph import Array, NoForm
-from dragon.importing.operators.arithmetic import add_constant
+from dragon.importing.operators.arithmetic import add_constant, multiply_values
+from dragon.importing.operators.convolution import convolution_settings
 from dragon.importing.registry import operator
 
-__all__ = ["inner_product"]
+__all__ = ["inner_product", "matrix_along"]
 
 
 @operator("Gemm")
@@ -35,7 +40,7 @@ def gemm(c: Context) -> None:
 
 @operator("MatMul")
 def matrix_product(c: Context) -> None:
-    """InnerProduct, where one factor is a constant matrix."""
+    """InnerProduct, where one factor is a constant matrix; a product and sums for two computed ones, one a vector."""
     left, right = c.constant(0), c.constant(1)
     if right is not None and right.ndim <= 2:
         shape = c.shape()
@@ -50,9 +55,30 @@ def matrix_product(c: Context) -> None:
         found = inner_product(c, turned, [shape[axis] for axis in order], left)
         c.result(c.permute(found, (*shape[:-2], shape[-1], len(left)), order, "rows"))
     elif left is None and right is None:
-        raise NoForm("both its factors are computed by the net, as in attention: Caffe multiplies by a constant matrix")
+        c.result(_computed_product(c))
     else:
         raise NoForm("its constant is not one matrix, but one for each item")
+
+
+def _computed_product(c: Context) -> str:
+    """A matrix times a vector, or a vector times a matrix, which both are computed: products, and their sums."""
+    left, right = c.shape(0), c.shape(1)
+    if len(left) < 2 or len(right) < 2 or (left[-2] > 1 and right[-1] > 1):
+        raise NoForm(
+            "both its factors are computed by the net, as in attention: Caffe multiplies by a constant matrix; take a"
+            " net without attention, or end the model before it"
+        )
+    axis = len(c.output_shape()) - 1
+    if right[-1] == 1:
+        vector = (*right[:-2], 1, right[-2])
+        product = multiply_values(c, c.blob(0), left, c.reshape(c.blob(1), right, vector, "vector"), vector)
+        shape = np.broadcast_shapes(left, vector)
+        summed = c.layer("Reduction", product, reduction_param={"operation": "SUM", "axis": axis})
+        return c.reshape(summed, shape[:-1], c.output_shape(), "column")
+    vector = (*left[:-2], left[-1], 1)
+    product = multiply_values(c, c.blob(1), right, c.reshape(c.blob(0), left, vector, "vector"), vector)
+    shape = np.broadcast_shapes(right, vector)
+    return matrix_along(c, product, shape, axis - 1, np.ones((1, shape[-2])), "sum")
 
 
 def inner_product(
@@ -66,3 +92,21 @@ def inner_product(
         settings["axis"] = len(shape) - 1
     arrays = [rows] if bias is None else [rows, bias.reshape(-1)]
     return c.layer("InnerProduct", blob, arrays=arrays, inner_product_param=settings)
+
+
+def matrix_along(c: Context, blob: str, shape: Sequence[int], axis: int, matrix: Array, suffix: str) -> str:
+    """The vectors along an axis times a constant matrix (new extent, old extent)."""
+    new = [*shape[:axis], len(matrix), *shape[axis + 1 :]]
+    if axis == len(shape) - 1:
+        settings: dict[str, Any] = {"num_output": len(matrix), "bias_term": False}
+        settings |= {} if axis == 1 else {"axis": axis}
+        return c.layer("InnerProduct", blob, f"{suffix}{axis}", arrays=[matrix], inner_product_param=settings)
+    # the axis becomes that of the channels
+    flat = tuple(shape)
+    if len(shape) != 4 or axis != 1:
+        flat = (math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]), 1)
+    settings = {**convolution_settings(len(matrix), [1, 1], [1, 1], [0, 0], [1, 1], 1), "bias_term": False}
+    rows = c.reshape(blob, shape, flat, f"rows{axis}")
+    weight = matrix[:, :, None, None]
+    rows = c.layer("Convolution", rows, f"{suffix}{axis}", arrays=[weight], convolution_param=settings)
+    return c.reshape(rows, (flat[0], len(matrix), *flat[2:]), new, f"axes{axis}")

@@ -10,6 +10,7 @@ import numpy as np
 from dragon.counting import how_many
 from dragon.importing.context import Context
 from dragon.importing.graph import Array, NoForm
+from dragon.importing.operators.convolution import convolution_settings
 from dragon.importing.registry import operator
 
 
@@ -129,9 +130,37 @@ def mean_variance_normalization(c: Context) -> None:
 
 @operator("LpNormalization")
 def lp_normalization(c: Context) -> None:
-    """Normalize, for a norm of 2 over the channels."""
+    """Normalize, for a norm of 2; with --bvlc products with 1 / norm."""
     shape = c.shape()
-    if c.node.integer("p", 2) != 2 or c.axis(c.node.integer("axis", -1)) != 1 or len(shape) != 4:
-        raise NoForm("Caffe's Normalize has norm 2 over the channels of (N, C, H, W)")
-    settings = {"across_spatial": False, "channel_shared": True, "eps": 0.0}
-    c.result(c.layer("Normalize", c.blob(), arrays=[np.ones(())], norm_param=settings))
+    axis = c.axis(c.node.integer("axis", -1))
+    if c.node.integer("p", 2) != 2:
+        raise NoForm("its norm is that of absolute values: Caffe's Normalize has the norm 2")
+    eps = c.node.number("eps", 0.0)  # under the root, as patterns give it
+    scale = np.ones(()) if not c.node.has_input(1) else c.needed_constant(1, "scale").reshape(-1)
+    count, inner = shape[axis], math.prod(shape[axis + 1 :])
+    rows = tuple(shape) if axis == 1 else (math.prod(shape[:axis]), count, *([inner] if inner > 1 else []))
+    blob = c.reshape(c.blob(), shape, rows, "rows")
+    if not c.bvlc:
+        settings = {"across_spatial": False, "channel_shared": scale.ndim == 0, "eps": eps}
+        found = c.layer("Normalize", blob, arrays=[scale], norm_param=settings)
+    else:
+        found = _normalized_by_products(c, blob, rows, inner, eps)
+        if scale.ndim:
+            found = c.layer("Scale", found, "scale", arrays=[scale])
+    c.result(c.reshape(found, rows, shape, "axes"))
+
+
+def _normalized_by_products(c: Context, blob: str, rows: Sequence[int], inner: int, eps: float) -> str:
+    """Rows (N, C) or positions (N, C, ...) of a blob, divided by the norm over their channels."""
+    if inner == 1:
+        squares = c.layer("Reduction", blob, reduction_param={"operation": "SUMSQ", "axis": 1})
+        return c.layer("Scale", [blob, c.linear(squares, 1, eps, -0.5, "factor")], "divide", scale_param={"axis": 0})
+    plane = (*rows[:2], inner, 1)
+    flat = blob if len(rows) == 4 else c.reshape(blob, rows, plane, "plane")
+    settings = {**convolution_settings(rows[1], [1, 1], [1, 1], [0, 0], [1, 1], 1), "bias_term": False}
+    sums = c.layer(  # to all channels at once
+        "Convolution", c.linear(flat, power=2, suffix="square"), "sums", arrays=[np.ones((rows[1], rows[1], 1, 1))],
+        convolution_param=settings,
+    )  # fmt: skip
+    found = c.eltwise([flat, c.linear(sums, 1, eps, -0.5, "factor")], "PROD", "divide")
+    return found if len(rows) == 4 else c.reshape(found, plane, rows, "line")

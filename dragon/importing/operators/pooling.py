@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,23 +15,25 @@ from dragon.importing.graph import Array, NoForm
 from dragon.importing.registry import operator
 from dragon.importing.windows import read_window, sides
 
+Shape = tuple[int, ...]
+
 
 @operator("MaxPool")
 def max_pool(c: Context) -> None:
     """Pooling MAX; round_mode FLOOR where rounding up would give another size."""
     window, shape, out = _read(c)
     masked = c.node.has_output(1)
-    if masked and not all(node.op == "MaxUnpool" for node in c.graph.readers(c.node.outputs[1])):
+    if not masked:
+        c.result(_pooled(c, window, shape, out, _maximum))
+        return
+    if not all(node.op == "MaxUnpool" for node in c.graph.readers(c.node.outputs[1])):
         raise NoForm("its indices count through the whole batch, those of Caffe's mask through one channel")
-    if masked and (c.bvlc or len(window.kernel) != 2 or c.node.outputs[1] in c.graph.outputs.values()):
+    if c.bvlc or len(window.kernel) != 2 or c.node.outputs[1] in c.graph.outputs.values():
         raise NoForm("its indices are read: Dragon's Upsample takes them, for two spatial axes")
-    blob, shape, spatial = _planes(c, shape, window)
-    settings = {"pool": "MAX", **_place(c, window, spatial, out, exact=False)}
-    pooled = c.layer("Pooling", blob, tops=1 + masked, pooling_param=settings)
-    tops = c.last_tops()
-    c.result(_back(c, pooled, shape, c.output_shape()))
-    if masked:
-        c.result(tops[1], 1)
+    _maximum(c, c.blob(), window, shape[2:], out, tops=2)
+    pooled, mask = c.last_tops()
+    c.result(pooled)
+    c.result(mask, 1)
 
 
 @operator("MaxUnpool")
@@ -51,17 +54,7 @@ def average_pool(c: Context) -> None:
     """Pooling AVE; AVE_EXC_PAD where padding does not count, with --bvlc a Scale behind it instead."""
     window, shape, out = _read(c)
     counts = bool(c.node.integer("count_include_pad", 0)) or not any((*window.before, *window.after))
-    blob, shape, spatial = _planes(c, shape, window)
-    placed = _place(c, window, spatial, out, exact=counts)
-    exclude = not counts and not c.bvlc
-    found = c.layer("Pooling", blob, pooling_param={"pool": "AVE_EXC_PAD" if exclude else "AVE", **placed})
-    correction = None if exclude else _correction(window, spatial, out, placed, counts)
-    if correction is not None:
-        if len(spatial) != len(out):
-            correction = correction[..., None]
-        scale = {"axis": 2, "num_axes": correction.ndim}
-        found = c.layer("Scale", found, arrays=[correction], scale_param=scale)
-    c.result(_back(c, found, shape, c.output_shape()))
+    c.result(_pooled(c, window, shape, out, partial(_mean, counts=counts)))
 
 
 @operator("GlobalAveragePool")
@@ -99,18 +92,50 @@ def _read(c: Context) -> tuple[Window, tuple[int, ...], tuple[int, ...]]:
     return window, shape, c.output_shape()[2:]
 
 
-def _planes(c: Context, shape: tuple[int, ...], window: Window) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
-    """The blob, its shape and its spatial extents; of one spatial axis two are made, which Caffe's Pooling wants."""
-    if len(window.kernel) > 2 and c.bvlc:
-        raise NoForm("BVLC's Pooling has two spatial axes")
-    if len(window.kernel) != 1:
-        return c.blob(), shape, shape[2:]
-    plane = (*shape, 1)
-    return c.reshape(c.blob(), shape, plane, "plane"), plane, plane[2:]
+def _pooled(c: Context, window: Window, shape: Shape, out: Shape, pool: Callable[..., str]) -> str:
+    """Input 0, pooled by layers that `pool` writes. BVLC's Pooling has two spatial axes: of one it gets two.
+
+    Of three, the last two come first, then the first: maxima are separable, and so are means over whole windows.
+    """
+    blob, extents = c.blob(), shape[2:]
+    if len(out) == 1:
+        plane = c.reshape(blob, shape, (*shape, 1), "plane")
+        found = pool(c, plane, _of_axes(window, [0], 1), (*extents, 1), (*out, 1))
+        return c.reshape(found, (*shape[:2], *out, 1), (*shape[:2], *out), "line")
+    if len(out) == 2 or not c.bvlc:
+        return pool(c, blob, window, extents, out)
+    flat = (shape[0], shape[1] * extents[0], *extents[1:])
+    found = pool(c, c.reshape(blob, shape, flat, "planes"), _of_axes(window, [1, 2]), extents[1:], out[1:])
+    deep, rest = (*shape[:2], extents[0], math.prod(out[1:])), math.prod(out[1:])
+    found = c.reshape(found, (*flat[:2], *out[1:]), deep, "depth")
+    found = pool(c, found, _of_axes(window, [0], 1), (extents[0], rest), (out[0], rest))
+    return c.reshape(found, (*shape[:2], out[0], rest), (*shape[:2], *out), "volume")
 
 
-def _back(c: Context, blob: str, shape: tuple[int, ...], out: tuple[int, ...]) -> str:
-    return blob if len(shape) == len(out) else c.reshape(blob, (*out, 1), out, "line")
+def _of_axes(window: Window, axes: Sequence[int], more: int = 0) -> Window:
+    """The window along some axes, and `more` axes along which it has extent 1."""
+
+    def of(values: Sequence[int], other: int) -> Shape:
+        return (*(values[axis] for axis in axes), *[other] * more)
+
+    return Window(
+        of(window.kernel, 1), of(window.stride, 1), of(window.before, 0), of(window.after, 0), of(window.dilation, 1)
+    )
+
+
+def _maximum(c: Context, blob: str, window: Window, size: Shape, out: Shape, tops: int = 1) -> str:
+    settings = {"pool": "MAX", **_place(c, window, size, out, exact=False)}
+    return c.layer("Pooling", blob, tops=tops, pooling_param=settings)
+
+
+def _mean(c: Context, blob: str, window: Window, size: Shape, out: Shape, counts: bool) -> str:
+    placed = _place(c, window, size, out, exact=counts)
+    exclude = not counts and not c.bvlc
+    found = c.layer("Pooling", blob, pooling_param={"pool": "AVE_EXC_PAD" if exclude else "AVE", **placed})
+    correction = None if exclude else _correction(window, size, out, placed, counts)
+    if correction is None:
+        return found
+    return c.layer("Scale", found, arrays=[correction], scale_param={"axis": 2, "num_axes": correction.ndim})
 
 
 def _place(c: Context, window: Window, size: Sequence[int], out: Sequence[int], exact: bool) -> dict[str, Any]:
@@ -118,9 +143,7 @@ def _place(c: Context, window: Window, size: Sequence[int], out: Sequence[int], 
 
     exact: padding behind the image counts; otherwise only the number of positions does.
     """
-    extra = len(size) - len(window.kernel)
-    kernel, stride = (*window.kernel, *[1] * extra), (*window.stride, *[1] * extra)
-    before, after, out = (*window.before, *[0] * extra), (*window.after, *[0] * extra), (*out, *[1] * extra)
+    kernel, stride, before, after = window.kernel, window.stride, window.before, window.after
     settings = sides("kernel_size", "kernel", kernel, None) | sides("stride", "stride", stride, 1)
     for mode in ({}, {"round_mode": "FLOOR"}):
         fits = _positions(size, kernel, stride, before, before, bool(mode)) == tuple(out)

@@ -37,7 +37,7 @@ def lstm(c: Context) -> None:
     for k, backwards in enumerate(directions):
         weight, recurrent = (_reordered(c.needed_constant(i, what)[k], size) for i, what in ((1, "W"), (2, "R")))
         bias = _bias(c, k, size)
-        x = c.layer("Reverse", c.blob(), f"reverse{k}", reverse_param={"axis": [0]}) if backwards else c.blob()
+        x = c.reverse(c.blob(), 0, steps, f"reverse{k}") if backwards else c.blob()
         bottoms = [x, on]
         if exposed:
             bottoms += [_state(c, i, k, batch, size) for i in (5, 6)]
@@ -46,7 +46,7 @@ def lstm(c: Context) -> None:
         y, *states = c.last_tops()
         last = cut(c, y, (steps, batch, size), 0, steps - 1, steps) if c.node.has_output(1) and not exposed else ""
         if backwards:
-            y = c.layer("Reverse", y, f"back{k}", reverse_param={"axis": [0]})
+            y = c.reverse(y, 0, steps, f"back{k}")
         tops[0].append(c.reshape(y, (steps, batch, size), (steps, 1, batch, size), f"direction{k}"))
         for one, top in zip(tops[1:], states or [last], strict=False):
             one.append(top)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import numpy as np
 
 from dragon.files.onnx_package import onnx_module
 from dragon.importing.context import Context
 from dragon.importing.graph import Array, NoForm
 from dragon.importing.operators.convolution import convolution_settings
+from dragon.importing.operators.linear import matrix_along
 from dragon.importing.registry import operator
 
 _MOST = 1 << 15  # pixels along an axis: they are computed one by one
@@ -35,20 +33,8 @@ def resize(c: Context) -> None:
     for axis, matrix in enumerate(matrices):
         if matrix is None:
             continue
-        new = [*size[:axis], out[axis], *size[axis + 1 :]]
-        if axis == len(shape) - 1:
-            settings: dict[str, Any] = {"num_output": out[axis], "bias_term": False, "axis": axis}
-            blob = c.layer("InnerProduct", blob, f"resize{axis}", arrays=[matrix], inner_product_param=settings)
-        else:
-            # the axis becomes that of the channels
-            flat = (math.prod(size[:axis]), size[axis], math.prod(size[axis + 1 :]), 1)
-            settings = {**convolution_settings(out[axis], [1, 1], [1, 1], [0, 0], [1, 1], 1), "bias_term": False}
-            rows = c.reshape(blob, size, flat, f"rows{axis}")
-            rows = c.layer(
-                "Convolution", rows, f"resize{axis}", arrays=[matrix[:, :, None, None]], convolution_param=settings
-            )
-            blob = c.reshape(rows, (flat[0], out[axis], *flat[2:]), new, f"axes{axis}")
-        size = new
+        blob = matrix_along(c, blob, size, axis, matrix, "resize")
+        size[axis] = out[axis]
     c.result(blob)
 
 

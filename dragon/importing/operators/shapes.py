@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from dragon.counting import how_many
@@ -100,19 +102,23 @@ def depth_to_space(c: Context) -> None:
 
 @operator("SpaceToDepth")
 def space_to_depth(c: Context) -> None:
-    """Reshape and Permute; with --bvlc a Convolution that copies."""
+    """Reshape and Permute; with --bvlc, and for the Focus of YOLOv5, a Convolution that copies."""
     n, channels, height, width = _image(c)
     block = c.node.integer("blocksize", 0)
     if block < 1 or height % block or width % block:
         raise NoForm(f"its blocks of {block} do not divide an image of {height} x {width}")
-    if c.bvlc:
+    channel_first = c.node.text("mode", "DCR") == "CRD"  # as DepthToSpace has it; given by patterns alone
+    given = c.node.integers("places")
+    places = list(np.ndindex(block, block)) if given is None else list(zip(given[::2], given[1::2], strict=True))
+    if c.bvlc or given is not None:
         weight = np.zeros((channels * block * block, channels, block, block), np.float32)
-        for row, column, k in np.ndindex(block, block, channels):
-            weight[(row * block + column) * channels + k, k, row, column] = 1
+        for (at, (row, column)), k in itertools.product(enumerate(places), range(channels)):
+            weight[k * block * block + at if channel_first else at * channels + k, k, row, column] = 1
         settings = convolution_settings(len(weight), [block] * 2, [block] * 2, [0, 0], [1, 1], 1)
         c.result(c.layer("Convolution", c.blob(), arrays=[weight], convolution_param={**settings, "bias_term": False}))
         return
-    _rearrange(c, (n, channels, height // block, block, width // block, block), (0, 3, 5, 1, 2, 4))
+    order = (0, 1, 3, 5, 2, 4) if channel_first else (0, 3, 5, 1, 2, 4)
+    _rearrange(c, (n, channels, height // block, block, width // block, block), order)
 
 
 def _image(c: Context) -> tuple[int, int, int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dragon.importing.graph import Graph
-from dragon.importing.patterns import activations, affine, layers, normalization, recurrent
+from dragon.importing.patterns import activations, affine, blocks, layers, normalization, norms, recurrent
 from dragon.importing.patterns.view import Pattern, View
 
 __all__ = ["join_nodes"]
@@ -18,9 +18,14 @@ _PATTERNS: tuple[Pattern, ...] = (
     activations.mish,
     normalization.layer_norm,
     normalization.lrn,
+    norms.l2_norm,
+    norms.scaled_l2_norm,
+    norms.group_norm,
     affine.scale_and_bias,
-    affine.scaled_batch_norm,
+    affine.scaled_norm,
     layers.shuffle,
+    blocks.rearranged,
+    blocks.focus,
     layers.padded_convolution,
     layers.affine_product,
     layers.unpooling,

@@ -7,7 +7,7 @@ import numpy as np
 from dragon.importing.graph import Array, Node
 from dragon.importing.patterns.view import Found, View, joined
 
-__all__ = ["scale_and_bias", "scaled_batch_norm"]
+__all__ = ["scale_and_bias", "scaled_norm"]
 
 
 def scale_and_bias(view: View, node: Node) -> Found | None:
@@ -28,16 +28,19 @@ def scale_and_bias(view: View, node: Node) -> Found | None:
     return None
 
 
-def scaled_batch_norm(view: View, node: Node) -> Found | None:
-    """A batch normalisation, then a factor and a bias for each channel: one of other factors and biases."""
-    norm = view.source(node.inputs[0], "BatchNormalization") if node.op == "ScaleBias" else None
+def scaled_norm(view: View, node: Node) -> Found | None:
+    """A normalisation, then a factor and a bias for each channel: one of other factors and biases."""
+    if node.op != "ScaleBias":
+        return None
+    found = (view.source(node.inputs[0], f"{kind}Normalization") for kind in ("Batch", "Group", "Instance"))
+    norm = next((one for one in found if one is not None), None)
     constants = view.graph.constants
     shape = None if norm is None else view.graph.shapes.get(norm.inputs[0])
-    if norm is None or shape is None or len(shape) < 2 or len(norm.inputs) < 5:
+    if norm is None or shape is None or len(shape) < 2 or len(norm.inputs) < 3:
         return None
     scale, bias = (_aligned(constants[name], len(shape)) for name in node.inputs[1:])
     gamma, beta = constants.get(norm.inputs[1]), constants.get(norm.inputs[2])
-    if gamma is None or beta is None or scale.shape != (1, shape[1], *[1] * (len(shape) - 2)):
+    if gamma is None or beta is None or gamma.size != shape[1] or scale.shape != (1, shape[1], *[1] * (len(shape) - 2)):
         return None
     names = [f"{node.outputs[0]}/{what}" for what in ("scale", "bias")]
     constants[names[0]] = gamma * scale.reshape(-1)

@@ -30,7 +30,7 @@ def layer_norm(view: View, node: Node) -> Found | None:
     if view.reads[centred.outputs[0]] != (3 if both else 2) or mean is None or mean.inputs[0] != centred.inputs[0]:
         return None
     shape = view.graph.shapes.get(centred.inputs[0])
-    axes = [_axes(view, one) for one in (mean, variance)]
+    axes = [view.axes(one) for one in (mean, variance)]
     if (
         shape is None
         or axes[0] is None
@@ -38,20 +38,13 @@ def layer_norm(view: View, node: Node) -> Found | None:
         or not all(one.integer("keepdims", 1) for one in (mean, variance))
     ):
         return None
-    named = sorted(axis % len(shape) for axis in axes[0])
+    named = axes[0]
     if named != list(range(len(shape) - len(named), len(shape))):
         return None
     scale = f"{node.outputs[0]}/ones"
     view.graph.constants[scale] = np.ones(shape[named[0] :], np.float32)
     new = joined("LayerNormalization", node, [centred.inputs[0], scale], axis=named[0], epsilon=sum_[1])
     return [mean, centred, square, variance, add, deviation, node], new
-
-
-def _axes(view: View, node: Node) -> tuple[int, ...] | None:
-    if "axes" in node.attributes:
-        return node.integers("axes")
-    constant = view.graph.constants.get(node.inputs[1]) if node.has_input(1) else None
-    return None if constant is None else tuple(int(v) for v in constant.reshape(-1))
 
 
 def lrn(view: View, node: Node) -> Found | None:

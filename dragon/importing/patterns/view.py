@@ -39,6 +39,23 @@ class View:
             last = self.given[last].inputs[0]
         return found
 
+    def axes(self, node: Node) -> list[int] | None:
+        """The constant axes of a reduction, in order; None where they or the shape are not known."""
+        shape = self.graph.shapes.get(node.inputs[0])
+        axes = node.integers("axes")
+        if axes is None and node.has_input(1):
+            constant = self.graph.constants.get(node.inputs[1])
+            axes = None if constant is None else tuple(int(v) for v in constant.reshape(-1))
+        return None if axes is None or shape is None else sorted(axis % len(shape) for axis in axes)
+
+    def square(self, value: str, reads: int = 1) -> tuple[Node, str] | None:
+        """For x * x, also as a power: the node and x."""
+        node = self.source(value, "Mul", reads) or self.source(value, "Pow", reads)
+        if node is None:
+            return None
+        same = node.inputs[0] == node.inputs[1] if node.op == "Mul" else self.graph.scalar(node.inputs[1]) == 2
+        return (node, node.inputs[0]) if same else None
+
     def with_number(self, node: Node) -> tuple[str, float] | None:
         """The computed input of a node of two inputs and the number that the other one is; None for others."""
         if len(node.inputs) != 2:

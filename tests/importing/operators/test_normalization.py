@@ -23,7 +23,11 @@ CASES = [
     case("LRN", A, size=3, alpha=0.1, beta=0.6, bias=2.0, types="LRN"),
     case("MeanVarianceNormalization", A, axes=[2, 3]),
     case("MeanVarianceNormalization", A, axes=[1, 2, 3]),
-    case("LpNormalization", A, axis=1, bvlc="type Normalize"),
+    case("LpNormalization", A, axis=1, types="Normalize"),
+    case("LpNormalization", x(3, 7), axis=-1, types="Normalize"),
+    case("LpNormalization", A, axis=2),
+    case("LpNormalization", A, axis=3),
+    case("LpNormalization", x(2, 3, 4), axis=1),
 ]
 
 

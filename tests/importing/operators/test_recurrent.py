@@ -17,8 +17,8 @@ CASES = [
     case("LSTM", A, *weights(1), hidden_size=5),
     case("LSTM", A, *weights(1)[:2], hidden_size=5, outputs=2),
     case("LSTM", A, *weights(1), hidden_size=5, outputs=3),
-    case("LSTM", A, *weights(1), hidden_size=5, direction="reverse", bvlc="type Reverse"),
-    case("LSTM", A, *weights(2), hidden_size=5, direction="bidirectional", outputs=3, bvlc="type Reverse"),
+    case("LSTM", A, *weights(1), hidden_size=5, direction="reverse"),
+    case("LSTM", A, *weights(2), hidden_size=5, direction="bidirectional", outputs=3),
     case("LSTM", A, *weights(1), None, c(1, 2, 5), c(1, 2, 5, seed=1), hidden_size=5, outputs=3),
     case("LSTM", A, *weights(1), None, x(1, 2, 5), x(1, 2, 5), hidden_size=5, outputs=3),
 ]

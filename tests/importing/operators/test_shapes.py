@@ -7,7 +7,6 @@ import pytest
 from tests.importing.helpers import Case, c, case, ints, run_case, x
 
 A = x(2, 8, 3, 4)
-PERMUTE = "type Permute"
 CASES = [
     case("Reshape", A, ints(0, -1), types="Reshape"),
     case("Reshape", A, ints(2, 2, 4, 12)),
@@ -26,9 +25,14 @@ CASES = [
     case("Flatten", x(2, 3)),
     case("Identity", A, types="Split"),
     case("Dropout", A, types="Split"),
-    case("Transpose", A, perm=[0, 2, 3, 1], types="Permute", bvlc=PERMUTE),
+    case("Transpose", A, perm=[0, 2, 3, 1], types="Permute"),
     case("Transpose", x(2, 8, 1, 1), perm=[0, 2, 3, 1], types="Reshape"),
-    case("Transpose", x(2, 3), bvlc=PERMUTE),
+    case("Transpose", A, perm=[0, 3, 1, 2]),
+    case("Transpose", A, perm=[2, 0, 3, 1]),
+    case("Transpose", A, perm=[3, 2, 1, 0]),
+    case("Transpose", x(2, 12, 5, 3), perm=[0, 2, 1, 3]),
+    case("Transpose", x(1, 600, 700), perm=[0, 2, 1], bvlc="in 600 pieces: leave out --bvlc"),
+    case("Transpose", x(2, 3)),
     case("Expand", x(2, 1, 3), ints(2, 4, 3)),
     case("Expand", x(3), ints(2, 4, 1)),
     case("Tile", x(2, 2, 3), ints(1, 2, 3)),
