@@ -1,7 +1,7 @@
 """Decodes image files to arrays; all images of the project are opened here.
 
-Values are those of OpenCV's imread, which Caffe uses: the high byte of 16 bits, colours blue first. Files of 12 or 32
-bits and of floats are errors, as in OpenCV.
+Values are those of OpenCV's imread, which Caffe uses: the high byte of 16 bits, colours blue first, and turned as the
+camera noted (EXIF) unless they are wanted as stored. Files of 12 or 32 bits and of floats are errors, as in OpenCV.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ _ALWAYS_ALLOWED = 1 << 24  # pixels, which take about 180 MB while they are deco
 
 _BITS, _PHOTOMETRIC = 258, 262  # tags of TIFF
 _WHITE_IS_ZERO = 0
+_ORIENTATION = 0x0112  # tag of EXIF
 
 
 class Color(enum.Enum):
@@ -78,11 +79,12 @@ def decode_image(content: bytes, color: Color = Color.AS_STORED) -> NDArray[np.u
     """Decode the content of an image file to (C, H, W) uint8: gray, BGR, or BGRA with alpha. Raises DataError."""
     try:
         with open_image(content) as image:
-            pixels = np.asarray(_eight_bits(image, color, content))
+            turned = 1 if color is Color.AS_STORED else _orientation(image)
+            pixels = _upright(np.asarray(_eight_bits(image, color, content)), turned)
     except Exception as error:  # the decoders raise exceptions of many types
         raise DataError(f"the encoded image cannot be read: {one_line(str(error))}") from None
     if pixels.ndim == 2:
-        return pixels[np.newaxis]
+        return np.ascontiguousarray(pixels)[np.newaxis]
     blue_first = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]
     return np.ascontiguousarray(blue_first.transpose(2, 0, 1))
 
@@ -99,6 +101,26 @@ def encode_image(pixels: NDArray[np.uint8], kind: str, quality: int | None = Non
     options = {} if quality is None else {"quality": quality}
     PIL.Image.fromarray(image).save(file, "JPEG" if kind == "jpg" else "PNG", **options)
     return file.getvalue()
+
+
+def _orientation(image: Image) -> int:
+    """How the camera was held, 1 to 8 as EXIF counts; 1, upright, where the file does not say."""
+    if image.format not in ("JPEG", "PNG", "WEBP"):  # Pillow turns TIFF itself; OpenCV looks for EXIF in no other
+        return 1
+    try:
+        found = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # damaged EXIF, which OpenCV skips
+        return 1
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
+def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Pixels (H, W) or (H, W, C) with row and column 0 where EXIF's orientation says that they are seen."""
+    if orientation >= 5:  # rows are seen as columns
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
 
 
 def _eight_bits(image: Image, color: Color, content: bytes) -> Image:

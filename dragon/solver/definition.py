@@ -17,6 +17,7 @@ from dragon.graph.detection_scores import AP_VERSIONS
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.proto.dialects import set_profile
+from dragon.proto.upgrade import upgrade_solver
 from dragon.solver.choice import REGULARIZERS, check_choice
 from dragon.solver.rate import check_policy, useless_settings
 from dragon.solver.rules import RULES
@@ -64,9 +65,11 @@ def own_definition(
     message = pb.SolverParameter()
     message.CopyFrom(given.message)
     if rule:
+        message.ClearField("solver_type")
         message.type = rule
     with naming_file(given):
         set_profile(message, profile)
+        message = upgrade_solver(message)
         check(message)
     return replace(given, message=message)
 

@@ -137,11 +137,38 @@ _NEEDS = {
 }
 
 
+# what each policy reads, of the settings that are there for policies alone
+_READS: dict[str, tuple[str, ...]] = {
+    "step": ("gamma", "stepsize"),
+    "exp": ("gamma",),
+    "inv": ("gamma", "power"),
+    "multistep": ("gamma", "stepvalue"),
+    "poly": ("power",),
+    "sigmoid": ("gamma", "stepsize"),
+    "multifixed": ("stagelr", "stageiter"),
+    PLATEAU: ("gamma", "plateau_winsize"),
+}
+_OF_POLICIES = tuple(dict.fromkeys(name for names in _READS.values() for name in names))
+
+
 def useless_settings(p: pb.SolverParameter) -> list[str]:
-    """One line for each setting of the policy that is missing, as Caffe allows, with what that makes of the rate."""
-    needs = _NEEDS.get(p.lr_policy, {})
+    """One line for each setting of the policy that is missing, as Caffe allows, with what that makes of the rate.
+
+    And one for each setting of the rate that is given and not read.
+    """
+    needs, reads = _NEEDS.get(p.lr_policy, {}), _READS.get(p.lr_policy, ())
     given = {field.name for field, _ in p.ListFields()}
-    return [f"lr_policy {p.lr_policy} without {name}: {effect}" for name, effect in needs.items() if name not in given]
+    found = [f"lr_policy {p.lr_policy} without {name}: {effect}" for name, effect in needs.items() if name not in given]
+    found += [
+        f"{name} has no effect with lr_policy {p.lr_policy}"
+        for name in _OF_POLICIES
+        if name in given and name not in reads
+    ]
+    if not p.warmup_iter:
+        found += [
+            f"{name} has no effect without warmup_iter" for name in ("warmup_start", "warmup_start_lr") if name in given
+        ]
+    return found
 
 
 def learning_rate(p: pb.SolverParameter, iteration: int, steps_down: int = 0) -> float:

@@ -155,6 +155,38 @@ def test_what_is_refused(content: bytes, message: str, color: Color) -> None:
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_pictures_are_turned_as_the_camera_noted(kind: str, mode: str) -> None:
+    """Each orientation puts the picture of orientation 1 upright again; stored bytes are not turned, as by imread."""
+    seen = PIL.Image.new(mode, (16, 24))  # a bright corner at the top left, the widest side vertical
+    seen.paste(255 if mode == "L" else (255, 0, 0), (0, 0, 8, 8))
+    T = PIL.Image.Transpose
+    back = {1: None, 2: T.FLIP_LEFT_RIGHT, 3: T.ROTATE_180, 4: T.FLIP_TOP_BOTTOM, 5: T.TRANSPOSE, 6: T.ROTATE_90,
+            7: T.TRANSVERSE, 8: T.ROTATE_270}  # fmt: skip
+    for orientation, how in back.items():
+        stored = seen if how is None else seen.transpose(how)
+        exif = PIL.Image.Exif()
+        exif[0x0112] = orientation
+        file = io.BytesIO()
+        stored.save(file, kind, exif=exif)
+        for color in (Color.COLOR, Color.GRAY):
+            pixels = decode_image(file.getvalue(), color)
+            assert pixels.shape == (3 if color is Color.COLOR else 1, 24, 16)
+            corner = pixels[-1, :8, :8].mean()
+            assert corner > 50
+            assert pixels[-1].mean() < corner / 4  # the corner is a sixth of the picture
+        if kind != "TIFF":
+            assert decode_image(file.getvalue()).shape[1:] == stored.size[::-1]
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # Pillow's, as it opens the file
+def test_damaged_exif_is_skipped() -> None:
+    file = io.BytesIO()
+    PIL.Image.new("L", (4, 2)).save(file, "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
+    assert decode_image(file.getvalue(), Color.GRAY).shape == (1, 2, 4)
+
+
 def test_postscript_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(EPS)

@@ -13,6 +13,7 @@ from dragon.proto.text import parse_text, read_solver_definition
 from dragon.solver.changes import change_solver
 from dragon.solver.definition import warnings
 from dragon.solver.solver import Solver
+from tests.helpers import solver_param
 
 NET = """net_param {
   layer { name: "d" type: "DummyData" top: "x" top: "y" dummy_data_param { shape { dim: [2, 3] } shape { dim: 2 } } }
@@ -81,6 +82,12 @@ def test_a_setting_that_is_changed_has_no_line(tmp_path: Path) -> None:
         ('lr_policy: "inv" gamma: 0.1', ["lr_policy inv without power: the rate stays base_lr"]),
         ('lr_policy: "multistep" gamma: 0.1', ["lr_policy multistep without stepvalue: the rate stays base_lr"]),
         ('lr_policy: "poly"', ["lr_policy poly without power: the rate stays base_lr"]),
+        ('lr_policy: "fixed" stepvalue: 3', ["stepvalue has no effect with lr_policy fixed"]),
+        (
+            'lr_policy: "step" stepsize: 5 gamma: 0.1 stepvalue: 7 power: 2',
+            ["power has no effect with lr_policy step", "stepvalue has no effect with lr_policy step"],
+        ),
+        ('lr_policy: "fixed" warmup_start_lr: 0.1', ["warmup_start_lr has no effect without warmup_iter"]),
         ('lr_policy: "fixed" base_lr: 0', ["base_lr is 0: nothing is learned"]),
         ('lr_policy: "fixed" base_lr: -1', ["base_lr is -1: the loss is made larger, not smaller"]),
         ('lr_policy: "fixed" momentum: 1', ["momentum is 1: steps grow without end; it is below 1"]),
@@ -89,6 +96,20 @@ def test_a_setting_that_is_changed_has_no_line(tmp_path: Path) -> None:
 def test_what_caffe_allows_is_warned_of(text: str, expected: list[str]) -> None:
     rate = "" if "base_lr" in text else "base_lr: 0.1 "
     assert warnings(parse_text(f"{rate}{text} max_iter: 9", pb.SolverParameter())) == expected
+
+
+def test_a_message_of_an_older_form_is_upgraded_as_its_file_is() -> None:
+    message = solver_param(type="SGD")
+    message.ClearField("type")
+    message.solver_type = pb.SolverParameter.ADAM
+    with Solver(message, engine="numpy", verbose=False) as solver:
+        assert solver.updater.rule.name == "Adam"
+    assert not message.HasField("type")  # the caller's stays as it is
+    with dragon.SGDSolver(message, engine="numpy", verbose=False) as solver:  # the class says which
+        assert solver.updater.rule.name == "SGD"
+    message.type = "SGD"
+    with pytest.raises(dragon.PrototxtError, match=r"solver gives both type \(\"SGD\"\) and solver_type"):
+        Solver(message, engine="numpy")
 
 
 def test_a_rate_that_gradients_cannot_follow() -> None:
