@@ -166,3 +166,32 @@ def test_padding_of_equal_sides_goes_into_the_convolution(tmp_path: Path) -> Non
     nodes = [helper.make_node("Pad", ["x", "pads"], ["a"]), helper.make_node("Conv", ["a", "w"], ["y"])]
     constants = {"pads": ints(0, 0, 1, 2, 0, 0, 1, 2), "w": c(4, 3, 3, 3)}
     assert types(check(model(nodes, {"x": (1, 3, 5, 6)}, ["y"], constants), tmp_path)) == "Convolution"
+
+
+def convnext(first: tuple[int, ...] = (0, 2, 3, 1)) -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], "last", perm=first),
+        helper.make_node("LayerNormalization", ["t", "gamma", "beta"], ["n"], "norm", epsilon=1e-3),
+        helper.make_node("MatMul", ["n", "up"], ["u"], "one"),
+        helper.make_node("Add", ["u", "row8"], ["a"]),
+        helper.make_node("Relu", ["a"], ["r"], "act"),
+        helper.make_node("MatMul", ["r", "down"], ["d"], "two"),
+        helper.make_node("Mul", ["gamma", "d"], ["m"], "scale"),
+        helper.make_node("Transpose", ["m"], ["y"], "back", perm=[0, 3, 1, 2]),
+    ]
+    constants = {"gamma": c(6), "beta": c(6, seed=1), "up": c(6, 8), "row8": c(8), "down": c(8, 6)}
+    return model(nodes, {"x": (2, 6, 5, 6)}, ["y"], constants)
+
+
+def test_channels_between_two_transpositions_come_first(tmp_path: Path) -> None:
+    """Linear layers between them are convolutions, and BVLC's layers need no exchange of axes."""
+    net = check(convnext(), tmp_path)
+    assert types(net) == "Permute LayerNorm Permute Convolution ReLU Convolution Scale"
+    norm = "Convolution Power Convolution Power Eltwise Scale"
+    bvlc = check(convnext(), tmp_path, bvlc=True)
+    assert types(bvlc) == f"{norm} Convolution ReLU Convolution Scale"
+
+
+def test_another_transposition_stays(tmp_path: Path) -> None:
+    net = check(convnext((0, 3, 2, 1)), tmp_path)
+    assert types(net) == "Permute LayerNorm InnerProduct ReLU InnerProduct Scale Permute"

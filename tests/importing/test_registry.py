@@ -9,7 +9,7 @@ import tests.importing.operators
 from dragon.importing.registry import converters
 
 # joined by patterns, or in a file of its own
-JOINED = {"MaxUnpool", "ScaleBias", "Scan", "ShuffleChannel", "Swish"}
+JOINED = {"ChannelNormalization", "MaxUnpool", "ScaleBias", "Scan", "ShuffleChannel", "Swish"}
 
 
 def test_every_operator_has_a_case() -> None:

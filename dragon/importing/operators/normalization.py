@@ -91,6 +91,33 @@ def layer_normalization(c: Context) -> None:
     c.result(c.layer("LayerNorm", c.blob(), arrays=[gamma, beta], layer_norm_param=settings))
 
 
+@operator("ChannelNormalization")
+def channel_normalization(c: Context) -> None:
+    """LayerNorm between two Permute, for layer normalisation over channels; with --bvlc Convolution and products."""
+    shape, eps = c.shape(), c.node.number("epsilon", 1e-5)
+    gamma = c.needed_constant(1, "scale")
+    beta = c.needed_constant(2, "bias") if c.node.has_input(2) else np.zeros(shape[1])
+    gamma, beta = (np.broadcast_to(array, shape[1:2]) for array in (gamma, beta))
+    if not c.bvlc:
+        settings = {"axis": 3} | ({} if _is_default(eps) else {"eps": eps})
+        rows = c.permute(c.blob(), shape, (0, 2, 3, 1), "channels_last")
+        normal = c.layer("LayerNorm", rows, arrays=[gamma, beta], layer_norm_param=settings)
+        c.result(c.permute(normal, [shape[axis] for axis in (0, 2, 3, 1)], (0, 3, 1, 2), "channels_first"))
+        return
+    count = shape[1]
+    mean = np.full((count, count), 1 / count)
+    centred = _mixed(c, c.blob(), np.eye(count) - mean, "centred")
+    variance = _mixed(c, c.linear(centred, power=2, suffix="square"), mean, "variance")  # for all channels at once
+    normal = c.eltwise([centred, c.linear(variance, 1, eps, -0.5, "factor")], "PROD", "divide")
+    c.result(_scaled_in_place(c, normal, [gamma, beta]))
+
+
+def _mixed(c: Context, blob: str, matrix: Array, suffix: str) -> str:
+    """The channels of each position times a matrix."""
+    settings = convolution_settings(len(matrix), [1, 1], [1, 1], [0, 0], [1, 1], 1) | {"bias_term": False}
+    return c.layer("Convolution", blob, suffix, arrays=[matrix[:, :, None, None]], convolution_param=settings)
+
+
 def _normalised(c: Context, blob: str, shape: Sequence[int], rows: int, eps: float) -> str:
     """Rows of a blob less their mean, divided by sqrt(variance + eps), of BVLC's layers: its MVN adds eps elsewhere."""
     flat = (rows, math.prod(shape) // max(1, rows))
@@ -157,10 +184,6 @@ def _normalized_by_products(c: Context, blob: str, rows: Sequence[int], inner: i
         return c.layer("Scale", [blob, c.linear(squares, 1, eps, -0.5, "factor")], "divide", scale_param={"axis": 0})
     plane = (*rows[:2], inner, 1)
     flat = blob if len(rows) == 4 else c.reshape(blob, rows, plane, "plane")
-    settings = {**convolution_settings(rows[1], [1, 1], [1, 1], [0, 0], [1, 1], 1), "bias_term": False}
-    sums = c.layer(  # to all channels at once
-        "Convolution", c.linear(flat, power=2, suffix="square"), "sums", arrays=[np.ones((rows[1], rows[1], 1, 1))],
-        convolution_param=settings,
-    )  # fmt: skip
+    sums = _mixed(c, c.linear(flat, power=2, suffix="square"), np.ones((rows[1], rows[1])), "sums")
     found = c.eltwise([flat, c.linear(sums, 1, eps, -0.5, "factor")], "PROD", "divide")
     return found if len(rows) == 4 else c.reshape(found, plane, rows, "line")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dragon.importing.graph import Graph
-from dragon.importing.patterns import activations, affine, blocks, layers, normalization, norms, recurrent
+from dragon.importing.patterns import activations, affine, blocks, layers, layout, normalization, norms, recurrent
 from dragon.importing.patterns.view import Pattern, View
 
 __all__ = ["join_nodes"]
@@ -44,3 +44,4 @@ def join_nodes(graph: Graph) -> None:
             if found is not None:
                 graph.replace(found[0], [found[1]])
                 view, at = View(graph), graph.nodes.index(found[1]) + 1
+    layout.channels_first(graph)
