@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 
 from dragon.counting import how_many
 from dragon.errors import MissingModelError, Position, PrototxtError
-from dragon.files.kinds import HEAD, kind_of_content, table_kind
+from dragon.files.kinds import HEAD, kind_of_content, other_text
 from dragon.files.reading import read_bytes
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
@@ -172,10 +172,10 @@ def _read(path: _Path) -> str:
     except ValueError:  # a NUL in the name
         raise PrototxtError(f"{path!r}: not a file name") from None
     if any(byte in _CONTROL for byte in content[:HEAD]):
-        kind = "text in UTF-16" if content.startswith(_UTF16) else kind_of_content(content[:HEAD])
+        kind = kind_of_content(content[:HEAD]) or ("text in UTF-16" if content.startswith(_UTF16) else None)
         if kind is None:
             kind = "a binary file" + (", perhaps weights (.caffemodel)" if content.startswith(b"\n") else "")
         raise PrototxtError(f"expected a prototxt, this is {kind}", position=Position(str(path)))
-    if (kind := table_kind(content[:HEAD])) is not None:
+    if (kind := other_text(content[:HEAD])) is not None:
         raise PrototxtError(f"expected a prototxt, this is {kind}", position=Position(str(path)))
     return content.decode("utf-8", "surrogateescape")  # comments may be in any encoding; names are checked

@@ -30,7 +30,7 @@ def read_lines(path: str, what: str, wanted: str, empty: str = "is empty") -> li
         content = read_bytes(path)
     except OSError as error:
         raise DataError(f'{what} "{path}" cannot be read: {error}') from None
-    if content.startswith(_UTF16):
+    if content.startswith(_UTF16) and not content.startswith(codecs.BOM_UTF32_LE):  # which begins alike
         text = content.decode("utf-16", "replace")
     else:
         text = os.fsdecode(content.removeprefix(codecs.BOM_UTF8))
@@ -77,7 +77,9 @@ def unquoted(name: str, root: str) -> str:
 
 
 def number_in(text: str) -> int | float | None:
-    """`text` as an int or a finite float; None for anything else."""
+    """`text` as an int or a finite float; None for anything else, also what Python takes for one (`1_0`)."""
+    if "_" in text or not text.isascii():
+        return None
     for kind in (int, float):
         try:
             value: int | float = kind(text)

@@ -12,13 +12,15 @@ __all__ = [
     "CALIBRATION",
     "EXPERIMENT",
     "HEAD",
+    "LFS",
     "SAFETENSORS",
     "STATE",
+    "WEB_PAGE",
     "instead",
     "is_safetensors",
     "kind_of",
     "kind_of_content",
-    "table_kind",
+    "other_text",
 ]
 
 HEAD = 1 << 14  # bytes at the start of a file that are read
@@ -26,6 +28,8 @@ SAFETENSORS = "a safetensors file"
 CALIBRATION = "a calibration, which belongs to --calibration"
 STATE = "a .solverstate, which belongs to --snapshot"
 BLOB = "a mean file or other single blob (.binaryproto)"
+WEB_PAGE = "a web page (HTML), perhaps that of the file and not the file"
+LFS = "a pointer of Git LFS, without the content: `git lfs pull` fetches it"
 EXPERIMENT = "an experiment, which belongs to `dragon compare`"
 
 _MAGIC = {
@@ -42,13 +46,17 @@ _MAGIC = {
     b"PK\x03\x04": "a ZIP archive, as .npz and .pth files are",
     b"\x1f\x8b": "a file packed by gzip",
     b"\x89HDF\r\n\x1a\n": "an HDF5 file",
+    b"\xff\xfe\0\0": "text in UTF-32",
+    b"\0\0\xfe\xff": "text in UTF-32",
     b"\x80\x02": "a Python pickle",
     b"\x80\x04": "a Python pickle",
 }
 _LMDB = b"\xde\xc0\xef\xbe"  # magic number at byte 16, after the header of the first page
 _SAFETENSORS_HEAD = re.compile(rb'\{\s*("|\})')  # JSON, behind its length in eight bytes
 _SOLVER, _NET = re.compile(rb"\b(base_lr|lr_policy)\s*:"), re.compile(rb"\b(layers?|input)\s*[:{]")
-_TABLES = {  # YAML, by keys at the outermost level that stand in this order
+_TEXTS = {  # YAML, by keys at the outermost level that stand in this order; what a download gave in place of a file
+    WEB_PAGE: re.compile(rb"\A(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE),
+    LFS: re.compile(rb"\Aversion https://git-lfs\.github\.com/spec/"),
     CALIBRATION: re.compile(rb"^weights: sha256:[^\n]*\n(?:.*\n)?layers:", re.MULTILINE | re.DOTALL),
     EXPERIMENT: re.compile(rb"^variants:\s*(?:#[^\n]*)?$", re.MULTILINE),
 }
@@ -110,9 +118,9 @@ def _message_kind(head: bytes) -> str | None:
     return None
 
 
-def table_kind(head: bytes) -> str | None:
-    """CALIBRATION or EXPERIMENT for the first HEAD bytes of such a file; None for any other."""
-    return next((kind for kind, found in _TABLES.items() if found.search(head)), None)
+def other_text(head: bytes) -> str | None:
+    """The kind of a text that is no prototxt by its first HEAD bytes, as CALIBRATION; None for any other."""
+    return next((kind for kind, found in _TEXTS.items() if found.search(head)), None)
 
 
 def _text_kind(head: bytes) -> str | None:
@@ -122,7 +130,7 @@ def _text_kind(head: bytes) -> str | None:
         return None
     if not text or any(c < " " and c not in "\t\n\r\f" for c in text):
         return None
-    if (kind := table_kind(head)) is not None:
+    if (kind := other_text(head)) is not None:
         return kind
     if _LOG.match(head):
         return "the log of a training"

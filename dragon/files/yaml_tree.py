@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import yaml
 
 from dragon.errors import UsageError, nearest, one_line
-from dragon.files.kinds import CALIBRATION, EXPERIMENT, kind_of
+from dragon.files.kinds import CALIBRATION, EXPERIMENT, LFS, WEB_PAGE, kind_of
 from dragon.files.reading import read_text
 
 __all__ = ["Section", "plain", "read_yaml"]
@@ -205,7 +205,7 @@ def read_yaml(path: str | os.PathLike[str], expected: str) -> tuple[Section, str
     """
     file = os.fspath(path)
     kind, what = kind_of(path), expected.partition(",")[0]
-    if kind in {CALIBRATION, EXPERIMENT} - {expected}:
+    if kind in {CALIBRATION, EXPERIMENT, LFS, WEB_PAGE} - {expected}:
         raise UsageError(f"{file}: expected {what}, this is {kind}")
     try:
         text = read_text(path)

@@ -32,11 +32,25 @@ PLAIN = [("a.png", 3), ("b c.png", 4)]
         (b"\xef\xbb\xbfa.png 3\nb c.png 4\n", PLAIN),
         ("a.png 3\nb c.png 4\n".encode("utf-16"), PLAIN),
         (b"\"a.png\" 3\n'b c.png' 4\n", PLAIN),
+        (b"takes 10_2 3\n", [("takes 10_2", 3)]),  # of two words, not a number with a separator of Python
         ("\u732b \x85.png 1\n".encode(), [("\u732b \x85.png", 1)]),
         ("\u732b.png 1\n".encode("gbk"), [(os.fsdecode("\u732b.png".encode("gbk")), 1)]),
         ("\xe4.png 1\n".encode("latin-1"), [(os.fsdecode(b"\xe4.png"), 1)]),
     ],
-    ids=["plain", "tabs", "CRLF", "CR", "blank lines", "UTF-8 mark", "UTF-16", "quotes", "UTF-8", "GBK", "Latin-1"],
+    ids=[
+        "plain",
+        "tabs",
+        "CRLF",
+        "CR",
+        "blank lines",
+        "UTF-8 mark",
+        "UTF-16",
+        "quotes",
+        "10_2",
+        "UTF-8",
+        "GBK",
+        "Latin-1",
+    ],
 )
 def test_forms_of_lists(content: bytes, expected: list[tuple[str, float]], tmp_path: Path) -> None:
     path = tmp_path / "list.txt"

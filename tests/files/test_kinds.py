@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 import dragon
 from dragon.data import write_lmdb
+from dragon.data.lists import read_lines
 from dragon.engines.int8.arithmetic import Range
 from dragon.engines.int8.table import Calibration
 from dragon.errors import WeightsError
@@ -41,6 +43,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     mean.num, mean.channels, mean.height, mean.width = 1, 3, 4, 4
     Path("old.binaryproto").write_bytes(mean.SerializeToString())
     Path("words.txt").write_text("cat\ndog\n")
+    Path("page.caffemodel").write_text("\n<!DOCTYPE html>\n<html><body>Not Found</body></html>")
+    Path("old_page.caffemodel").write_text("<HTML><BODY>")
+    Path("pointer.caffemodel").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    Path("words_32.txt").write_bytes("cat".encode("utf-32"))
     Calibration("n", "sha256:0", "max", None, 1, {"ip": None, "first": Range(1.0, True)}).save("table.yaml")
     Calibration("n", "sha256:0", "percentile", 99.9, 1, {"ip": None}).save("percentile.yaml")
     shutil.copy(Path(__file__).parents[2] / "docs/experiment.yaml", "experiment.yaml")
@@ -66,6 +72,10 @@ KINDS = {
     "db": "a folder with an LMDB",
     "db/data.mdb": "the file of an LMDB",
     "words.txt": "a text file",
+    "page.caffemodel": "a web page",
+    "old_page.caffemodel": "a web page",
+    "pointer.caffemodel": "a pointer of Git LFS, without the content: `git lfs pull` fetches it",
+    "words_32.txt": "text in UTF-32",
     "table.yaml": "a calibration",
     "percentile.yaml": "a calibration",
     "experiment.yaml": "an experiment",
@@ -78,6 +88,17 @@ KINDS = {
 def test_what_was_given_instead_of_weights_is_named(folder: Path, name: str) -> None:
     with pytest.raises(WeightsError, match=f"{name}: expected weights.*, this is {KINDS[name]}"):
         dragon.Net("net.prototxt", name, dragon.TEST)
+
+
+@pytest.mark.parametrize("name", ["page.caffemodel", "pointer.caffemodel", "words_32.txt"])
+def test_what_was_given_instead_of_other_files_is_named(folder: Path, name: str) -> None:
+    kind = re.escape(KINDS[name])
+    with pytest.raises(dragon.PrototxtError, match=f"{name}: expected a prototxt, this is {kind}"):
+        dragon.Net(name, dragon.TEST)
+    with pytest.raises(WeightsError, match=f"{name}: not a solver state, or a damaged one; it is {kind}"):
+        dragon.get_solver("solver.prototxt").restore(name)
+    with pytest.raises(dragon.DataError, match=f'image list "{name}" is {kind}'):
+        read_lines(name, "image list", "a line")
 
 
 def test_weights_and_unknown_files_are_no_known_kind(folder: Path) -> None:
