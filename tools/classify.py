@@ -18,6 +18,7 @@ from dragon.tools.common.images import ImageChoice, check_labels, class_text, im
 from dragon.tools.common.json_output import json_option
 from dragon.tools.common.models import DEPLOY, model_and_weights
 from dragon.tools.common.numbers import Count
+from dragon.tools.common.outputs import refuse_input
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.set_option import read_changed_net, set_net_option
 
@@ -81,6 +82,7 @@ def command(
             click.echo(f"  {one['score']:.4f}  {class_text(one)}")
         images_found.append({"file": file, "classes": best})
     if out:
+        refuse_input(out)
         from dragon.files.atomic import atomic_write
 
         with atomic_write(out) as stream:

@@ -10,6 +10,7 @@ from dragon.counting import how_many
 from dragon.data import mean_of_source, open_source, write_mean
 from dragon.proto import dragon_pb2 as pb
 from dragon.tools.common.json_output import json_option
+from dragon.tools.common.outputs import refuse_input
 from dragon.tools.common.progress import progress_bar
 
 __all__ = ["command"]
@@ -34,6 +35,7 @@ def command(db: str, out: str | None, backend: str) -> dict[str, Any]:
     finally:
         reader.close()
     if out:
+        refuse_input(out)
         if out.endswith(".npy"):
             import numpy as np
 

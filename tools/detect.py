@@ -21,6 +21,7 @@ from dragon.tools.common.images import ImageChoice, check_labels, class_text, im
 from dragon.tools.common.json_output import json_option
 from dragon.tools.common.models import DEPLOY, model_and_weights
 from dragon.tools.common.numbers import Count
+from dragon.tools.common.outputs import refuse_input
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
 from dragon.tools.common.set_option import read_changed_net, set_net_option
@@ -109,6 +110,7 @@ def _write_table(out: str, columns: Iterable[str], rows: Iterable[list[Any]]) ->
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["filename", "ymin", "xmin", "ymax", "xmax", *columns])
     table.writerows(rows)
+    refuse_input(out)
     write_atomically(out, text.getvalue().encode())
 
 

@@ -17,6 +17,7 @@ from dragon.proto.upgrade import upgrade_net
 from dragon.pycaffe.draw import draw_net_to_file
 from dragon.tools.common.models import TRAIN_VAL
 from dragon.tools.common.numbers import named_shapes
+from dragon.tools.common.outputs import refuse_input
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.set_option import read_changed_net, set_net_option
 
@@ -63,6 +64,7 @@ def command(
     shapes = named_shapes(input_shape)
     definition = read_changed_net(net, assignments, profile=profile).message
     chosen = _PHASES[phase.upper()]
+    refuse_input(out)
     if kind in (*_OWN, "htm"):
         picture, remark = _picture(definition, Path(net), rankdir, chosen, display_lrm, not every_layer, shapes)
         _write(out, svg(picture) if kind == "svg" else page(picture, remark))

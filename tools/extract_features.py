@@ -24,6 +24,7 @@ from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.json_output import json_option
 from dragon.tools.common.models import TRAIN_VAL, model_and_weights
 from dragon.tools.common.numbers import Count
+from dragon.tools.common.outputs import refuse_input
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
 from dragon.tools.common.python_layers import allow_python
@@ -107,6 +108,8 @@ def command(
     engine, options = choice.resolve()
     net = Net(read_changed_net(model, assignments, profile=profile), weights, TEST, engine=engine, options=options)
     try:
+        for out in blobs_of:
+            refuse_input(out)
         features = _collect(net, blobs, batches)
     finally:
         net.close()
@@ -151,6 +154,7 @@ def _collect(net: Net, blobs: tuple[str, ...], batches: int) -> dict[str, NDArra
 
 
 def _save(features: dict[str, NDArray[Any]], out: str, backend: str) -> None:
+    refuse_input(out)  # data, too, which are read by now
     suffix = Path(out).suffix.lower()
     write = write_leveldb if backend == "leveldb" else write_lmdb
     if suffix in (".h5", ".hdf5"):

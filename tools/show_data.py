@@ -17,12 +17,12 @@ from dragon.data.detection.geometry import BOX, DIFFICULT, LABEL, NONE
 from dragon.data.detection.record import decode_annotated
 from dragon.errors import DataError
 from dragon.files.atomic import write_atomically
-from dragon.files.reading import was_read
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_message
 from dragon.tools.common.box_pictures import class_colour
 from dragon.tools.common.json_output import json_option
 from dragon.tools.common.numbers import Count
+from dragon.tools.common.outputs import refuse_input
 
 __all__ = ["command"]
 
@@ -77,8 +77,7 @@ def command(
     finally:
         reader.close()
     shown = [_read(record, f'"{source}": record {start + i}') for i, record in enumerate(records)]
-    if was_read(picture):
-        raise DataError(f"{picture} is a file that is read as well, and would be overwritten")
+    refuse_input(picture)
     write_atomically(picture, _sheet(shown, names))
     labels = Counter(int(row[LABEL]) for one in shown for row in one.rows)
     labels.update(int(one.label) for one in shown if one.label is not None)

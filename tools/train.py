@@ -29,6 +29,7 @@ from dragon.tools.common.launch import RanksChoice, noting, ranks_options
 from dragon.tools.common.logs import log_handler
 from dragon.tools.common.models import SOLVER, WEIGHTS
 from dragon.tools.common.numbers import INT32, Count, Seed
+from dragon.tools.common.outputs import refuse_input
 from dragon.tools.common.probe_options import probe_option
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.python_layers import allow_python
@@ -203,6 +204,8 @@ def command(
         )
         try:
             resumed = _restored(place, solver)
+            if timeline is not None:
+                refuse_input(timeline)
             if not solver.leads:
                 with solver_signals(solver, sigint_effect, sighup_effect):
                     solver.solve()

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 
 import dragon as package
+from dragon.data import write_lmdb
 from dragon.errors import UsageError, WeightsError
 from dragon.files.atomic import check_writable
 from dragon.proto import dragon_pb2 as pb
+from dragon.pycaffe.io import array_to_datum
 from dragon.surgery.model import Model, write_model
 from dragon.tools.common.outputs import check_outputs
 from tests.tools.conftest import Dragon
@@ -46,6 +50,35 @@ def test_inputs_are_never_overwritten(dragon: Dragon, files: list[str], command:
     assert "would be overwritten: choose another name" in result.error
     assert (Path("net.prototxt").read_text(), Path("w.caffemodel").read_bytes()) == (NET, before)
     assert not Path("same").exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "extract-features --model data.prototxt --weights w.h5 --blob conv --batches 1 --out w.h5",
+        "extract-features --model data.prototxt --weights w.h5 --blob conv --batches 1 --out link.h5",
+        "extract-features --model data.prototxt --weights w.h5 --blob conv --blob x --batches 1 --out c.h5 --out w.h5",
+        "compute-image-mean db db/data.mdb",
+        "classify --model net.prototxt --weights w.h5 --out image.png image.png",
+        "detect --model net.prototxt --weights w.h5 --out windows.csv windows.csv",
+        "draw net.svg net.svg",
+        "show-data db db/data.mdb",
+    ],
+)
+def test_no_command_overwrites_what_it_reads(dragon: Dragon, files: list[str], line: str) -> None:
+    Path("data.prototxt").write_text(NET.replace('"Input"', '"DummyData"').replace("input_param", "dummy_data_param"))
+    Path("net.svg").write_text(NET)
+    package.Net("net.prototxt", package.TEST, engine="numpy").save("w.h5")
+    Path("link.h5").symlink_to("w.h5")
+    PIL.Image.new("RGB", (4, 4)).save("image.png")
+    Path("windows.csv").write_text("filename,ymin,xmin,ymax,xmax\nimage.png,0,0,4,4\n")
+    datum = array_to_datum(np.zeros((3, 4, 4), np.uint8), 1)
+    write_lmdb("db", iter([(b"0", datum.SerializeToString())]))
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    result = dragon(*line.split())
+    assert result.code == 2
+    assert "is a file that is read as well, and would be overwritten: choose another name" in result.error
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize("flag", ["--out-weights", "--out"])

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from dragon.errors import UsageError
 from dragon.files.atomic import check_writable
+from dragon.files.reading import was_read
 
-__all__ = ["check_outputs"]
+__all__ = ["check_outputs", "refuse_input"]
 
 
 def check_outputs(inputs: Iterable[str | None], outputs: Mapping[str, str | None], in_new_folder: bool = False) -> None:
@@ -26,3 +27,9 @@ def check_outputs(inputs: Iterable[str | None], outputs: Mapping[str, str | None
         taken[place] = f"{flag} names it too"
         if not in_new_folder:
             check_writable(path)
+
+
+def refuse_input(path: str) -> None:
+    """Raise UsageError if the command has read the file that it is about to replace, under this name or another."""
+    if was_read(path):
+        raise UsageError(f"{path} is a file that is read as well, and would be overwritten: choose another name")
