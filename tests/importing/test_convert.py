@@ -44,6 +44,12 @@ def test_all_nodes_without_a_form_are_named_at_once(tmp_path: Path) -> None:
     assert str(error.value).isprintable()
 
 
+def test_nodes_called_alike_are_named_once(tmp_path: Path) -> None:
+    nodes = [node("Sin", ["x"], ["a"], "wave"), node("Sin", ["a"], ["y"], "wave")]
+    with pytest.raises(PrototxtError, match=r'Sin \("wave"\): no layer computes it'):
+        load(model(nodes, {"x": (3, 3)}, ["y"]), tmp_path)
+
+
 def test_names_are_kept_valid_and_unique(tmp_path: Path) -> None:
     nodes = [
         node("Relu", ["my input"], ["/a/Relu_output_0"], "/a/Relu"),

@@ -56,6 +56,16 @@ def test_open_dimensions(tmp_path: Path) -> None:
         load(made, tmp_path, shapes={"X": (2, 3, 7)})
 
 
+def test_a_batch_that_does_not_fit(tmp_path: Path) -> None:
+    """Videos whose frames are items of the batch, four of them each."""
+    made = model([node("Reshape", ["x", "clips"], "y")], {"x": ("n", 3)}, ["y"], {"clips": ints(-1, 4, 3)})
+    with pytest.raises(
+        PrototxtError, match=r"its input of shape \(1, 3\) has no shape \(-1, 4, 3\): try another --batch"
+    ):
+        load(made, tmp_path)
+    check(made, tmp_path, batch=8)
+
+
 def test_one_name_of_a_dimension_is_one_size(tmp_path: Path) -> None:
     made = model([node("Add", ["a", "b"], "y")], {"a": ("n", "w"), "b": ("n", "w")}, ["y"])
     net = check(made, tmp_path, shapes={"a": (2, 7)})

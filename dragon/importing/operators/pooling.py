@@ -151,7 +151,7 @@ def _place(c: Context, window: Window, size: Sequence[int], out: Sequence[int], 
             return settings | sides("pad", "pad", before, 0) | mode
     if len(kernel) != 2 or c.bvlc:
         raise NoForm(
-            "its padding differs between two sides: BVLC's Pooling has one for both"
+            "its padding differs between two sides: BVLC's Pooling has one for both; leave out --bvlc"
             if c.bvlc
             else "its padding differs between two sides of 3 axes: Caffe's Pooling has that for 2"
         )

@@ -17,7 +17,10 @@ from dragon.importing.registry import operator
 @operator("Reshape", "Squeeze", "Unsqueeze")
 def reshape(c: Context) -> None:
     """Reshape, with the sizes that the graph computes filled in."""
-    c.result(c.reshape(c.blob(), c.shape(), c.output_shape()))
+    shape, wanted = c.shape(), c.constant(1)
+    if c.node.op == "Reshape" and wanted is not None and c.graph.shapes.get(c.node.outputs[0]) is None:
+        raise NoForm(f"its input of shape {shape} has no shape {tuple(map(int, wanted))}: try another --batch")
+    c.result(c.reshape(c.blob(), shape, c.output_shape()))
 
 
 @operator("Flatten")
