@@ -21,8 +21,6 @@ pytest.importorskip("onnxscript")  # the newer exporter needs it
 
 from tests.importing.torch_nets import NETS, make  # noqa: E402
 
-BEYOND_BVLC = ("convnext", "assortment", "lstm")  # they permute axes, reflect borders or go backwards in time
-
 
 def export(name: str, opset: int | None, path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Write a net by the exporter of an operator set, None for the newer exporter; an input and PyTorch's output."""
@@ -47,7 +45,7 @@ def export(name: str, opset: int | None, path: Path) -> tuple[np.ndarray, np.nda
 def test_it_comes_in(name: str, opset: int | None, tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     images, wanted = export(name, opset, path)
-    for bvlc in (False,) if name in BEYOND_BVLC else (False, True):
+    for bvlc in (False, True):
         imported = import_onnx(path, bvlc=bvlc)
         verify(imported, 1e-5)
         net = build_net(imported.model, TEST, None)

@@ -27,7 +27,8 @@ def gemm(c: Context) -> None:
     if c.node.integer("transA", 0):
         blob, shape = c.permute(blob, shape, (1, 0)), shape[::-1]
     rows = weight if c.node.integer("transB", 0) else weight.T
-    rows = rows * np.float32(c.node.number("alpha", 1.0))
+    alpha = c.node.number("alpha", 1.0)
+    rows = rows if alpha == 1 else rows * np.float32(alpha)
     if not c.node.has_input(2):
         c.result(inner_product(c, blob, shape, rows))
         return
