@@ -26,6 +26,7 @@ from dragon.engines.onednn.plan.reference import ShapesChangedError
 from dragon.engines.onednn.plan.replay import Replay, lend_present_parameters
 from dragon.engines.onednn.plan.values import LazyCopy
 from dragon.engines.onednn.profile import Profile, group_notes
+from dragon.engines.onednn.stretches import find_stretches
 from dragon.engines.onednn.updating import SGDUpdate
 from dragon.errors import EngineError
 from dragon.memory.storage import Array, Storage
@@ -65,9 +66,8 @@ class OneDNNExecutor(Executor):
         self.plans = PlanCache(net, self.device, self.dtype, options, training, self._materialize, self._ranges())
         self._ran: list[Plan | None] = [None] * len(net.nodes)  # the plan that ran each layer's forward most recently
         self._last = len(net.nodes) - 1
-        # the layers at the beginning that read no blob
-        self._sources = next((node.index for node in net.nodes if node.bottoms), len(net.nodes))
         self._moving = False  # whether sources gave other shapes in the last pass
+        self._changers: set[int] = set()  # layers that gave other shapes than their plan was made for
         self._replay = Replay(net)
         self._sgd: SGDUpdate | None = None
         self._held = HeldArrays(net)
@@ -107,12 +107,9 @@ class OneDNNExecutor(Executor):
         if is_watched(self.net):
             return sum(self._watched_forward(i) for i in range(start, end + 1))
         whole = start == 0 and end == self._last == self.plans.fitting
-        moving, self._moving = whole and self._moving, False
-        if moving and self.plans.training:
-            start = self._run_sources()
-            whole = end == self.plans.fitting
-        elif moving and self.plans.has_single_only:
+        if whole and self._moving and self.plans.has_single_only:
             whole = False  # a whole plan would serve the sources alone: the next shapes need another
+        self._moving = False
         self._forward(self._plan(whole, start), start, end, whole)
         self._passed()
         self._held.bring_up_to_date(self.plans.training)
@@ -123,24 +120,11 @@ class OneDNNExecutor(Executor):
         if self._waiting is not None:
             self._waiting.note()
 
-    def _run_sources(self) -> int:
-        """Run the sources by any plans that there are, as their tops get other shapes; returns their number."""
-        first = 0
-        while first < min(self._sources, self.plans.fitting + 1):
-            try:
-                self._run(self._plan(not self.plans.has_single_only, first), first, self._sources - 1)
-                first = self._sources
-            except ShapesChangedError as change:
-                self._moving = True
-                first = change.layer + 1
-                self._refresh(first)
-        return first
-
     def _forward(self, plan: Plan, start: int, end: int, whole: bool) -> None:
         """Run layers start..end by `plan`, and by further plans from where a layer gives other shapes.
 
-        whole: whether this is a full pass. In training it goes on behind the sources with the whole plan for the new
-        shapes, so that the same layers are fused whatever shapes the pass before had.
+        whole: whether this is a full pass. In training it goes on with the whole plan for the new shapes, so that the
+        same layers are fused whatever shapes the pass before had.
         """
         fitting = min(end, self.plans.fitting)
         if start <= fitting:
@@ -148,17 +132,13 @@ class OneDNNExecutor(Executor):
                 self._run(plan, start, fitting)
             except ShapesChangedError as change:
                 rest = change.layer + 1
+                self._moving = not any(node.bottoms for node in self.net.nodes[:rest])
                 self._refresh(rest)
-                if rest <= self._sources:
-                    self._moving = True
-                    whole = whole and self.plans.training and end == self.plans.fitting
-                else:
-                    whole = False
                 if rest <= end:
+                    whole = whole and self.plans.training and end == self.plans.fitting
                     self._forward(self._plan(whole, rest), rest, end, whole)
+                self._changers.add(change.layer)
                 return
-            if whole and plan.whole:
-                self._ran[: self._sources] = [plan] * self._sources  # which have no backward
         if fitting < end and self.plans.misfit is not None:
             raise self.plans.misfit
 
@@ -166,6 +146,7 @@ class OneDNNExecutor(Executor):
         if not self.plans.training and plan.arena is None:
             self._notify_watchers(start, end)
         self._ran[start : end + 1] = [plan] * (end + 1 - start)
+        self._changers.difference_update(range(start, end + 1))
         if not self.plans.training:
             start = self._replay.save(plan, start, end)
         plan.forward(start, end)
@@ -240,10 +221,11 @@ class OneDNNExecutor(Executor):
     def _backward(self, start: int, end: int) -> None:
         for ran in self._plans_that_ran():
             ran.note_changes()
-        plan = self._ran[start]
-        whole = start == self._last and end == 0 and all(ran is plan for ran in self._ran)
-        if whole and plan is not None and not plan.changed:
-            plan.backward(start, end)
+        whole = start == self._last and end == 0
+        stretches = find_stretches(self.net.nodes, self._ran, self._changers) if whole else None
+        if stretches is not None:
+            for stretch in stretches:
+                stretch.run()
             self._passed()
             return
         i = start
@@ -262,8 +244,8 @@ class OneDNNExecutor(Executor):
         plan = self._ran[self._last]
         for ran in self._plans_that_ran():
             ran.note_changes()
-        whole = plan is not None and plan.whole and all(ran is plan for ran in self._ran)
-        if plan is None or not whole or plan.changed or is_watched(self.net):
+        whole = all(ran is plan for ran, node in zip(self._ran, self.net.nodes, strict=True) if node.need_backward)
+        if plan is None or not plan.whole or not whole or plan.changed or is_watched(self.net):
             super()._backward_in_parts(ends, ready)
             return
         start = self._last

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,16 @@ layer { name: "ip" type: "InnerProduct" bottom: "q2" top: "ip" inner_product_par
   num_output: 5 weight_filler { type: "xavier" } } }
 layer { name: "l" type: "Reduction" bottom: "ip" top: "l" reduction_param { operation: SUMSQ } loss_weight: 1 }
 """
+# a ReLU to be fused, and a second way from below the first Filter to above the second
+BRANCHED = NET.replace(
+    'layer { name: "p2"', 'layer { name: "r" type: "ReLU" bottom: "c2" top: "c2" } layer { name: "p2"'
+)
+BRANCHED += """
+layer { name: "c3" type: "Convolution" bottom: "p1" top: "c3" convolution_param {
+  num_output: 16 kernel_size: 3 weight_filler { type: "xavier" } } }
+layer { name: "r3" type: "ReLU" bottom: "c3" top: "c3" }
+layer { name: "l3" type: "Reduction" bottom: "c3" top: "l3" reduction_param { operation: SUMSQ } loss_weight: 1 }
+"""
 
 
 def run_pass(nets: list[Any], first: int, second: int, seed: int) -> None:
@@ -45,11 +57,12 @@ def run_pass(nets: list[Any], first: int, second: int, seed: int) -> None:
         net.run_forward()
 
 
+@pytest.mark.parametrize("text", [NET, BRANCHED], ids=["one way", "two ways"])
 @pytest.mark.parametrize("kept", [1, 2])
-def test_plans_of_the_pass_are_kept(kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plans_of_the_pass_are_kept(kept: int, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "_KEPT", kept)
     monkeypatch.setattr(cache, "_KEPT_BYTES", 0)
-    nets = [make_net(NET, engine) for engine in ("onednn", "numpy")]
+    nets = [make_net(text, engine) for engine in ("onednn", "numpy")]
     for made, expected in zip(nets[0].params.values(), nets[1].params.values(), strict=True):
         for blob, other in zip(made, expected, strict=True):
             other.data[...] = blob.data
@@ -127,7 +140,31 @@ def test_a_source_with_another_size_each_time_takes_a_plan_each(monkeypatch: pyt
     assert all(whole)
 
 
-def test_the_sizes_before_decide_nothing() -> None:
+def groups_of(net: Any) -> list[tuple[int, int]]:
+    """First and last layers of the groups in which a net's last pass has run."""
+    ran = [plan.group_of(i) for i, plan in enumerate(net.executor._ran)]
+    return [(group.first, group.last) for group in ran]
+
+
+def assert_same_bits(first: Any, second: Any, forward: Callable[[list[Any]], Any]) -> None:
+    """A pass of two nets with the same parameters gives the same bits."""
+    for net in (first, second):
+        for blobs, others in zip(first.params.values(), net.params.values(), strict=True):
+            for blob, other in zip(blobs, others, strict=True):
+                other.data[...] = blob.data
+    for net in (first, second):
+        net.clear_param_diffs()
+        forward([net])
+    assert groups_of(first) == groups_of(second)
+    for net in (first, second):
+        net.run_backward()
+    for name, blobs in first.params.items():
+        for blob, other in zip(blobs, second.params[name], strict=True):
+            assert blob.diff.any() or name == "b"
+            np.testing.assert_array_equal(blob.diff, other.diff)
+
+
+def test_the_sizes_of_a_source_before_decide_nothing() -> None:
     """A net that saw other sizes before gives the bits of one that did not: so does a resumed training."""
     text = GIVEN.replace(
         'name: "r" type: "ReLU"', 'name: "b" type: "BN" bottom: "c" top: "c" } layer { name: "r" type: "ReLU"'
@@ -138,17 +175,15 @@ def test_the_sizes_before_decide_nothing() -> None:
         first.run_backward()
     source: Any = second.layers[0]
     source.passes = 5
-    for blobs, others in zip(first.params.values(), second.params.values(), strict=True):
-        for blob, other in zip(blobs, others, strict=True):
-            other.data[...] = blob.data
-    for net in (first, second):
-        net.clear_param_diffs()
-    assert first.run_forward() == second.run_forward()
-    executors: list[Any] = [net.executor for net in (first, second)]
-    fused = [[(group.first, group.last) for group in each._ran[-1].groups] for each in executors]
-    assert fused[0] == fused[1]
-    first.run_backward()
-    second.run_backward()
-    for name in ("c", "b"):
-        for blob, other in zip(first.params[name], second.params[name], strict=True):
-            np.testing.assert_array_equal(blob.diff, other.diff)
+    assert_same_bits(first, second, lambda nets: nets[0].run_forward())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_sizes_in_the_middle_before_decide_nothing(precision: str) -> None:
+    first, second = (make_net(BRANCHED, "onednn", precision=precision) for _ in range(2))
+    for seed, (some, fewer) in enumerate([(6, 4), (6, 4), (5, 4)]):
+        run_pass([first], some, fewer, seed)
+        first.run_backward()
+    for some, fewer in ((5, 4), (5, 4), (7, 2)):
+        assert_same_bits(first, second, partial(run_pass, first=some, second=fewer, seed=9))
+        second = make_net(BRANCHED, "onednn", precision=precision)
