@@ -76,6 +76,9 @@ class DetectionEvaluate(NoGradient):
         p = self.param.detection_evaluate_param
         found = np.asarray(bottom[0].peek(), np.float64).reshape(-1, 7)
         truth = truth_of(self, bottom[1].peek(), p.num_classes, p.background_label_id)
+        odd = ~np.isfinite(found[:, 0])
+        if odd.any():
+            raise DataError(f"a detection in item {found[odd][0, 0]:g}", layer=self.where)
         last = max([*found[:, 0].astype(int).tolist(), *truth], default=-1)
         found = found[(found[:, 0] != -1) & (found[:, 1] != -1)]
         wrong = ~np.isin(found[:, 1], self.counted)

@@ -53,9 +53,11 @@ class DetectionLoss(Loss):
         label = bottom[1].peek().reshape(n, 7 * places).astype(np.float64)
         item, place = np.nonzero(label[:, places : 2 * places])
         classes = label[:, 2 * places : 3 * places][item, place]
-        if ((classes < 0) | (classes >= p.num_class)).any():
-            wrong = classes[(classes < 0) | (classes >= p.num_class)][0]
-            raise DataError(f"class {wrong:g} is out of range: expected 0 to {p.num_class - 1}", layer=self.where)
+        known = (classes >= 0) & (classes < p.num_class)
+        if not known.all():  # NaN is not known either
+            raise DataError(
+                f"class {classes[~known][0]:g} is out of range: expected 0 to {p.num_class - 1}", layer=self.where
+            )
         true = label[:, 3 * places :].reshape(n, places, 4)[item, place]
         gradient = np.zeros_like(x)
         scores = slice(p.num_class, p.num_class + boxes)

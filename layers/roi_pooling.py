@@ -60,7 +60,7 @@ class ROIPooling(RegionPooling):
                 at = plane + (row[:, :, None] * width + column[:, None, :])[:, None]
                 at = xp.where(inside, at, 0)
                 value = flat[at]
-                better = inside & (value > maxima)
+                better = inside & ((value > maxima) | (self.winner < 0) | xp.isnan(value))  # NaN stays
                 maxima = xp.where(better, value, maxima)
                 self.winner = xp.where(better, at, self.winner)
         y[...] = xp.where(self.winner < 0, 0, maxima)

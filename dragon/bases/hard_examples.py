@@ -62,9 +62,10 @@ def hard_examples(
 def _hardest(
     eligible: NDArray[np.intp], loss: Array, count: int, nms: Suppression | None, boxes: Array
 ) -> NDArray[np.intp]:
+    loss = np.where(np.isnan(loss), np.inf, loss)  # the hardest: an example left out would not be seen in the loss
     order = eligible[np.argsort(-loss[eligible], kind="stable")]
     if nms is not None:
         order = order if nms.top_k < 0 else order[: nms.top_k]
-        order = order[areas(boxes[order]) >= _SMALLEST]
+        order = order[~(areas(boxes[order]) < _SMALLEST)]
         order = order[suppress(boxes[order], loss[order], nms.threshold)]
     return order[:count]

@@ -140,7 +140,7 @@ class YoloLoss(Loss):
         item: Array
         if self._of_ssd(rows.shape):
             rows = rows.reshape(-1, 8)
-            rows = rows[rows[:, 0] >= 0]
+            rows = rows[~(rows[:, 0] < 0)]  # NaN is no padding
             item, label, low, high = rows[:, 0], rows[:, 1] - 1, rows[:, 3:5], rows[:, 5:7]
             box = np.concatenate([(low + high) / 2, high - low], axis=1)
         else:
@@ -150,8 +150,8 @@ class YoloLoss(Loss):
             label, box = rows[item, row, 0], rows[item, row, 1:]
         labels = self.classes if self.class_of is None else len(self.class_of)
         for bad, what in (
-            ((label < 0) | (label >= labels), f"a class out of range: expected 0 to {labels - 1}"),
-            (item >= n, f"an item out of range: expected 0 to {n - 1}"),
+            (~((label >= 0) & (label < labels)), f"a class out of range: expected 0 to {labels - 1}"),
+            (~(item < n), f"an item out of range: expected 0 to {n - 1}"),
             (
                 ~((box[:, :2] >= 0) & (box[:, :2] <= 1) & (box[:, 2:] > 0)).all(axis=1),
                 "no centre in the image, or no size",

@@ -63,7 +63,7 @@ KERNEL roi_forward(const stored* x, const real* rois, stored* y, int* winner, In
             for (int h = rows.first; h < rows.last; ++h)
                 for (int w = columns.first; w < columns.last; ++w) {
                     real here = x[plane + h * width + w];
-                    if (here > value || (best < 0 && here == here)) {
+                    if (here > value || best < 0 || here != here) {  // NaN stays
                         value = here;
                         best = plane + h * width + w;
                     }
