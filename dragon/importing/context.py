@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dragon.counting import how_many
-from dragon.importing.graph import Array, Graph, Node, NoForm, as_float
+from dragon.importing.graph import Array, Graph, Node, NoForm, UnknownShape, as_float
 from dragon.importing.names import Names
 from dragon.proto import dragon_pb2 as pb
 
@@ -26,6 +26,7 @@ class NetWriter:
         self.graph, self.bvlc = graph, bvlc
         self.arrays: dict[str, list[Array]] = {}
         self.blobs: dict[str, str] = {}
+        self.parameters: dict[tuple[tuple[int, ...], bytes], str] = {}
         self.reshaped: dict[str, tuple[str, tuple[int, ...]]] = {}  # blobs that are another one, and its shape
         self.layer_names, self.blob_names = Names(), Names()
         for value in graph.inputs:
@@ -125,7 +126,7 @@ class Context:
         """The shape of an input. Raises NoForm where it is not known."""
         shape = self.graph.shape_of(self.node.inputs[index])
         if shape is None:
-            raise NoForm(
+            raise UnknownShape(
                 "the shape of its input is not known: it depends on values, or on an operator that is not read"
             )
         return shape
@@ -134,7 +135,7 @@ class Context:
         """The shape of an output. Raises NoForm where it is not known."""
         shape = self.graph.shapes.get(self.node.outputs[index])
         if shape is None:
-            raise NoForm("the shape of its output is not known: it depends on values")
+            raise UnknownShape("the shape of its output is not known: it depends on values")
         return shape
 
     def axis(self, axis: int, count: int | None = None) -> int:
@@ -187,12 +188,16 @@ class Context:
         return list(self._mine[-1].top)
 
     def parameter(self, values: Array, name: str = "constant") -> str:
-        """A blob with constant values."""
+        """A blob with constant values; one for all that ask for the same."""
+        known = values.shape, as_float(values).tobytes()
+        if known in self.writer.parameters:
+            return self.writer.parameters[known]
         layer_name = self.writer.layer_names.take(name)
         top = self.writer.blob_names.take(layer_name)
         layer = self.writer.net.layer.add(name=layer_name, type="Parameter", top=[top])
         layer.parameter_param.shape.dim.extend(values.shape)
         self.writer.arrays[layer_name] = [as_float(values)]
+        self.writer.parameters[known] = top
         return top
 
     def result(self, blob: str, index: int = 0) -> None:

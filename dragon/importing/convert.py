@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dragon.counting import how_many
 from dragon.errors import PrototxtError, first_line, nearest
 from dragon.export.caffe.known import beyond_bvlc
 from dragon.importing.context import Context, NetWriter
 from dragon.importing.folding import make_graph
-from dragon.importing.graph import OWN_GRAPH, Graph, Node, NoForm
+from dragon.importing.graph import OWN_GRAPH, Graph, Node, NoForm, UnknownShape
 from dragon.importing.names import valid_name
 from dragon.importing.onnx_file import read_onnx
 from dragon.importing.patterns import join_nodes
@@ -75,8 +76,15 @@ def import_onnx(
     )
     writer = NetWriter(net_name, graph, bvlc)
     missing = [(node, why) for node in graph.nodes if (why := _convert(writer, node))]
+    behind = [(node, why) for node, why in missing if isinstance(why, UnknownShape)]
     if missing:
-        raise PrototxtError(f"{name}: no form in Caffe: {_listed(missing)}")
+        causes = [one for one in missing if one not in behind] or behind
+        rest = (
+            f"; {how_many(len(behind), 'node')} behind them could not be looked at"
+            if behind and causes != behind
+            else ""
+        )
+        raise PrototxtError(f"{name}: no form in Caffe: {_listed((node, str(why)) for node, why in causes)}{rest}")
     for output, value in graph.outputs.items():
         if value not in writer.blobs and value not in graph.constants:
             raise PrototxtError(f'{name}: no node gives the output "{output}"')
@@ -87,26 +95,26 @@ def import_onnx(
     return Imported(Model(writer.net, writer.arrays), source, graph, blobs)
 
 
-def _convert(writer: NetWriter, node: Node) -> str:
-    """Write the layers of a node; "" or why it has none."""
+def _convert(writer: NetWriter, node: Node) -> NoForm | None:
+    """Write the layers of a node; None, or why it has none."""
     known = converters()
     function = known.get(node.op)
-    why = ""
+    why: NoForm | None = None
     shapes = [writer.graph.shapes.get(value, ()) for value in node.outputs]
     try:
         if any(math.prod(shape) > _MOST for shape in shapes):
             raise NoForm(f"its result of shape {max(shapes, key=math.prod)} has more values than a blob of Caffe's")
         if function is None:
-            why = _KNOWN.get(node.op) or f"no layer computes it{nearest(node.op, known) if '::' not in node.op else ''}"
-        else:
-            function(Context(writer, node))
+            near = nearest(node.op, known) if "::" not in node.op else ""
+            raise NoForm(_KNOWN.get(node.op) or f"no layer computes it{near}")
+        function(Context(writer, node))
     except NoForm as reason:
-        why = str(reason)
+        why = reason
     except (IndexError, KeyError, TypeError, ValueError, ArithmeticError) as error:
-        why = f"its attributes or inputs are not those of {node.op}: {first_line(error)}"
+        why = NoForm(f"its attributes or inputs are not those of {node.op}: {first_line(error)}")
     except MemoryError:
-        why = "its weights in Caffe's form need more memory than there is"
-    if why:
+        why = NoForm("its weights in Caffe's form need more memory than there is")
+    if why is not None:
         for value in node.outputs:
             writer.blobs.setdefault(value, value)  # so that what follows is looked at too
     return why

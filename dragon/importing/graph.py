@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["OWN_GRAPH", "Array", "Graph", "NoForm", "Node", "as_float", "shrunk"]
+__all__ = ["OWN_GRAPH", "Array", "Graph", "NoForm", "Node", "UnknownShape", "as_float", "shrunk"]
 
 OWN_GRAPH = (
     "it runs a graph of its own: export the model with the branch or loop resolved (torch.onnx.export, dynamo=True)"
@@ -20,6 +20,10 @@ Array = NDArray[Any]
 
 class NoForm(Exception):
     """A node has no form in Caffe; the text says why, and what to do."""
+
+
+class UnknownShape(NoForm):
+    """A shape that a node needs is not known, mostly since a node before it has no form."""
 
 
 @dataclass(eq=False)

@@ -44,6 +44,19 @@ def test_all_nodes_without_a_form_are_named_at_once(tmp_path: Path) -> None:
     assert str(error.value).isprintable()
 
 
+def test_what_follows_an_unknown_shape_is_counted(tmp_path: Path) -> None:
+    """The node to mend is named, not all that read what it gives."""
+    nodes = [
+        node("NonZero", ["x"], ["a"], "places"),
+        node("Transpose", ["a"], ["t"], "turn", perm=[1, 0]),
+        node("Softmax", ["t"], ["y"], "soft"),
+    ]
+    with pytest.raises(PrototxtError) as error:
+        load(model(nodes, {"x": (3, 3)}, ["y"]), tmp_path)
+    assert 'no form in Caffe: NonZero ("places"): no layer computes it' in str(error.value)
+    assert str(error.value).endswith("; 2 nodes behind them could not be looked at")
+
+
 def test_nodes_called_alike_are_named_once(tmp_path: Path) -> None:
     nodes = [node("Sin", ["x"], ["a"], "wave"), node("Sin", ["a"], ["y"], "wave")]
     with pytest.raises(PrototxtError, match=r'Sin \("wave"\): no layer computes it'):

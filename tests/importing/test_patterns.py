@@ -195,3 +195,51 @@ def test_channels_between_two_transpositions_come_first(tmp_path: Path) -> None:
 def test_another_transposition_stays(tmp_path: Path) -> None:
     net = check(convnext((0, 3, 2, 1)), tmp_path)
     assert types(net) == "Permute LayerNorm InnerProduct ReLU InnerProduct Scale Permute"
+
+
+def lstm(directions: str, outputs: list[str], reads: list[str]) -> onnx.ModelProto:
+    count = 2 if directions == "bidirectional" else 1
+    nodes = [
+        helper.make_node(
+            "LSTM", ["x", "w", "r", "b", "", "h", "c"], outputs, "lstm", hidden_size=5, direction=directions
+        ),
+        helper.make_node("Transpose", ["s"], ["t"], perm=[0, 2, 1, 3]),
+        helper.make_node("Reshape", ["t", "shape"], ["y"], "joined"),
+    ]
+    states = {name: np.zeros((count, 3, 5), f) for name in "hc"}
+    weights = {"w": c(count, 20, 6), "r": c(count, 20, 5), "b": c(count, 40), "shape": ints(0, 0, -1)}
+    return model(nodes, {"x": (4, 3, 6)}, reads, states | weights)
+
+
+def test_directions_of_an_lstm_are_put_together(tmp_path: Path) -> None:
+    """States of 0 are what a sequence begins with."""
+    made = lstm("bidirectional", ["s", "", ""], ["y"])
+    assert types(check(made, tmp_path)) == "LSTM Reverse LSTM Reverse Concat"
+    check(made, tmp_path, bvlc=True)
+    assert types(check(lstm("forward", ["s"], ["y"]), tmp_path)) == "LSTM"
+
+
+def test_an_lstm_whose_states_are_read(tmp_path: Path) -> None:
+    net = check(lstm("bidirectional", ["s", "hn", "cn"], ["y", "hn", "cn"]), tmp_path)
+    assert types(net) == "LSTM Reverse LSTM Reverse Concat Concat Concat"
+    assert [layer.type for layer in net.net.layer].count("Parameter") == 2  # marks, and 0 for all states
+
+
+@pytest.mark.parametrize(
+    ("ends", "wanted"),
+    [
+        ([(0, 2), (2, 6)], "Slice Exp Power Concat"),
+        ([(2, 4), (0, 1)], "Slice Exp Power Concat Silence"),
+        ([(0, 3), (2, 6)], "Slice Exp Slice Power Concat Silence"),  # they overlap
+    ],
+)
+def test_slices_of_one_value_are_one_layer(ends: list[tuple[int, int]], wanted: str, tmp_path: Path) -> None:
+    constants = {f"n{k}": ints(k) for k in range(7)}
+    nodes = [
+        helper.make_node("Slice", ["x", f"n{ends[0][0]}", f"n{ends[0][1]}", "n1"], ["a"], "first"),
+        helper.make_node("Exp", ["a"], ["e"]),
+        helper.make_node("Slice", ["x", f"n{ends[1][0]}", f"n{ends[1][1]}", "n1"], ["b"], "second"),
+        helper.make_node("Neg", ["b"], ["m"]),
+        helper.make_node("Concat", ["e", "m"], ["y"], axis=1),
+    ]
+    assert types(check(model(nodes, {"x": (2, 6, 5)}, ["y"], constants), tmp_path)) == wanted

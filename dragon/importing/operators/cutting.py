@@ -103,7 +103,7 @@ def gather(c: Context) -> None:
         c.result(c.layer("Embed", c.blob(1), arrays=[table], embed_param=settings))
         return
     if indices is None:
-        raise NoForm("its indices are computed by the net")
+        raise NoForm("its indices are computed by the net: end the model before it")
     shape = c.shape()
     axis = c.axis(c.node.integer("axis", 0))
     wanted = indices.reshape(-1) % max(1, shape[axis])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from dragon.counting import how_many
@@ -30,7 +32,8 @@ def lstm(c: Context) -> None:
         if not (lengths == steps).all():
             raise NoForm("its sequences have different lengths")
     goes_on = np.ones((steps, batch), np.float32)
-    exposed = c.node.has_output(2) or c.node.has_input(5) or c.node.has_input(6)
+    exposed = c.node.has_output(2) or any(map(partial(_begins, c), (5, 6)))
+    in_a_row = c.node.integer("joined", 0) == 1  # given by patterns alone: (T, N, directions * H)
     goes_on[0] = 1 if exposed else 0
     on = c.parameter(goes_on, f"{c.node.name or 'lstm'}/cont")
     tops: list[list[str]] = [[], [], []]
@@ -47,10 +50,10 @@ def lstm(c: Context) -> None:
         last = cut(c, y, (steps, batch, size), 0, steps - 1, steps) if c.node.has_output(1) and not exposed else ""
         if backwards:
             y = c.reverse(y, 0, steps, f"back{k}")
-        tops[0].append(c.reshape(y, (steps, batch, size), (steps, 1, batch, size), f"direction{k}"))
+        tops[0].append(y if in_a_row else c.reshape(y, (steps, batch, size), (steps, 1, batch, size), f"direction{k}"))
         for one, top in zip(tops[1:], states or [last], strict=False):
             one.append(top)
-    for index, axis in ((0, 1), (1, 0), (2, 0)):
+    for index, axis in ((0, 2 if in_a_row else 1), (1, 0), (2, 0)):
         if c.node.has_output(index):
             blobs = tops[index]
             joined = (
@@ -86,6 +89,12 @@ def scan(c: Context) -> None:
     c.result(y)
     for k, state in enumerate(states, 1):
         c.result(c.reshape(state, (1, batch, size), (batch, size), f"end{k}"), k)
+
+
+def _begins(c: Context, index: int) -> bool:
+    """Whether a state to begin with is another one than 0."""
+    constant = c.constant(index)
+    return c.node.has_input(index) and (constant is None or bool(constant.any()))
 
 
 def _reordered(rows: Array, size: int) -> Array:

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from dragon.importing.graph import Graph
-from dragon.importing.patterns import activations, affine, blocks, layers, layout, normalization, norms, recurrent
+from dragon.importing.patterns import (
+    activations,
+    affine,
+    blocks,
+    layers,
+    layout,
+    normalization,
+    norms,
+    recurrent,
+    slices,
+)
 from dragon.importing.patterns.view import Pattern, View
 
 __all__ = ["join_nodes"]
@@ -29,6 +39,7 @@ _PATTERNS: tuple[Pattern, ...] = (
     layers.padded_convolution,
     layers.affine_product,
     layers.unpooling,
+    recurrent.joined_directions,
     recurrent.lstm,
     recurrent.rnn,
 )
@@ -45,3 +56,5 @@ def join_nodes(graph: Graph) -> None:
                 graph.replace(found[0], [found[1]])
                 view, at = View(graph), graph.nodes.index(found[1]) + 1
     layout.channels_first(graph)
+    graph.drop_unread()  # what patterns left behind is no reader
+    slices.join_slices(graph)

@@ -7,7 +7,7 @@ from typing import Any
 from dragon.importing.graph import Node
 from dragon.importing.patterns.view import Found, View
 
-__all__ = ["lstm", "rnn"]
+__all__ = ["joined_directions", "lstm", "rnn"]
 
 # One step, as its outputs follow from its inputs: states, gates, marks that are 0 where a sequence begins.
 _I, _F, _O, _G = (f"Split(Gemm(Mul(0, 3), outer, 2), outer)[{k}]" for k in range(4))
@@ -16,6 +16,20 @@ _OUT = f"Mul(Sigmoid({_O}), Tanh({_CELL}))"
 _LSTM = [_OUT, _CELL, _OUT]
 _RNN = ["Tanh(Gemm(Mul(0, 2), outer, 1))"] * 2
 _DEFAULTS = [("alpha", 1.0), ("beta", 1.0), ("transA", 0)]
+
+
+def joined_directions(view: View, node: Node) -> Found | None:
+    """The sequence (T, directions, N, H) of an LSTM, put together as (T, N, directions * H): an attribute of it."""
+    turn = view.source(node.inputs[0], "Transpose") if node.op == "Reshape" else None
+    inner = None if turn is None else view.source(turn.inputs[0], "LSTM")
+    if turn is None or inner is None or turn.integers("perm") != (0, 2, 1, 3) or inner.outputs[0] != turn.inputs[0]:
+        return None
+    steps, directions, batch, size = view.graph.shapes.get(inner.outputs[0]) or (0, 0, 0, 0)
+    if not steps or view.graph.shapes.get(node.outputs[0]) != (steps, batch, directions * size):
+        return None
+    outputs = [node.outputs[0], *inner.outputs[1:]]
+    new = Node(inner.op, inner.name, inner.inputs, outputs, inner.attributes | {"joined": 1}, inner.opset, inner.titled)
+    return [inner, turn, node], new
 
 
 def lstm(view: View, node: Node) -> Found | None:
