@@ -26,7 +26,7 @@ from dragon.engines.onednn.plan.reference import ShapesChangedError
 from dragon.engines.onednn.plan.replay import Replay, lend_present_parameters
 from dragon.engines.onednn.plan.values import LazyCopy
 from dragon.engines.onednn.profile import Profile, group_notes
-from dragon.engines.onednn.stretches import find_stretches
+from dragon.engines.onednn.stretches import Stretch, find_stretches, run_down_to
 from dragon.engines.onednn.updating import SGDUpdate
 from dragon.errors import EngineError
 from dragon.memory.storage import Array, Storage
@@ -221,11 +221,9 @@ class OneDNNExecutor(Executor):
     def _backward(self, start: int, end: int) -> None:
         for ran in self._plans_that_ran():
             ran.note_changes()
-        whole = start == self._last and end == 0
-        stretches = find_stretches(self.net.nodes, self._ran, self._changers) if whole else None
+        stretches = self._stretches() if start == self._last and end == 0 else None
         if stretches is not None:
-            for stretch in stretches:
-                stretch.run()
+            run_down_to(stretches, end)
             self._passed()
             return
         i = start
@@ -241,22 +239,20 @@ class OneDNNExecutor(Executor):
             i = group.first - 1 if together else i - 1
 
     def _backward_in_parts(self, ends: Sequence[int], ready: Callable[[int], None]) -> None:
-        plan = self._ran[self._last]
         for ran in self._plans_that_ran():
             ran.note_changes()
-        whole = all(ran is plan for ran, node in zip(self._ran, self.net.nodes, strict=True) if node.need_backward)
-        if plan is None or not plan.whole or not whole or plan.changed or is_watched(self.net):
+        stretches = None if is_watched(self.net) else self._stretches()
+        if stretches is None:
             super()._backward_in_parts(ends, ready)
             return
-        start = self._last
         for end in ends:
-            first = plan.group_of(end).first
-            if first <= start:
-                plan.backward_part(start, first)
-                start = first - 1
+            run_down_to(stretches, end)
             ready(end)
         self._passed()
         self._held.bring_up_to_date(self.plans.training)
+
+    def _stretches(self) -> list[Stretch] | None:
+        return find_stretches(self.net.nodes, self._ran, self._changers)
 
     def _plans_that_ran(self) -> list[Plan]:
         return list({id(plan): plan for plan in self._ran if plan is not None}.values())
