@@ -160,6 +160,8 @@ def _warn_of_doubtful_layers(definition: Definition[pb.NetParameter]) -> None:
 
 
 def _read(path: _Path) -> str:
+    if path == "":
+        raise MissingModelError("the path of the prototxt is empty")
     try:
         content = read_bytes(path)
     except OSError as error:

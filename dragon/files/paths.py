@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
+from dragon.errors import UsageError
+
 __all__ = ["find", "missing_hint", "reason", "split_paths"]
 
 _FETCHED = ("cifar10", "mnist", "mnist_lines", "mnist_scenes", "shapes", "synthetic")
@@ -20,11 +22,16 @@ def find(path: str, folder: Path | None) -> Path | None:
 
 
 def split_paths(text: str, folder: Path | None = None) -> list[str]:
-    """The paths of a comma-separated list, each as `find` finds it; a path that exists may contain commas."""
+    """The paths of a comma-separated list, each as `find` finds it; a path that exists may contain commas.
+
+    Raises UsageError for an empty part, which would be the working directory.
+    """
     parts, paths = text.split(","), []
     while parts:
         for count in range(len(parts), 0, -1):
             path = ",".join(parts[:count])
+            if not path:
+                raise UsageError(f'the list of files "{text}" has an entry without a name')
             found = find(path, folder)
             if found is not None or count == 1:
                 paths.append(str(found or path))

@@ -9,8 +9,8 @@ import pytest
 
 import dragon
 from dragon.data import write_lmdb
-from dragon.errors import DataError, PrototxtError
-from dragon.files.paths import find, missing_hint
+from dragon.errors import DataError, PrototxtError, UsageError
+from dragon.files.paths import find, missing_hint, split_paths
 from dragon.pycaffe.io import array_to_datum
 
 NET = """
@@ -81,6 +81,18 @@ def test_a_solver_and_its_net_alone_in_a_folder(project: Path) -> None:
     small = project / "models" / "small"
     (small / "solver.prototxt").write_text('net: "examples/x/net.prototxt" base_lr: 0.1 lr_policy: "fixed"')
     dragon.get_solver(str(small / "solver.prototxt")).close()
+
+
+@pytest.mark.parametrize("text", ["", ",", "a,,b", "a,", ",a"])
+def test_a_list_with_an_empty_name(text: str) -> None:
+    with pytest.raises(UsageError, match=f'the list of files "{text}" has an entry without a name'):
+        split_paths(text)
+
+
+def test_an_empty_path_of_a_net_or_solver() -> None:
+    for make in (dragon.Net, dragon.Solver):
+        with pytest.raises(RuntimeError, match="the path of the prototxt is empty"):
+            make("")
 
 
 def test_the_hint_without_a_prototxt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
