@@ -197,7 +197,7 @@ def test_another_transposition_stays(tmp_path: Path) -> None:
     assert types(net) == "Permute LayerNorm InnerProduct ReLU InnerProduct Scale Permute"
 
 
-def lstm(directions: str, outputs: list[str], reads: list[str]) -> onnx.ModelProto:
+def lstm(directions: str, outputs: list[str], reads: list[str], shape: tuple[int, ...] = (0, 0, -1)) -> onnx.ModelProto:
     count = 2 if directions == "bidirectional" else 1
     nodes = [
         helper.make_node(
@@ -207,7 +207,7 @@ def lstm(directions: str, outputs: list[str], reads: list[str]) -> onnx.ModelPro
         helper.make_node("Reshape", ["t", "shape"], ["y"], "joined"),
     ]
     states = {name: np.zeros((count, 3, 5), f) for name in "hc"}
-    weights = {"w": c(count, 20, 6), "r": c(count, 20, 5), "b": c(count, 40), "shape": ints(0, 0, -1)}
+    weights = {"w": c(count, 20, 6), "r": c(count, 20, 5), "b": c(count, 40), "shape": ints(*shape)}
     return model(nodes, {"x": (4, 3, 6)}, reads, states | weights)
 
 
@@ -217,6 +217,8 @@ def test_directions_of_an_lstm_are_put_together(tmp_path: Path) -> None:
     assert types(check(made, tmp_path)) == "LSTM Reverse LSTM Reverse Concat"
     check(made, tmp_path, bvlc=True)
     assert types(check(lstm("forward", ["s"], ["y"]), tmp_path)) == "LSTM"
+    rows = lstm("bidirectional", ["s"], ["y"], (12, 10))  # for a linear layer behind it, as CRNN has it
+    assert types(check(rows, tmp_path)) == "LSTM Reverse LSTM Reverse Concat Reshape"
 
 
 def test_an_lstm_whose_states_are_read(tmp_path: Path) -> None:

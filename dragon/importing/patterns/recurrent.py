@@ -20,16 +20,17 @@ _DEFAULTS = [("alpha", 1.0), ("beta", 1.0), ("transA", 0)]
 
 def joined_directions(view: View, node: Node) -> Found | None:
     """The sequence (T, directions, N, H) of an LSTM, put together as (T, N, directions * H): an attribute of it."""
-    turn = view.source(node.inputs[0], "Transpose") if node.op == "Reshape" else None
-    inner = None if turn is None else view.source(turn.inputs[0], "LSTM")
-    if turn is None or inner is None or turn.integers("perm") != (0, 2, 1, 3) or inner.outputs[0] != turn.inputs[0]:
+    inner = view.source(node.inputs[0], "LSTM") if node.op == "Transpose" else None
+    if inner is None or node.integers("perm") != (0, 2, 1, 3) or inner.outputs[0] != node.inputs[0]:
         return None
     steps, directions, batch, size = view.graph.shapes.get(inner.outputs[0]) or (0, 0, 0, 0)
-    if not steps or view.graph.shapes.get(node.outputs[0]) != (steps, batch, directions * size):
+    readers = view.graph.readers(node.outputs[0])
+    if not steps or node.outputs[0] in view.graph.outputs.values() or any(one.op != "Reshape" for one in readers):
         return None
+    view.graph.shapes[node.outputs[0]] = (steps, batch, directions * size)  # which a Reshape reads in the same order
     outputs = [node.outputs[0], *inner.outputs[1:]]
     new = Node(inner.op, inner.name, inner.inputs, outputs, inner.attributes | {"joined": 1}, inner.opset, inner.titled)
-    return [inner, turn, node], new
+    return [inner, node], new
 
 
 def lstm(view: View, node: Node) -> Found | None:
