@@ -29,7 +29,7 @@ def read_lines(path: str, what: str, wanted: str, empty: str = "is empty") -> li
     try:
         content = read_bytes(path)
     except OSError as error:
-        raise DataError(f'{what} "{path}" cannot be read: {error}') from None
+        raise DataError(f'{what} "{path}" cannot be read: {error.strerror or error}') from None
     if content.startswith(_UTF16) and not content.startswith(codecs.BOM_UTF32_LE):  # which begins alike
         text = content.decode("utf-16", "replace")
     else:

@@ -65,6 +65,38 @@ def test_a_script_that_only_runs_backward(engine: str) -> None:
     assert net.blobs["ip"].data[0].tolist() == [3, 12, 21, 30]
 
 
+@pytest.mark.parametrize("phase", [dragon.TRAIN, dragon.TEST])
+@ENGINES
+def test_backward_behind_a_reshape(engine: str, phase: int) -> None:
+    """Forward ran for another batch: what it kept has other shapes than the gradients that are asked for."""
+    text = """
+    force_backward: true
+    layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 6 dim: 6 } } }
+    layer { name: "c" type: "Convolution" bottom: "x" top: "c"
+      convolution_param { num_output: 3 kernel_size: 3 pad: 1 } }
+    layer { name: "r" type: "ReLU" bottom: "c" top: "c" }
+    layer { name: "e" type: "Eltwise" bottom: "c" bottom: "x" top: "e" }
+    layer { name: "p" type: "Pooling" bottom: "c" top: "p" pooling_param { kernel_size: 2 stride: 2 } }
+    layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" inner_product_param { num_output: 4 } }
+    """
+    net = dragon.Net(_parsed(text), phase, engine=engine)
+    weights = net.params["ip"][0].data
+    weights[...] = np.arange(weights.size).reshape(weights.shape)
+    net.forward()
+    net.blobs["x"].reshape(3, 3, 6, 6)
+    net.reshape()
+    for name in net.outputs:
+        net.blobs[name].diff[...] = name == "ip"
+    with np.errstate(all="ignore"):  # tops hold anything
+        net.backward()
+    expected = np.broadcast_to(weights.sum(axis=0), (3, 108)).reshape(3, 3, 6, 6)  # whatever the tops hold
+    np.testing.assert_array_equal(net.blobs["x"].diff, expected)
+    net.blobs["x"].data[...] = 1
+    assert net.forward()["ip"][2].tolist() == weights.sum(axis=1).tolist()
+    net.backward()
+    np.testing.assert_array_equal(net.blobs["x"].diff, expected)
+
+
 def _parsed(text: str) -> pb.NetParameter:
 
     return parse_text(text, pb.NetParameter())

@@ -105,6 +105,11 @@ class PlanCache:
         return self._present_shapes() == self._shapes
 
     @property
+    def reshaped(self) -> bool:
+        """Whether blobs have got other shapes since the last `refresh`."""
+        return self.net.context.space.version != self._version and not self.has_present_shapes
+
+    @property
     def has_single_only(self) -> bool:
         """Whether there is a single plan for the present state, and no whole one."""
         found = [self._plans.get((whole, self.training, self._key)) for whole in (False, True)]
