@@ -24,6 +24,7 @@ __all__ = ["write_index"]
 
 Record = dict[str, Any]
 
+_ENGINE, _PRECISION = "onednn", "fp32"  # what runs where nothing is asked for
 _HEAD = ["Claim", "Verdict", "Figure", "95 % interval", "Expected", "Seeds"]
 
 
@@ -36,6 +37,8 @@ class _Line:
     claim: str
     quick: bool
     synthetic: bool
+    engine: str
+    precision: str
     verdict: str | None
     figure: str
     interval: str
@@ -46,13 +49,16 @@ class _Line:
     @property
     def command(self) -> str:
         """What runs the experiment again."""
-        return f"dragon compare {self.name}{' --quick' * self.quick}"
+        engine = f" --engine {self.engine}" * (self.engine != _ENGINE)
+        precision = f" --precision {self.precision}" * (self.precision != _PRECISION)
+        return f"dragon compare {self.name}{' --quick' * self.quick}{engine}{precision}"
 
     @property
     def notes(self) -> list[str]:
         """Reservations that belong beside the claim."""
         edge = ["a tuned value at the edge of its grid"] * self.edge
-        return ["quick run"] * self.quick + ["SYNTHETIC DATA"] * self.synthetic + edge
+        how = ["quick run"] * self.quick + [f"in {self.precision}"] * (self.precision != _PRECISION)
+        return how + ["SYNTHETIC DATA"] * self.synthetic + edge
 
 
 def write_index(folder: Path) -> Path:
@@ -92,6 +98,8 @@ def _line(folder: str, results: Record) -> _Line:
         claim=str(about.get("claim") or about.get("name") or folder),
         quick=bool(about.get("quick")),
         synthetic=bool(about.get("synthetic")),
+        engine=str(results.get("engine") or _ENGINE),
+        precision=str(results.get("precision") or _PRECISION),
         verdict=None if c is None else c.get("verdict"),
         figure=figure,
         interval=interval,

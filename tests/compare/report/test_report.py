@@ -197,8 +197,9 @@ def test_every_table_scrolls_in_its_box_and_is_stacked_on_a_phone(results: Resul
 def test_index_page_has_a_line_for_each_claim(results: Results, tmp_path: Path) -> None:
     for name in ("rates", "odd #name", "damaged", "empty"):
         (tmp_path / name).mkdir()
-    (tmp_path / "rates" / "results.json").write_text(json.dumps(results))
+    (tmp_path / "rates" / "results.json").write_text(json.dumps({**results, "engine": "numpy"}))
     results["about"] |= {"claim": "</td>second", "quick": True}
+    results |= {"engine": "onednn", "precision": "bf16"}
     results["verdict"] = results["contrasts"][0]["verdict"] = "disagrees"
     (tmp_path / "odd #name" / "results.json").write_text(json.dumps(results))
     (tmp_path / "damaged" / "results.json").write_text("{")
@@ -213,8 +214,9 @@ def test_index_page_has_a_line_for_each_claim(results: Results, tmp_path: Path) 
     assert rule.count("---") == head.count("|") - 1
     assert len(rows) == 2
     assert all(row.count(" | ") == head.count(" | ") for row in rows)
-    assert "&lt;/td&gt;second · quick run | disagrees" in rows[0]
-    assert " --quick` |" in rows[0]
+    assert "&lt;/td&gt;second · quick run · in bf16 | disagrees" in rows[0]
+    assert " --quick --precision bf16` |" in rows[0]
+    assert " --engine numpy` |" in rows[1]
     assert interval_of(results) in rows[1]
 
 
