@@ -7,9 +7,8 @@ from dragon.importing.patterns.view import Found, View, joined
 
 __all__ = ["focus", "rearranged"]
 
-_ORDERS: dict[
-    tuple[int, ...], tuple[str, str, int, int]
-] = {  # of a Transpose between two Reshape: the operator, its mode, the axes of the channels and of a block
+# of a Transpose between two Reshape: the operator, its mode, the axes of the channels and of a block
+_ORDERS: dict[tuple[int, ...], tuple[str, str, int, int]] = {
     (0, 1, 3, 5, 2, 4): ("SpaceToDepth", "CRD", 1, 3),
     (0, 3, 5, 1, 2, 4): ("SpaceToDepth", "DCR", 1, 3),
     (0, 1, 4, 2, 5, 3): ("DepthToSpace", "CRD", 1, 2),

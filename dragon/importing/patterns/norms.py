@@ -71,11 +71,8 @@ def scaled_l2_norm(view: View, node: Node) -> Found | None:
         if np.broadcast_shapes(shape, scale.shape) != shape:
             continue
         scale = shrunk(scale)
-        if scale.reshape(*[1] * (len(shape) - scale.ndim), *scale.shape).shape == (
-            1,
-            shape[1],
-            *[1] * (len(shape) - 2),
-        ):
+        of_channels = (1, shape[1], *[1] * (len(shape) - 2))
+        if (1,) * (len(shape) - scale.ndim) + scale.shape == of_channels:
             name = f"{node.outputs[0]}/scale"
             view.graph.constants[name] = scale
             return [norm, node], joined("LpNormalization", node, [norm.inputs[0], name], **norm.attributes)
