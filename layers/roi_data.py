@@ -57,6 +57,7 @@ class RoIData(Source):
                 raise DataError(f'"{p.source}" has no images')
         self.open_more(len(top))
         self.position = 0
+        self.epoch: int | None = None  # whose order `permutation` is
         # the shapes of the first image, without moving on
         state, draws = self.position, self.rng.draws
         for blob, values in zip(top, self._next(), strict=False):
@@ -76,6 +77,7 @@ class RoIData(Source):
         if "position" not in state:
             raise DataError("the snapshot holds no position", layer=self.where)
         self.position = int(state["position"])
+        self.epoch = None  # the order that is known may be that of another seed
 
     def close(self) -> None:
         if hasattr(self, "examples"):
@@ -94,7 +96,7 @@ class RoIData(Source):
         for _ in range(count):
             epoch, at = divmod(self.position, count)
             if train and p.shuffle:
-                if getattr(self, "epoch", None) != epoch:
+                if self.epoch != epoch:
                     self.epoch, self.permutation = epoch, self.order(epoch, count)
                 at = int(self.permutation[at])
             self.position += 1

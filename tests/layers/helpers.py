@@ -13,6 +13,7 @@ from dragon.bases.layer import TRAIN, Context, Layer, create
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
+from dragon.rng import Stream
 
 
 class One:
@@ -68,7 +69,15 @@ class One:
 
 
 def goes_on_as(one: One, other: One) -> None:
-    """Compare four batches of a data layer with those of another one that resumes from its state; close both."""
+    """Compare four batches of a data layer with those of another one that resumes from its state; close both.
+
+    The other one was made with another seed, as a resumed training makes its nets before it reads the seed.
+    """
+    seed, context = one.layer.context.seed, other.layer.context
+    assert context.seed != seed
+    context.seed = seed
+    other.layer.rng = Stream(seed, other.layer.identity, context.share)
+    other.layer.rng.draws = one.layer.rng.draws
     other.layer.load_state(one.layer.state())
     for _ in range(4):
         for layer in (one, other):
