@@ -32,8 +32,9 @@ from dragon.export.deployed import read_deployed
 from dragon.export.onnx.file import write_onnx
 from dragon.export.onnx.model import model_of
 from dragon.export.onnx.verify import RUNTIMES, difference, runtime, verify
-from dragon.export.samples import random_weights, sample_inputs
+from dragon.export.samples import random_weights
 from dragon.graph.net import Net
+from dragon.surgery.samples import sample_inputs
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
 Values = NDArray[Any]

@@ -17,8 +17,9 @@ from dragon.bases.layer import TEST, TRAIN
 from dragon.data.progress import Progress, silent
 from dragon.errors import UsageError
 from dragon.surgery.model import Model
-from dragon.surgery.prove import build_net, feed
+from dragon.surgery.prove import build_net
 from dragon.surgery.recalibrate import Pool
+from dragon.surgery.samples import feed
 
 __all__ = ["Made", "Moments", "Statistics", "measure", "start_as_identity"]
 

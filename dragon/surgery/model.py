@@ -87,8 +87,10 @@ def read_model(
     names = {layer.name for layer in net.layer}
     stored = {name: [np.asarray(a) for a in arrays] for name, arrays in read_weights(weights, profile) if arrays}
     known = {name: arrays for name, arrays in stored.items() if name in names}
+    if not stored:
+        raise WeightsError(f"{weights}: has no parameters of any layer; leave it out if {prototxt} has none either")
     if not known:
-        wanted = next(iter(stored), "")
+        wanted = next(iter(stored))
         raise WeightsError(f"{weights}: weights of another net than {prototxt}{nearest(wanted, names)}")
     return to_present(Model(net, known, folder, source, net.profile))
 

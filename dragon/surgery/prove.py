@@ -18,8 +18,9 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.surgery.distance import distances, largest_finite
 from dragon.surgery.model import Model
+from dragon.surgery.samples import feed
 
-__all__ = ["Difference", "build_net", "check_runs", "feed", "prove", "test_by_running"]
+__all__ = ["Difference", "build_net", "check_runs", "prove", "test_by_running"]
 
 _SEED = 7
 _PHASE = {TRAIN: "TRAIN", TEST: "TEST"}
@@ -52,10 +53,10 @@ def prove(
 ) -> list[Difference]:
     """Compare all blobs that both nets have, in every phase; the differences, none of which exceeds the tolerance.
 
-    Data comes from the net's data layers; an Input gets Gaussian noise, and so does everything when `shape`
-    (N, C, H, W) is given. After the batches in TRAIN, one in TEST shows whether the running statistics agree too.
-    tolerance: largest difference, relative to the blob's largest value. Raises NumericError for blobs that differ,
-    UsageError for nets without a common blob.
+    Data comes from the net's data layers; an Input gets Gaussian noise, or what its readers can take, and so does
+    everything when `shape` (N, C, H, W) is given. After the batches in TRAIN, one in TEST shows whether the running
+    statistics agree too. tolerance: largest difference, relative to the blob's largest value. Raises NumericError for
+    blobs that differ, UsageError for nets without a common blob.
     """
     found: list[Difference] = []
     for phase in phases:
@@ -179,15 +180,6 @@ def _compare(old: Net, new: Net, phase: str, batches: int, progress: Progress) -
                 difference[name] = max(difference[name], float(distances(a, b).max()))
     progress(stage, batches, batches)
     return [Difference(name, phase, difference[name], largest[name]) for name in shared]
-
-
-def feed(net: Net, rng: np.random.Generator, *others: Net) -> None:
-    """Fill the inputs of nets with equal Gaussian noise; those of one axis, labels, with zeros, which are valid."""
-    for name in net.inputs:
-        blob = net.blobs[name]
-        value = rng.normal(size=blob.shape) * 30 if blob.ndim > 1 else np.zeros(blob.shape)
-        for one in (net, *others):
-            one.blobs[name].data[...] = value
 
 
 def _is_lost(net: Net, blob: str, other: Net) -> bool:

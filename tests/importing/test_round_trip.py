@@ -11,11 +11,12 @@ from dragon.bases.layer import TEST
 from dragon.errors import PrototxtError
 from dragon.export.onnx.file import write_onnx
 from dragon.export.onnx.model import model_of
-from dragon.export.samples import random_weights, sample_inputs
+from dragon.export.samples import random_weights
 from dragon.importing.convert import import_onnx
 from dragon.importing.verify import verify
 from dragon.surgery.model import Model
 from dragon.surgery.prove import build_net
+from dragon.surgery.samples import sample_inputs
 from tests.export.onnx.test_zoo import CASES, small_net
 
 # the first operators without a form: they choose boxes or the labels of a sequence, or cut out regions

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from dragon import TEST, Net
 from dragon.bases.layer import Layer
 from dragon.bases.weighted import Weighted
-from dragon.export.samples import sample_inputs
 from dragon.models.facts import ROOT
 from dragon.models.generate import MODELS
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import format_text, read_net
 from dragon.surgery.merge import split
 from dragon.surgery.model import Model
+from dragon.surgery.samples import sample_inputs
 
 BOUND = 1e-5  # of the largest difference, relative to the largest value
 

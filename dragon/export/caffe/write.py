@@ -18,8 +18,9 @@ from dragon.graph.definition import filter_net, run_state
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
+from dragon.surgery.distance import distances, largest_finite
 from dragon.surgery.model import Arrays, Model, arrays_of, write_model
-from dragon.surgery.prove import feed
+from dragon.surgery.samples import feed
 
 __all__ = ["CaffeNet", "compare", "deploy_net", "whole_net", "write_net"]
 
@@ -102,17 +103,19 @@ def compare(old: Net, new: Net) -> tuple[float, list[str]]:
             raise NumericError(f'the nets differ: output "{name}" is missing in the new one')
         if after[name].shape != value.shape:
             raise NumericError(f'the nets differ: output "{name}" has shape {value.shape}, then {after[name].shape}')
-        largest = float(np.abs(value).max(initial=0)) or 1.0
-        difference = float(np.abs(value - after[name]).max(initial=0)) / largest
+        difference = float(distances(after[name], value).max(initial=0)) / (largest_finite(value) or 1.0)
         worst = max(worst, difference)
-        if not difference <= _TOLERANCE:
+        if np.isinf(difference):
+            raise NumericError(f'the nets differ: output "{name}" has NaN or infinity in only one of them')
+        if difference > _TOLERANCE:
             raise NumericError(f'the nets differ: output "{name}" by {difference:.2g} of its largest value')
     return worst, list(before)
 
 
 def _run(net: Net) -> dict[str, Any]:
     net.run_forward()
-    return {name: net.blobs[name].peek() for name in net.outputs if name not in net.inputs}
+    made = {name for node in net.nodes if not node.layer.is_input for name in node.top_names}  # not what only passes
+    return {name: net.blobs[name].peek() for name in net.outputs if name in made}
 
 
 def write_net(net: CaffeNet, folder: str | Path, name: str) -> list[Path]:

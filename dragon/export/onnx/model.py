@@ -17,7 +17,16 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.values import free_name
 from dragon.version import __version__
 
-__all__ = ["NEWEST_OPSET", "OLDEST_OPSET", "OPSET", "check_types", "growing_axes", "model_of", "region_axes"]
+__all__ = [
+    "NEWEST_OPSET",
+    "OLDEST_OPSET",
+    "OPSET",
+    "check_types",
+    "growing_axes",
+    "model_of",
+    "output_names",
+    "region_axes",
+]
 
 OLDEST_OPSET, OPSET, NEWEST_OPSET = 13, 17, 23
 # the file format that came with an opset: older runtimes refuse files of newer formats
@@ -145,6 +154,22 @@ def _write(graph: Graph, node: Node, names: _Names) -> None:
         names.made(value, name, node.name)
 
 
+def output_names(net: Net) -> dict[str, str]:
+    """What the outputs of a net are called in its file, by blob: as the blob, unless an input has that name.
+
+    An input that layers change in place is both; there the output is called BLOB/LAYER after the last of them.
+    """
+    taken = {*net.inputs, *net.outputs}
+    found = {}
+    for name in net.outputs:
+        found[name] = name
+        if name in net.inputs:
+            *_, last = (node.name for node in net.nodes if name in node.top_names)
+            found[name] = free_name(f"{name}/{last}", taken)
+            taken.add(found[name])
+    return found
+
+
 class _Names:
     """What values are called in the file: blobs by their own names, other values by the layer and the operator.
 
@@ -155,7 +180,8 @@ class _Names:
         self.net = net
         self.tops: dict[str, tuple[str, str]] = {}  # of a value: blob and layer
         self.final: dict[str, str] = {name: name for name in net.inputs}
-        self.taken = set(net.inputs) | set(net.outputs)
+        self.outputs = output_names(net)
+        self.taken = {*net.inputs, *net.outputs, *self.outputs.values()}
 
     def made(self, value: str, blob: str, layer: str) -> None:
         """Note that a value is a top, unless it is one already."""
@@ -164,8 +190,8 @@ class _Names:
     def finish(self, graph: Graph) -> None:
         """Name all values; add an Identity for each output that is an input, a constant, or another output as well."""
         graph.layer = "outputs"
-        for name in self.net.outputs:
-            value = graph.current[name]
+        for blob, name in self.outputs.items():
+            value = graph.current[blob]
             if value in self.final or value in graph.constants:
                 graph.operations.append(Operation("Identity", [value], [f"{name}:output"], {}, name))
                 value = f"{name}:output"
@@ -201,15 +227,15 @@ def _model(onnx: Any, net: Net, graph: Graph, names: _Names, growing: str) -> An
     helper, float_type = onnx.helper, onnx.TensorProto.FLOAT
     taken: set[str] = set()
 
-    def info(name: str) -> Any:
-        blob = net.blobs[name]
+    def info(blob_name: str, name: str) -> Any:
+        blob = net.blobs[blob_name]
         dims = [growing if graph.grows(blob, axis) else dim for axis, dim in enumerate(blob.shape)]
         return helper.make_tensor_value_info(name, float_type, dims)
 
-    def output(name: str) -> Any:
-        unknown = any(node.layer.host_only and name in node.top_names for node in net.nodes)
-        dims = [None] * net.blobs[name].ndim if unknown else None
-        return info(name) if dims is None else helper.make_tensor_value_info(name, float_type, dims)
+    def output(blob_name: str, name: str) -> Any:
+        unknown = any(node.layer.host_only and blob_name in node.top_names for node in net.nodes)
+        dims = [None] * net.blobs[blob_name].ndim if unknown else None
+        return info(blob_name, name) if dims is None else helper.make_tensor_value_info(name, float_type, dims)
 
     used = {value for operation in graph.operations for value in _reads(operation)}
     tensors = [
@@ -218,9 +244,8 @@ def _model(onnx: Any, net: Net, graph: Graph, names: _Names, growing: str) -> An
         if value in used
     ]
     nodes = [_node(onnx, operation, names.final, taken) for operation in graph.operations]
-    made = helper.make_graph(
-        nodes, net.name or "net", [info(name) for name in net.inputs], [output(name) for name in net.outputs], tensors
-    )
+    inputs, outputs = [info(name, name) for name in net.inputs], [output(*pair) for pair in names.outputs.items()]
+    made = helper.make_graph(nodes, net.name or "net", inputs, outputs, tensors)
     model = helper.make_model(
         made, opset_imports=[helper.make_opsetid("", graph.opset)], producer_name="dragon", producer_version=__version__
     )

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from dragon.bases.recurrent import Carried
 from dragon.bases.yolo_output import YoloOutput
 from dragon.errors import UsageError, first_line
+from dragon.export.onnx.model import output_names
 from dragon.export.onnx.preprocessing import Preprocessing
-from dragon.export.samples import sample_inputs
 from dragon.graph.net import Net
 from dragon.layers.arg_max import ArgMax
 from dragon.layers.ctc_greedy_decoder import CTCGreedyDecoder
@@ -24,6 +24,7 @@ from dragon.layers.proposal import Proposal
 from dragon.layers.rcnn_detection_output import RCNNDetectionOutput
 from dragon.layers.threshold import Threshold
 from dragon.surgery.distance import distances, largest_finite
+from dragon.surgery.samples import sample_inputs
 
 __all__ = ["FAR", "RUNTIMES", "SCALES", "Difference", "choosers", "difference", "runtime", "verify"]
 
@@ -95,7 +96,7 @@ def verify(
     the file. preprocessing: what the file does to its inputs before, by name. Raises UsageError without the program, or
     if it cannot run the file.
     """
-    run = runtime(name)
+    run, names = runtime(name), output_names(net)
     worst = dict.fromkeys(net.outputs, Difference(0.0, 0.0))
     for scale in scales:
         inputs = sample_inputs(net, scale=scale)
@@ -110,7 +111,7 @@ def verify(
         except Exception as error:
             raise UsageError(f"{path}: {name} cannot run it: {first_line(error)}") from error
         for key, value in net.output_values().items():
-            worst[key] = max(worst[key], difference(found[key], value), key=lambda one: one.largest)
+            worst[key] = max(worst[key], difference(found[names[key]], value), key=lambda one: one.largest)
     return worst
 
 

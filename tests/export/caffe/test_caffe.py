@@ -156,6 +156,25 @@ Pooling ReLU ReLU6 SeLU Squeeze Upsample
 REPLACED = [name for name, case in CASES.items() if case.kind in ASKED.split() and case.tops == 1]
 
 
+def test_values_that_are_not_finite_in_both_nets_agree() -> None:
+    text = HEAD + 'layer { name: "power" type: "Power" bottom: "x" top: "y" power_param { scale: SCALE power: 0.5 } }'
+    scales = ("1", "1", "0")  # roots of noise are NaN
+    nets = (parse_text(text.replace("SCALE", scale), pb.NetParameter()) for scale in scales)
+    old, same, other = (Net(one, phase=TEST, engine="numpy") for one in nets)
+    assert compare(old, same) == (0.0, ["y"])
+    with pytest.raises(NumericError, match='output "y" has NaN or infinity in only one of them'):
+        compare(old, other)
+
+
+def test_an_input_that_layers_change_in_place_is_compared() -> None:
+    text = HEAD + 'layer { name: "power" type: "Power" bottom: "x" top: "x" power_param { scale: 2 } }'
+    nets = [parse_text(one, pb.NetParameter()) for one in (text, text, text.replace("scale: 2", "scale: 3"))]
+    old, same, other = (Net(one, phase=TEST, engine="numpy") for one in nets)
+    assert compare(old, same) == (0.0, ["x"])
+    with pytest.raises(NumericError, match=r'output "x" by 0\.5 of its largest value'):
+        compare(old, other)
+
+
 @pytest.mark.parametrize("name", REPLACED)
 def test_replacements_give_the_same_outputs(name: str) -> None:
     definition = parse_text(CASES[name].text().replace("force_backward: true\n", ""), pb.NetParameter())

@@ -68,6 +68,18 @@ def test_an_output_that_is_an_input_or_another_output() -> None:
     assert [one.name for one in model.graph.output] == ["b", "c"]
 
 
+@pytest.mark.parametrize("reader", ["", 'layer { name: "abs" type: "AbsVal" bottom: "data" top: "abs" }\n'])
+def test_an_output_that_is_an_input_changed_in_place(tmp_path: Path, reader: str) -> None:
+    relu = 'layer { name: "relu" type: "ReLU" bottom: "data" top: "data" }\n'
+    net = filled(INPUT + relu.replace("relu", "first") + relu + reader, X)
+    made = model_of(net)
+    assert [one.name for one in made.graph.input] == ["data"]
+    assert [one.name for one in made.graph.output] == ["abs" if reader else "data/relu"]
+    write_onnx(made, tmp_path / "net.onnx")
+    worst = verify(tmp_path / "net.onnx", net)
+    assert [(name, one.largest) for name, one in worst.items()] == [("abs" if reader else "data", 0.0)]
+
+
 def test_layers_that_share_weights_share_a_constant() -> None:
     shared = 'param { name: "w" } convolution_param { num_output: 3 kernel_size: 1 bias_term: false }'
     text = (

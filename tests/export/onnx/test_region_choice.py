@@ -11,9 +11,10 @@ import pytest
 from dragon import TEST, Net
 from dragon.errors import UsageError
 from dragon.export.onnx.model import check_types, model_of
-from dragon.export.samples import random_weights, sample_inputs
+from dragon.export.samples import random_weights
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text, read_net
+from dragon.surgery.samples import sample_inputs
 from tests.export.onnx.helpers import agree, filled, run_onnx
 from tests.export.onnx.test_geometries import net
 
