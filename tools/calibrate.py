@@ -19,7 +19,7 @@ from dragon.surgery.calibrate import PERCENTILE, calibrate
 from dragon.tools.common.json_output import json_option
 from dragon.tools.common.models import WeightsOption
 from dragon.tools.common.net_options import NetChoice, net_options
-from dragon.tools.common.numbers import Count
+from dragon.tools.common.numbers import Count, Real
 from dragon.tools.common.outputs import check_outputs
 from dragon.tools.common.progress import progress_bar
 from dragon.tools.common.tables import table
@@ -39,7 +39,7 @@ __all__ = ["command"]
     help="The range: the largest magnitude, or one that only few values exceed, which are then cut off.",
 )  # fmt: skip
 @click.option(
-    "--percentile", type=float, show_default=f"{PERCENTILE}",
+    "--percentile", type=Real(), show_default=f"{PERCENTILE}",
     help="Of --method percentile: the share of values, in percent, that the range has.",
 )  # fmt: skip
 @click.option(

@@ -20,7 +20,7 @@ from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.images import ImageChoice, check_labels, class_text, image_options, read_labels, scored_class
 from dragon.tools.common.json_output import json_option
 from dragon.tools.common.models import DEPLOY, model_and_weights
-from dragon.tools.common.numbers import Count
+from dragon.tools.common.numbers import Count, Real
 from dragon.tools.common.outputs import refuse_input
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
@@ -35,7 +35,7 @@ __all__ = ["command"]
 @click.option("--labels", metavar="FILE", help="Names of the classes, one a line, or a label map of SSD.")
 @click.option("--context-pad", type=Count(0), default=0, help="Pixels of the input for the surroundings.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Write every window with its scores as CSV.")
-@click.option("--min-score", type=float, help="Leave out boxes with a lower score.")
+@click.option("--min-score", type=Real(), help="Leave out boxes with a lower score.")
 @click.option("--pictures", metavar="FOLDER", help="Draw the boxes into copies of the images there.")
 @image_options
 @set_net_option

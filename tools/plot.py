@@ -14,6 +14,7 @@ from dragon.files.atomic import atomic_write
 from dragon.files.caffe_log import SMOOTHED_LOSS, Log, Row
 from dragon.files.pictures import picture_format
 from dragon.tools.common.curves import cut_high_start, mark_divergence, new_figure, whole_iterations
+from dragon.tools.common.numbers import Real
 from dragon.tools.common.phases import draw_phases, read_phases
 from dragon.tools.common.rates import against_rate, chance_line
 from dragon.tools.common.run_log import read_run, run_name
@@ -53,7 +54,7 @@ class _Run:
     "a mean over average_loss ones.",
 )  # fmt: skip
 @click.option(
-    "--chance", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="SHARE",
+    "--chance", type=Real(0, 1), metavar="SHARE",
     help="A line at what guessing scores: this accuracy, such as 0.1 for ten classes, and the loss -log(SHARE).",
 )  # fmt: skip
 @click.option("--log-y", is_flag=True, help="Logarithmic losses.")

@@ -128,7 +128,7 @@ def _own_memory(targets: dict[str, _Target], name: str, index: int, count: int) 
 
 def note_missing(net: Wiring, path: str | Path, loaded: Collection[str]) -> None:
     """Log a warning about layers without weights in the file, which is intended in fine-tuning, otherwise a mistake."""
-    missing = [name for name in net.params if name not in loaded]
+    missing = [name for name, blobs in net.params.items() if name not in loaded and _owns(net, blobs)]
     if missing:
         log.warning("%s: no weights for %s: they stay as they are", path, _listed(missing))
 

@@ -70,6 +70,9 @@ def _measure_in(
     net = build_net(model, phase, shape)
     try:
         pools = {node.index: (node.name, Pool()) for node in net.nodes if node.name in names}
+        for index in pools:
+            if not net.nodes[index].tops[0].ndim:
+                raise UsageError("makes a single number: no normalisation can follow it", layer=net.layers[index].where)
         rng = np.random.default_rng(3)
         for batch in range(batches if pools else 0):
             feed(net, rng)

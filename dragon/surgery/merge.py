@@ -37,7 +37,7 @@ def merge(model: Model) -> tuple[Model, list[str]]:
     removed: set[int] = set()
     for norms in groups:  # layers of one name in several phases share their weights
         first = norms[0]
-        if first.layer.name in new.arrays:
+        if {first.layer.name, first.last.name} & set(new.arrays):  # either without the other is an error
             statistics, affine = first.parts(new.arrays)
             if first.scale is not None:
                 del new.arrays[first.last.name]

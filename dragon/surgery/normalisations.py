@@ -19,6 +19,8 @@ from dragon.surgery.model import Arrays
 
 __all__ = ["Normalisation", "PhaseGraphs", "by_name", "find_normalisations", "same_conditions"]
 
+_BATCH_NORM, _BN = 3, 5  # blobs of the usual forms
+
 
 @dataclass
 class Normalisation:
@@ -79,12 +81,21 @@ class Normalisation:
             if complete and not bias:
                 affine = [affine[0], np.zeros_like(affine[0])]
         if not complete:
-            raise WeightsError(
-                f"its weights have {how_many(len(own), 'blob')}"
-                + (f', those of "{self.last.name}" {len(affine)}' if self.scale is not None else ""),
-                layer=LayerName(self.layer.name, self.layer.type),
-            )
+            raise WeightsError(self._what_is_wrong(len(own), arrays), layer=LayerName(self.layer.name, self.layer.type))
         return statistics, affine
+
+    def _what_is_wrong(self, found: int, arrays: Mapping[str, Arrays]) -> str:
+        wanted = self.settings.blobs.count
+        text = f"its weights have {how_many(found, 'blob')}, expected {wanted}"
+        if self.scale is not None:
+            bias = self.last.scale_param.bias_term
+            text += f'; those of "{self.last.name}" {len(arrays.get(self.last.name, []))}, expected {1 + bias}'
+        hint = ""
+        if wanted == _BATCH_NORM and found == _BN:
+            hint = "; these are the blobs of a BN: give the prototxt that they were trained with"
+        elif wanted == _BN and found == _BATCH_NORM:
+            hint = "; these are the blobs of a BatchNorm: give the prototxt that they were trained with"
+        return text + hint
 
     def statistics(self, arrays: Mapping[str, Arrays]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Mean and variance that TEST normalises with, (C,) each, float64."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,17 +11,18 @@ import numpy as np
 from dragon.bases.batch_statistics import averages
 from dragon.bases.layer import TEST, TRAIN
 from dragon.bases.registry import class_of
+from dragon.counting import how_many
 from dragon.data.progress import Progress, silent
-from dragon.errors import DragonError, NumericError, ShapeError, UsageError
+from dragon.errors import DragonError, NumericError, ShapeError, UsageError, WeightsError
 from dragon.graph.net import Net
 from dragon.graph.node import Node
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.surgery.distance import distances, largest_finite
-from dragon.surgery.model import Model
+from dragon.surgery.model import Arrays, Model
 from dragon.surgery.samples import feed
 
-__all__ = ["Difference", "build_net", "check_runs", "prove", "test_by_running"]
+__all__ = ["Difference", "build_net", "check_runs", "give_arrays", "prove", "test_by_running"]
 
 _SEED = 7
 _PHASE = {TRAIN: "TRAIN", TEST: "TEST"}
@@ -132,16 +134,33 @@ def build_net(model: Model, phase: int, shape: tuple[int, ...] | None) -> Net:
     except DragonError as error:
         error.task, error.hint = "cannot run the net to prove it", "perhaps --shape N,C,H,W helps"
         raise
-    for name, arrays in model.arrays.items():
-        for blob, array in zip(net.params.get(name, []), arrays, strict=False):
-            if blob.count != array.size:
-                net.close()
-                given = f"--shape {','.join(map(str, shape))}" if shape else "its data"
-                raise ShapeError(
-                    f'with {given} layer "{name}" has a blob of {blob.shape}, its weights are {array.shape}'
-                )
-            blob.data.reshape(-1)[...] = array.reshape(-1)
+    try:
+        give_arrays(net, model.arrays, f"--shape {','.join(map(str, shape))}" if shape else "its data")
+    except DragonError:
+        net.close()
+        raise
     return net
+
+
+def give_arrays(net: Net, arrays: Mapping[str, Arrays], given: str) -> None:
+    """Copy arrays to the layers of their names, where the net has these.
+
+    given: what the shapes of the net follow from, for the error. Raises WeightsError for another number of blobs,
+    ShapeError for blobs of another size.
+    """
+    for name, values in arrays.items():
+        blobs = net.params.get(name)
+        if blobs is None:
+            continue
+        where = net.layers[net.layer_index(name)].where
+        if len(blobs) != len(values):
+            raise WeightsError(f"its weights have {how_many(len(values), 'blob')}, expected {len(blobs)}", layer=where)
+        for blob, value in zip(blobs, values, strict=True):
+            if blob.count != value.size:
+                raise ShapeError(
+                    f'with {given} layer "{name}" has a blob of {blob.shape}, its weights are {value.shape}'
+                )
+            blob.data.reshape(-1)[...] = value.reshape(-1)
 
 
 def _with_inputs(net: pb.NetParameter, shape: tuple[int, ...]) -> pb.NetParameter:

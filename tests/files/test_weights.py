@@ -85,6 +85,18 @@ def test_a_solver_with_such_names_goes_on_from_its_snapshot(tmp_path: Path) -> N
     assert same(whole.net, resumed.net)
 
 
+def test_layers_whose_blobs_all_belong_to_others_lack_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    net = net_of(["a", "b"], shared=True)
+    for name in ("a", "b"):
+        net.param.layer[net.layer_index(name)].param.add(name="bias")
+    net = dragon.Net(net.param, phase=dragon.TEST, engine="numpy", seed=1)
+    net.save(tmp_path / "w.h5")
+    fresh = dragon.Net(net.param, phase=dragon.TEST, engine="numpy", seed=2)
+    fresh.copy_from(tmp_path / "w.h5")
+    assert same(net, fresh)
+    assert not caplog.text
+
+
 def test_a_file_of_caffe_with_nested_groups(tmp_path: Path) -> None:
     """Caffe makes a group for every layer, also without blobs, and writes shared blobs with their owner alone."""
     net = net_of(["inc", "inc/a"], shared=True)

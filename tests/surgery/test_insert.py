@@ -431,3 +431,11 @@ def test_a_deep_net_without_statistics_runs() -> None:
     new = insert(Model(parse_text("\n".join(layers), pb.NetParameter())), "inner_product")
     with np.errstate(over="ignore", invalid="ignore"):  # as the command line does
         assert check_runs(new) == ["TRAIN", "TEST"]
+
+
+def test_a_layer_that_makes_a_single_number_cannot_be_normalised() -> None:
+    score = 'layer { name: "sum" type: "Reduction" bottom: "ip" top: "sum" }'
+    with pytest.raises(
+        UsageError, match=r'layer "sum" .Reduction.: makes a single number: no normalisation can follow'
+    ):
+        insert(trained(net(TAIL, score)), "sum")

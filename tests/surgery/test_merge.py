@@ -107,8 +107,25 @@ def test_nothing_to_do_and_weights_that_do_not_fit() -> None:
         merge(Model(definition("merged")))
     model = trained(definition("split"))
     model.arrays["bn1"].pop()
-    with pytest.raises(WeightsError, match=r'layer "bn1" .BatchNorm.: its weights have 2 blobs'):
+    with pytest.raises(WeightsError, match=r'layer "bn1" .BatchNorm.: its weights have 2 blobs, expected 3; those of'):
         merge(model)
+    del model.arrays["bn1"]
+    with pytest.raises(WeightsError, match=r'its weights have 0 blobs, expected 3; those of "scale1" 2, expected 2'):
+        merge(model)
+    model.arrays["bn1"] = trained(definition("merged")).arrays["bn1"]
+    with pytest.raises(WeightsError, match=r"the blobs of a BN: give the prototxt that they were trained with"):
+        merge(model)
+
+
+def test_weights_with_blobs_too_many_or_too_few_are_no_proof() -> None:
+    """Of a blob that neither net has, and of one that neither net takes, a comparison would say nothing."""
+    for change, count in ((lambda blobs: blobs[:1], 1), (lambda blobs: [*blobs, blobs[-1]], 3)):
+        old = trained(definition("split"))
+        old.arrays["ip"] = change(old.arrays["ip"])
+        with pytest.raises(
+            WeightsError, match=rf'layer "ip" .InnerProduct.: its weights have {count} blobs?, expected 2'
+        ):
+            prove(old, merge(old)[0])
 
 
 def test_what_a_batch_norm_in_place_gives_to_its_scale_is_not_compared() -> None:

@@ -148,6 +148,17 @@ def test_int8_from_an_array_a_database_and_images(small: Path, dragon: Dragon) -
     int8_agrees(dragon, "--calibration", "list.txt", "--calibration-batches", "1")
 
 
+def test_int8_names_calibration_data_that_is_not_finite(small: Path, dragon: Dragon) -> None:
+    arguments = ("export", "--model", "deploy.prototxt", "--onnx", "x.onnx", "--int8", "--calibration", "images.npy")
+    images = np.ones((40, 3, 24, 24), np.float32)
+    for value, message in ((np.nan, "holds NaN or infinity"), (3e38, "a value of the net is NaN or infinite")):
+        np.save(small / "images.npy", images * np.float32(value))
+        result = dragon(*arguments)
+        assert result.code == 2
+        assert message in result.error
+        assert not (small / "x.onnx").exists()
+
+
 def test_int8_from_the_nets_own_data(small: Path, dragon: Dragon) -> None:
     given = ("export", "--model", "net.prototxt", "--weights", "n.caffemodel", "--int8", "--onnx", "x.onnx")
     for more in ((), ("--transform",), ("--calibration", "data/synthetic_test_lmdb")):

@@ -33,6 +33,23 @@ def test_every_whole_number(dragon: Dragon, name: str, flag: str) -> None:
         assert flag in result.error, text
 
 
+def _reals() -> list[tuple[str, str]]:
+    found = [("zoo download lenet", "--timeout")]
+    for name in COMMANDS:
+        command = cli.get_command(click.Context(cli), name)
+        options = [param for param in command.params if isinstance(param, click.Option)] if command else []
+        found += [(name, option.opts[0]) for option in options if isinstance(option.type, click.types.FloatParamType)]
+    return found
+
+
+@pytest.mark.parametrize(("name", "flag"), _reals())
+def test_every_number_is_finite(dragon: Dragon, name: str, flag: str) -> None:
+    for text in ("nan", "inf", "-1e999"):
+        result = dragon(*name.split(), f"{flag}={text}")
+        assert result.code == 2
+        assert flag in result.error, text
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [

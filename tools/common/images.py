@@ -27,6 +27,7 @@ from dragon.proto.text import parse_text
 from dragon.pycaffe.classifier import Classifier
 from dragon.pycaffe.detector import Detector
 from dragon.tools.common.logs import log
+from dragon.tools.common.numbers import Real
 
 __all__ = [
     "ImageChoice",
@@ -105,8 +106,10 @@ def image_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorator: add the flags and hand them to the command as `images`, an ImageChoice."""
 
     @click.option("--mean", metavar="FILE|B,G,R", help="Mean image (.binaryproto, .npy) or a value for each channel.")
-    @click.option("--raw-scale", type=float, default=255.0, show_default=True, help="Images come as 0 to 1 times this.")
-    @click.option("--input-scale", type=float, help="Multiplies after the mean is subtracted.")
+    @click.option(
+        "--raw-scale", type=Real(), default=255.0, show_default=True, help="Images come as 0 to 1 times this."
+    )
+    @click.option("--input-scale", type=Real(), help="Multiplies after the mean is subtracted.")
     @click.option("--channel-swap", metavar="2,1,0", help="Order of channels; blue first by default.")
     @functools.wraps(function)
     def wrapper(

@@ -1,7 +1,8 @@
-"""Types of integer flags, with the ranges of the message fields that they set, and shapes."""
+"""Types of numeric flags, integers with the ranges of the message fields that they set, and shapes."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import click
 
 from dragon.errors import UsageError
 
-__all__ = ["INT32", "Count", "Seed", "input_shape", "named_shapes", "sizes"]
+__all__ = ["INT32", "Count", "Real", "Seed", "input_shape", "named_shapes", "sizes"]
 
 _INT32_MAX = 2**31 - 1
 
@@ -38,6 +39,19 @@ class Seed(Count):
 
     def __init__(self) -> None:
         super().__init__(0)
+
+
+class Real(click.FloatRange):
+    """A number that is neither NaN, which passes through any range, nor infinite; the ends are left out."""
+
+    def __init__(self, above: float | None = None, below: float | None = None) -> None:
+        super().__init__(above, below, min_open=above is not None, max_open=below is not None)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is no finite number", param, ctx)
+        return number
 
 
 def sizes(text: str) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ from dragon.files.onnx_package import onnx_module
 from dragon.graph.net import Net
 from dragon.tools.common.images import channel_order, mean_of_flag
 from dragon.tools.common.logs import log
-from dragon.tools.common.numbers import Count
+from dragon.tools.common.numbers import Count, Real
 from dragon.tools.export.target import NO_FOLD_BN, Source, Target
 
 __all__ = ["TARGET"]
@@ -39,8 +39,8 @@ _OPTIONS = (
     click.Option(["--dynamic-batch"], is_flag=True, help="Let the first axis of the input have any size."),
     click.Option(["--transform"], is_flag=True, help="Put the data layer's transform_param inside: mean and scale."),
     click.Option(["--mean"], metavar="FILE|B,G,R", help="Subtract this inside: .binaryproto, .npy or numbers."),
-    click.Option(["--raw-scale"], type=float, help="Multiply inside, before the mean."),
-    click.Option(["--input-scale"], type=float, help="Multiply inside, after the mean."),
+    click.Option(["--raw-scale"], type=Real(), help="Multiply inside, before the mean."),
+    click.Option(["--input-scale"], type=Real(), help="Multiply inside, after the mean."),
     click.Option(["--channel-swap"], metavar="2,1,0", help="Put the input's channels in this order inside."),
     click.Option(["--fp16"], is_flag=True, help="Weights and arithmetic in float16; inputs and outputs stay float32."),
     click.Option(["--int8"], is_flag=True, help="Weights and activations in int8 (QDQ), with scales from calibration."),

@@ -10,6 +10,7 @@ from dragon.errors import DataError, DragonError, UsageError
 from dragon.files.stored_weights import read_weights
 from dragon.models import zoo
 from dragon.models.facts import ROOT
+from dragon.tools.common.numbers import Real
 from dragon.tools.common.progress import progress_bar
 
 __all__ = ["command"]
@@ -17,7 +18,7 @@ __all__ = ["command"]
 
 @click.command("download")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True,
+@click.option("--timeout", type=Real(0), default=30.0, show_default=True,
               help="Seconds without an answer after which it gives up.")  # fmt: skip
 def command(names: tuple[str, ...], timeout: float) -> None:
     """Fetch the weights of the nets NAME from the addresses in their readmes, and check them.

@@ -20,6 +20,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.surgery.distance import distances, largest_finite
 from dragon.surgery.model import Arrays, Model, arrays_of, write_model
+from dragon.surgery.prove import give_arrays
 from dragon.surgery.samples import feed
 
 __all__ = ["CaffeNet", "compare", "deploy_net", "whole_net", "write_net"]
@@ -46,6 +47,11 @@ def whole_net(model: Model, deployed: Deployed) -> CaffeNet:
         shapes = bottom_shapes(net)
         given = model if model.arrays else Model(model.net, arrays_of(net), model.folder, model.source, model.dialect)
         new, notes = to_caffe(given, shapes)
+        notes += [
+            f"no weights for {name}: the file for Caffe has none either"
+            for name in net.params
+            if name not in given.arrays
+        ]
         part = deploy(Definition(_of_test(new.net), folder=new.folder), _first_shape(net))
         with _net(part.definition, new.arrays) as other:
             found = compare(net, other)
@@ -84,9 +90,7 @@ def deploy_net(deployed: Deployed, weights: str) -> CaffeNet:
 
 def _net(definition: Definition[pb.NetParameter], arrays: Mapping[str, Arrays]) -> Net:
     net = Net(definition, phase=TEST, engine="numpy", seed=1)
-    for name, values in arrays.items():
-        for blob, value in zip(net.params.get(name, []), values, strict=False):
-            blob.data[...] = np.asarray(value).reshape(blob.shape)
+    give_arrays(net, arrays, "the input")
     return net
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dragon.errors import UsageError
+from dragon.errors import DataError, UsageError
 from dragon.files.onnx_package import onnx_module
 
 __all__ = ["to_float16", "to_int8"]
@@ -65,7 +66,8 @@ def to_int8(model: Any, batches: Iterable[Mapping[str, NDArray[Any]]]) -> Any:
     """The model with weights and activations in int8, as QuantizeLinear and DequantizeLinear around float operators.
 
     batches: values of the inputs by name, from which the scales of activations are taken (smallest and largest value).
-    Weights have a scale for each output channel. Raises UsageError without onnxruntime, or without a batch.
+    Weights have a scale for each output channel. Raises UsageError without onnxruntime, without a
+    batch, or where the net gives NaN or infinity; DataError for such values in a batch.
     """
     try:
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -81,6 +83,9 @@ def to_int8(model: Any, batches: Iterable[Mapping[str, NDArray[Any]]]) -> Any:
 
         def get_next(self) -> Any:
             found = next(self.batches, None)
+            for name, values in (found or {}).items():
+                if not np.isfinite(values).all():
+                    raise DataError(f'calibration batch {self.count} of "{name}" holds NaN or infinity')
             self.count += found is not None
             return found and {name: np.asarray(value, np.float32) for name, value in found.items()}
 
@@ -90,10 +95,16 @@ def to_int8(model: Any, batches: Iterable[Mapping[str, NDArray[Any]]]) -> Any:
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = str(Path(folder) / "int8.onnx")
-            quantize_static(
-                model, path, reader, quant_format=QuantFormat.QDQ, per_channel=True,
-                activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
-            )  # fmt: skip
+            try:
+                with warnings.catch_warnings(
+                    action="ignore", category=RuntimeWarning
+                ):  # of NaN, which end in the error
+                    quantize_static(
+                        model, path, reader, quant_format=QuantFormat.QDQ, per_channel=True,
+                        activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
+                    )  # fmt: skip
+            except AssertionError as error:  # a scale of NaN
+                raise UsageError("int8: a value of the net is NaN or infinite on the calibration data") from error
             quantized = onnx_module().load(path)
     finally:
         root.setLevel(level)

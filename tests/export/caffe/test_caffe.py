@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dragon.bases.layer import TEST
-from dragon.errors import NumericError, PrototxtError
+from dragon.errors import NumericError, PrototxtError, WeightsError
 from dragon.export.caffe.convert import bottom_shapes, to_caffe
 from dragon.export.caffe.known import TYPES, foreign_fields
 from dragon.export.caffe.replace import replaced
@@ -27,6 +27,7 @@ HEAD = """
 layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 3 dim: 4 dim: 6 dim: 6 } } }
 """
 CONV = 'convolution_param { num_output: 4 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } }'
+CONV_LAYER = f'layer {{ name: "conv" type: "Convolution" bottom: "x" top: "conv" {CONV} }}'
 NET = (
     HEAD
     + f"""
@@ -106,6 +107,22 @@ def test_for_deployment(tmp_path: Path) -> None:
     x = np.random.default_rng(2).normal(size=(3, 4, 6, 6)).astype(np.float32)
     expected, found = (outputs(one, x) for one in (read_model(model, weights), made.model))
     np.testing.assert_allclose(found["y"], expected["y"], rtol=1e-4, atol=1e-5)
+
+
+def test_weights_with_another_number_of_blobs_are_refused(tmp_path: Path) -> None:
+    model, weights = with_random_weights(tmp_path, HEAD + CONV_LAYER)
+    whole = read_model(model, weights)
+    for blobs in (whole.arrays["conv"][:1], [*whole.arrays["conv"], whole.arrays["conv"][1]]):
+        wrong = Model(whole.net, {"conv": blobs})
+        with pytest.raises(WeightsError, match=rf'layer "conv" .Convolution.: its weights have {len(blobs)} blobs?'):
+            whole_net(wrong, read_deployed(model))
+
+
+def test_layers_without_weights_are_named(tmp_path: Path) -> None:
+    model, weights = with_random_weights(tmp_path, HEAD + CONV_LAYER + CONV_LAYER.replace('"conv"', '"other"'))
+    whole = read_model(model, weights)
+    del whole.arrays["other"]
+    assert "no weights for other: the file for Caffe has none either" in whole_net(whole, read_deployed(model)).notes
 
 
 def test_other_averages_keep_their_statistics(tmp_path: Path) -> None:
