@@ -203,11 +203,22 @@ def _escape_unencodable(stream: TextIO) -> None:
         stream.reconfigure(errors="backslashreplace")
 
 
+# what click calls the types of numbers
+_PLAINER = (
+    ("a valid integer range", "a whole number"),
+    ("a valid integer", "a whole number"),
+    ("a valid float range", "a number"),
+    ("a valid float", "a number"),
+)
+
+
 def _status_and_message(error: Exception, args: Sequence[str]) -> tuple[int, str]:
     """The exit status and the line for an exception."""
     if isinstance(error, click.ClickException):
         hint = usage_hint(error, args)
         message = " ".join(error.format_message().split())
+        for theirs, ours in _PLAINER:
+            message = message.replace(theirs, ours)
         return 2, message.partition(". Did you mean")[0].removesuffix(".") + hint if hint else message
     if isinstance(error, DragonError):
         return 2, str(error)

@@ -58,6 +58,8 @@ def test_every_number_is_finite(dragon: Dragon, name: str, flag: str) -> None:
         ("train --solver s --iterations 2147483648", "2147483648 is too large, the most is 2147483647"),
         ("data synthetic --seed 9223372036854775808", "9223372036854775808 is too large"),
         ("train --solver s --seed -1", "-1 is not in the range x>=0"),
+        ("compare ulp --seeds abc", "'abc' is not a whole number"),
+        ("plot x --chance abc", "'abc' is not a number"),
     ],
 )
 def test_the_edges(dragon: Dragon, line: str, words: str) -> None:
