@@ -1,13 +1,15 @@
-"""Layers in place that overwrite a top which backward of the layer below reads: its gradient is wrong, as in Caffe."""
+"""Layers in place that overwrite what others still need: the top that a backward reads, or memory of another blob."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from dragon.errors import UsageError
 from dragon.graph.node import Node
+from dragon.memory.blob import Blob
 
-__all__ = ["warn_overwritten"]
+__all__ = ["check_values_last", "warn_overwritten"]
 
 log = logging.getLogger("dragon")
 
@@ -28,6 +30,31 @@ def warn_overwritten(nodes: Sequence[Node]) -> None:
                 )
             if not (in_place and node.layer.passes_memory):
                 maker[id(top)] = node
+
+
+def check_values_last(nodes: Sequence[Node], outputs: Sequence[str]) -> None:
+    """Raise UsageError if a layer in place changes the value of another blob, which is read later or is an output.
+
+    Tops of a Split, a Flatten or a Reshape share the memory of its bottom, here as in Caffe. Programs whose values
+    never change compute something else of such a net.
+    """
+    for node, blob in _overwritten(nodes, outputs):
+        raise UsageError(
+            f'changes blob "{blob}" too, which has the same memory and is needed afterwards; give its top another name',
+            layer=node.layer.where,
+        )
+
+
+def _overwritten(nodes: Sequence[Node], outputs: Sequence[str]) -> Iterator[tuple[Node, str]]:
+    made: dict[str, Blob] = {}
+    for index, node in enumerate(nodes):
+        for top, name in zip(node.tops, node.top_names, strict=True):
+            if name in node.bottom_names and not node.layer.passes_memory:
+                later = {read for other in nodes[index + 1 :] for read in other.bottom_names} | set(outputs)
+                for other, blob in made.items():
+                    if other != name and other in later and blob.data_storage is top.data_storage:
+                        yield node, other
+        made |= zip(node.top_names, node.tops, strict=True)
 
 
 def _spoils(node: Node, below: Node) -> bool:

@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 import dragon
-from dragon.errors import DragonError
+from dragon.errors import DragonError, UsageError
+from dragon.graph.overwriting import check_values_last
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
 from tests.engines.onednn.comparing import fill, make_net
@@ -100,3 +101,29 @@ def test_layers_say_whether_they_read_their_top(name: str) -> None:
             return
     if found is not None:
         assert found[0].reads_top == found[1], f"reads_top of {found[0].type} must be {found[1]}"
+
+
+SHARED = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 6 } } }
+layer { name: "power" type: "Power" bottom: "x" top: "p" power_param { scale: 2 } }
+layer { name: "split" type: "Split" bottom: "p" top: "a" top: "b" }
+layer { name: "sigmoid" type: "Sigmoid" bottom: "b" top: "TOP" }
+layer { name: "abs" type: "AbsVal" bottom: "TOP" top: "last" }
+"""
+
+
+def test_a_layer_in_place_that_changes_another_blob() -> None:
+    """`a` is an output, and what the Sigmoid makes of it: a program whose values do not change gives another."""
+    with dragon.Net(parse_text(SHARED.replace("TOP", "b"), pb.NetParameter()), dragon.TEST, engine="numpy") as net:
+        net.blobs["x"].data[...] = 1
+        assert net.forward()["a"].max() < 1
+        with pytest.raises(UsageError, match=r'layer "sigmoid" .*: changes blob "a" too, .* give its top another name'):
+            check_values_last(net.nodes, net.outputs)
+    with dragon.Net(parse_text(SHARED.replace("TOP", "c"), pb.NetParameter()), dragon.TEST, engine="numpy") as net:
+        check_values_last(net.nodes, net.outputs)
+
+
+def test_memory_that_nobody_needs_may_be_changed_in_place() -> None:
+    view = SHARED.replace('"Split" bottom: "p" top: "a" top: "b"', '"Flatten" bottom: "p" top: "b"')
+    with dragon.Net(parse_text(view.replace("TOP", "b"), pb.NetParameter()), dragon.TEST, engine="numpy") as net:
+        check_values_last(net.nodes, net.outputs)

@@ -102,11 +102,15 @@ def let_work_in_place(net: pb.NetParameter) -> list[str]:
 
 
 def _is_needed(net: pb.NetParameter, index: int, blob: str) -> bool:
-    """Whether a layer besides `index` reads its bottom's value, or that value comes from a source."""
+    """Whether a layer besides `index` reads its bottom's value or memory, or that value comes from a source."""
     others = [layer for i, layer in enumerate(net.layer) if i != index]
     made = [layer for layer in net.layer[:index] if blob in layer.top]
     if any(class_of(layer).is_source or not layer.bottom for layer in made) or not made:
         return True
+    for i, layer in enumerate(net.layer[:index]):
+        shares = blob in layer.top and blob not in layer.bottom and class_of(layer).passes_memory
+        if shares and (len(layer.top) > 1 or _is_needed(net, i, layer.bottom[0])):
+            return True  # the tops of a Split, a Flatten or a Reshape are the memory of its bottom
     return any(blob in layer.bottom and blob not in layer.top for layer in others) or any(
         blob in layer.top for layer in net.layer[index + 1 :]
     )

@@ -12,6 +12,7 @@ from dragon.export.onnx.graph import Graph, Operation, Subgraph
 from dragon.files.onnx_package import onnx_module
 from dragon.graph.net import Net
 from dragon.graph.node import Node
+from dragon.graph.overwriting import check_values_last
 from dragon.layers.proposal import Proposal
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.values import free_name
@@ -122,6 +123,7 @@ def model_of(
     onnx = onnx_module()
     if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
         raise UsageError(f"opset {opset} is out of range: {OLDEST_OPSET} to {NEWEST_OPSET}")
+    check_values_last(net.nodes, net.outputs)
     growing = growing_axes(net) if dynamic_batch else region_axes(net)
     graph = Graph(opset, growing)
     graph.current = {name: name for name in net.inputs}

@@ -16,6 +16,7 @@ from dragon.export.torch.state import Array, Entry
 from dragon.export.torch.values import Values
 from dragon.graph.net import Net
 from dragon.graph.node import Node
+from dragon.graph.overwriting import check_values_last
 from dragon.layers.silence import Silence
 from dragon.layers.split import Split
 from dragon.version import __version__
@@ -116,6 +117,7 @@ class _Writer:
             "tuple",
             "dict",
         )
+        check_values_last(net.nodes, net.outputs)
         self.values = Values(net, Names((*reserved, *part_names())))
         self.declarations: list[str] = []
         self.lines: list[str] = []

@@ -109,6 +109,25 @@ def test_for_deployment(tmp_path: Path) -> None:
     np.testing.assert_allclose(found["y"], expected["y"], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("views", "in_place"),
+    [
+        ('layer { name: "s" type: "Split" bottom: "conv" top: "a" top: "b" }', False),
+        ('layer { name: "f" type: "Flatten" bottom: "conv" top: "a" } layer { name: "b" type: "AbsVal" bottom: "conv" '
+         'top: "b" }', False),
+        ('layer { name: "f" type: "Flatten" bottom: "conv" top: "a" } layer { name: "b" type: "AbsVal" bottom: "x" '
+         'top: "b" }', True),
+    ],
+)  # fmt: skip
+def test_memory_that_others_read_is_not_worked_in(tmp_path: Path, views: str, in_place: bool) -> None:
+    ends = "".join(f'layer {{ name: "{name}2" type: "TanH" bottom: "{name}" top: "{name}2" }}\n' for name in "ab")
+    sums = "".join(f'layer {{ name: "{name}3" type: "Reduction" bottom: "{name}2" top: "{name}3" }}\n' for name in "ab")
+    model, weights = with_random_weights(tmp_path, HEAD + CONV_LAYER + views + ends + sums)
+    made = deploy_net(read_deployed(model), str(weights))
+    assert made.outputs == ["a3", "b3"]
+    assert ("a2" in " ".join(note for note in made.notes if note.startswith("in place"))) == in_place
+
+
 def test_weights_with_another_number_of_blobs_are_refused(tmp_path: Path) -> None:
     model, weights = with_random_weights(tmp_path, HEAD + CONV_LAYER)
     whole = read_model(model, weights)

@@ -171,6 +171,13 @@ def test_settings_without_a_form_are_named_with_the_layer() -> None:
 
 
 # -- files ----------------------------------------------------------------------------------------------------
+def test_a_layer_in_place_that_changes_another_output_is_refused() -> None:
+    split = 'layer { name: "split" type: "Split" bottom: "conv" top: "a" top: "b" }\n'
+    net = filled(INPUT + CONV + split + layer("TanH", "b", "b"), X)
+    with pytest.raises(UsageError, match=r'layer "tanh" .*: changes blob "a" too'):
+        model_of(net)
+
+
 def test_files_are_equal_byte_for_byte(tmp_path: Path) -> None:
     for name in ("a.onnx", "b.onnx"):
         with filled(INPUT + CONV, X) as net:
