@@ -13,6 +13,7 @@ __all__ = [
     "EXPERIMENT",
     "HEAD",
     "LFS",
+    "PICKLES",
     "SAFETENSORS",
     "STATE",
     "WEB_PAGE",
@@ -32,6 +33,9 @@ WEB_PAGE = "a web page (HTML), perhaps that of the file and not the file"
 LFS = "a pointer of Git LFS, without the content: `git lfs pull` fetches it"
 EXPERIMENT = "an experiment, which belongs to `dragon compare`"
 
+_ZIP, _PICKLE = "a ZIP archive, as .npz and .pth files are", "a Python pickle"
+PICKLES = (_ZIP, _PICKLE)  # what torch.save writes
+
 _MAGIC = {
     b"\x89PNG\r\n\x1a\n": "a PNG image",
     b"\xff\xd8\xff": "a JPEG image",
@@ -43,13 +47,13 @@ _MAGIC = {
     b"II*\0": "a TIFF image",
     b"MM\0*": "a TIFF image",
     b"\x93NUMPY": "a NumPy array",
-    b"PK\x03\x04": "a ZIP archive, as .npz and .pth files are",
+    b"PK\x03\x04": _ZIP,
     b"\x1f\x8b": "a file packed by gzip",
     b"\x89HDF\r\n\x1a\n": "an HDF5 file",
     b"\xff\xfe\0\0": "text in UTF-32",
     b"\0\0\xfe\xff": "text in UTF-32",
-    b"\x80\x02": "a Python pickle",
-    b"\x80\x04": "a Python pickle",
+    b"\x80\x02": _PICKLE,
+    b"\x80\x04": _PICKLE,
 }
 _LMDB = b"\xde\xc0\xef\xbe"  # magic number at byte 16, after the header of the first page
 _SAFETENSORS_HEAD = re.compile(rb'\{\s*("|\})')  # JSON, behind its length in eight bytes

@@ -159,6 +159,18 @@ def test_int8_names_calibration_data_that_is_not_finite(small: Path, dragon: Dra
         assert not (small / "x.onnx").exists()
 
 
+def test_int8_of_a_deconvolution_with_groups_and_a_bias(small: Path, dragon: Dragon) -> None:
+    deconv = """layer { name: "up" type: "Deconvolution" bottom: "data" top: "up" convolution_param {
+      num_output: 6 group: 3 kernel_size: 2 stride: 2 weight_filler { type: "xavier" } bias_filler { value: 1 } } }"""
+    (small / "up.prototxt").write_text(DEPLOY.partition('layer { name: "conv"')[0] + deconv)
+    np.save(small / "images.npy", np.random.default_rng(1).normal(size=(4, 3, 24, 24)))
+    result = dragon(
+        "export", "--model", "up.prototxt", "--onnx", "x.onnx", "--int8", "--calibration", "images.npy", "--verify"
+    )
+    assert result.code == 0, result.err
+    assert "verified by onnxruntime" in result.out
+
+
 def test_int8_from_the_nets_own_data(small: Path, dragon: Dragon) -> None:
     given = ("export", "--model", "net.prototxt", "--weights", "n.caffemodel", "--int8", "--onnx", "x.onnx")
     for more in ((), ("--transform",), ("--calibration", "data/synthetic_test_lmdb")):

@@ -102,6 +102,7 @@ def to_int8(model: Any, batches: Iterable[Mapping[str, NDArray[Any]]]) -> Any:
                     quantize_static(
                         model, path, reader, quant_format=QuantFormat.QDQ, per_channel=True,
                         activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
+                        nodes_to_exclude=_grouped_deconvolutions(model),
                     )  # fmt: skip
             except AssertionError as error:  # a scale of NaN
                 raise UsageError("int8: a value of the net is NaN or infinite on the calibration data") from error
@@ -112,3 +113,17 @@ def to_int8(model: Any, batches: Iterable[Mapping[str, NDArray[Any]]]) -> Any:
         raise UsageError("int8 needs calibration data, and there is none")
     quantized.producer_name, quantized.producer_version = model.producer_name, model.producer_version
     return quantized
+
+
+def _grouped_deconvolutions(model: Any) -> list[str]:
+    """Names of ConvTransposes with groups and a bias, which stay in float32.
+
+    Their weights are (C, outputs of a group, ...), so a scale for each of axis 1 is none for each value of the bias.
+    """
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "ConvTranspose"
+        and len(node.input) > 2
+        and any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute)
+    ]

@@ -13,7 +13,7 @@ import numpy as np
 from dragon.errors import MissingWeightsError, WeightsError, one_line
 from dragon.export.torch.state import Array
 from dragon.extras import install_command
-from dragon.files.kinds import SAFETENSORS, is_safetensors, kind_of
+from dragon.files.kinds import PICKLES, SAFETENSORS, is_safetensors, kind_of
 from dragon.files.safetensors import read_safetensors
 
 __all__ = ["read_state"]
@@ -50,6 +50,9 @@ def _natural(key: str) -> list[tuple[int, str]]:
 
 
 def _read_torch(path: str | Path) -> dict[str, Any]:
+    kind = kind_of(path) or ("a .caffemodel" if str(path).endswith(".caffemodel") else None)
+    if kind and kind not in PICKLES:  # which no package would change
+        raise WeightsError(f"{path}: expected a state_dict of PyTorch, this is {kind}")
     try:
         import torch
     except ImportError:
@@ -57,7 +60,6 @@ def _read_torch(path: str | Path) -> dict[str, Any]:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of many types: pickle's, zipfile's, torch's own
-        kind = kind_of(path)
         what = f"this is {kind}" if kind else "the file is damaged or holds more than tensors"
         first = one_line(str(error)).split(". ")[0][:200]
         raise WeightsError(f"{path}: expected a state_dict of PyTorch, {what}: {first}") from None
