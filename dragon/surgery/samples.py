@@ -36,7 +36,8 @@ def sample_inputs(net: Net, seed: int = 1, scale: float = 1.0) -> dict[str, NDAr
     found = {}
     for name in net.inputs:
         value = _meant(net, name, rng)
-        found[name] = (rng.normal(size=net.blobs[name].shape) * scale if value is None else value).astype(np.float32)
+        value = rng.normal(size=net.blobs[name].shape) * scale if value is None else value
+        found[name] = np.asarray(value, np.float32)  # of an input without axes NumPy makes a number
     return found
 
 

@@ -16,7 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from dragon.graph.node import Node
 from dragon.memory.blob import Blob
 
-__all__ = ["Graph", "Operation", "Subgraph"]
+__all__ = ["BEFORE_ALL", "Graph", "Operation", "Subgraph", "differing"]
+
+BEFORE_ALL = -(2**31)  # the end of a slice backwards that takes the first element too
 
 Dims: TypeAlias = "list[int]"
 
@@ -173,3 +175,24 @@ class Graph:
         )  # fmt: skip
         body = Subgraph([(self.new_value(name), shape) for name, shape in inputs.items()], [], inner.operations)
         return inner, body
+
+
+def differing(first: Graph, second: Graph) -> list[str]:
+    """Layers whose operations, their constants or attributes are others in the second graph of the same net."""
+    found = []
+    for one, other in zip(first.operations, second.operations, strict=False):
+        if one.layer not in found and not _same(one, other, first, second):
+            found.append(one.layer)
+    return found
+
+
+def _same(one: Operation, other: Operation, first: Graph, second: Graph) -> bool:
+    if one.kind != other.kind or len(one.inputs) != len(other.inputs):
+        return False
+    for mine, theirs in zip(one.inputs, other.inputs, strict=True):
+        if mine in first.constants and not np.array_equal(first.constants[mine], second.constants.get(theirs, [])):
+            return False
+    return all(
+        isinstance(value, Subgraph) or np.array_equal(value, other.attributes.get(name, ()))
+        for name, value in one.attributes.items()
+    )

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dragon.bases.rcnn_settings import meant_type
-from dragon.errors import DragonError, ShapeError, UsageError
+from dragon.errors import UsageError
+from dragon.export.onnx.batch import growing_axes, region_axes, resize_batch
 from dragon.export.onnx.forms import NoFormError, find, reason
-from dragon.export.onnx.graph import Graph, Operation, Subgraph
+from dragon.export.onnx.graph import Graph, Operation, Subgraph, differing
 from dragon.files.onnx_package import onnx_module
 from dragon.graph.net import Net
 from dragon.graph.node import Node
 from dragon.graph.overwriting import check_values_last
-from dragon.layers.proposal import Proposal
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.values import free_name
 from dragon.version import __version__
@@ -53,61 +53,6 @@ def _refuse(found: Sequence[tuple[str, str]]) -> None:
         raise UsageError(f"{len(found)} {'layer has' if len(found) == 1 else 'layers have'} no form in ONNX: {each}")
 
 
-def growing_axes(net: Net) -> dict[int, frozenset[int]]:
-    """By the id of each blob, the axes whose extent changes with the batch.
-
-    The batch is the first axis of the first input, and of each input that has the same extent there. Raises ShapeError
-    for a net that cannot have batches of another size, or a blob of which several axes change.
-    """
-    shapes = {name: net.blobs[name].shape for name in net.inputs}
-    if not shapes:
-        raise UsageError("dynamic batch: the net has no input")
-    batch = shapes[net.inputs[0]][0]
-
-    def resize(more: int) -> None:
-        for name, shape in shapes.items():
-            if shape[:1] == (batch,):
-                net.blobs[name].reshape(batch + more, *shape[1:])
-
-    return _axes_that_change(net, resize, "dynamic batch")
-
-
-def region_axes(net: Net) -> dict[int, frozenset[int]]:
-    """By the id of each blob, the axes whose extent is the number of regions that a Proposal finds."""
-    layers = [node.layer for node in net.nodes if isinstance(node.layer, Proposal)]
-    if not layers:
-        return {}
-
-    def resize(more: int) -> None:
-        for layer in layers:
-            layer.rows += more or -1
-
-    return _axes_that_change(net, resize, "regions")
-
-
-def _axes_that_change(net: Net, resize: Callable[[int], None], task: str) -> dict[int, frozenset[int]]:
-    """By the id of each blob, the axes that are longer after `resize(1)`; `resize(0)` takes that back."""
-    before = {id(blob): blob.shape for blob in net.blobs.values()}
-    try:
-        resize(1)
-        net.reshape()
-        after = {id(blob): blob.shape for blob in net.blobs.values()}
-    except DragonError as error:
-        error.task = task
-        raise
-    finally:
-        resize(0)
-        net.reshape()
-    found = {}
-    for name, blob in net.blobs.items():
-        old, new = before[id(blob)], after[id(blob)]
-        axes = frozenset(i for i, (a, b) in enumerate(zip(old, new, strict=True)) if a != b)
-        if len(axes) > 1:
-            raise ShapeError(f'{task}: blob "{name}" changes from {old} to {new}, on more than one axis')
-        found[id(blob)] = axes
-    return found
-
-
 def model_of(
     net: Net,
     opset: int = OPSET,
@@ -125,13 +70,26 @@ def model_of(
         raise UsageError(f"opset {opset} is out of range: {OLDEST_OPSET} to {NEWEST_OPSET}")
     check_values_last(net.nodes, net.outputs)
     growing = growing_axes(net) if dynamic_batch else region_axes(net)
+    graph, names, refused = _written(net, opset, growing, prepare or {})
+    if dynamic_batch and not refused:
+        refused = _fixed_to_the_batch(net, graph, lambda: _written(net, opset, growing, prepare or {})[0])
+    _refuse(refused)
+    names.finish(graph)
+    return _model(onnx, net, graph, names, _BATCH if dynamic_batch else _REGIONS)
+
+
+_Refused = list[tuple[str, str]]  # layers, and why they have no form
+
+
+def _written(
+    net: Net, opset: int, growing: Mapping[int, frozenset[int]], prepare: Mapping[str, Prepare]
+) -> tuple[Graph, _Names, _Refused]:
     graph = Graph(opset, growing)
     graph.current = {name: name for name in net.inputs}
-    for name, add in (prepare or {}).items():
+    for name, add in prepare.items():
         graph.layer = f"{name}/preprocessing"
         graph.current[name] = add(graph, name, name)
-    names = _Names(net)
-    refused = []
+    names, refused = _Names(net), []
     for node in net.nodes:
         if node.layer.is_input:
             continue
@@ -139,11 +97,27 @@ def model_of(
         try:
             _write(graph, node, names)
         except NoFormError as error:
-            refused.append((f'"{node.name}" ({node.layer.type})', str(error)))
+            refused.append((_shown(node), str(error)))
             graph.current |= dict.fromkeys(node.top_names, "")  # the file is not written: go on, to name the others
-    _refuse(refused)
-    names.finish(graph)
-    return _model(onnx, net, graph, names, _BATCH if dynamic_batch else _REGIONS)
+    return graph, names, refused
+
+
+def _shown(node: Node) -> str:
+    return f'"{node.name}" ({node.layer.type})'
+
+
+def _fixed_to_the_batch(net: Net, graph: Graph, write: Callable[[], Graph]) -> _Refused:
+    """Layers whose form has a number that follows from the batch: the form is made for a larger one, and compared."""
+    resize = resize_batch(net)
+    try:
+        resize(1)
+        net.reshape()
+        names = differing(graph, write())
+    finally:
+        resize(0)
+        net.reshape()
+    why = "computes with the number of items: leave out dynamic-batch"
+    return [(_shown(node), why) for node in net.nodes if node.name in names]
 
 
 def _write(graph: Graph, node: Node, names: _Names) -> None:

@@ -133,6 +133,33 @@ def test_a_batch_that_a_net_fixes_is_said() -> None:
 
 
 # -- opsets ---------------------------------------------------------------------------------------------------
+def test_a_slice_of_the_batch_has_no_open_batch() -> None:
+    net = filled(INPUT + layer("Slice", "data", "a b", "slice_param { axis: 0 slice_point: 1 }"), X)
+    with pytest.raises(UsageError, match=r'"slice" \(Slice\) computes with the number of items: leave out'):
+        model_of(net, dynamic_batch=True)
+    assert net.blobs["b"].shape == (1, 3, 7, 6)
+
+
+@pytest.mark.parametrize("settings", ["top_k: 2", "out_max_val: true"])
+def test_the_largest_over_an_open_batch(settings: str) -> None:
+    net = filled(INPUT + layer("ArgMax", "data", "best", f"argmax_param {{ axis: 0 {settings} }}"), X)
+    made = model_of(net, dynamic_batch=True)
+    for items in (2, 5):
+        x = {"data": np.random.default_rng(2).standard_normal((items, 3, 7, 6))}
+        np.testing.assert_allclose(run_onnx(made, x)["best"], reference(net, x)["best"], rtol=1e-6)
+
+
+def test_an_input_without_axes(tmp_path: Path) -> None:
+    net = filled(
+        INPUT.partition("input_param")[0] + "}" + layer("Power", "data", "y", "power_param { scale: 2 }"),
+        {"data": np.array(3.0)},
+    )
+    with pytest.raises(UsageError, match='dynamic batch: input "data" is a single number'):
+        model_of(net, dynamic_batch=True)
+    write_onnx(model_of(net), tmp_path / "net.onnx")
+    assert verify(tmp_path / "net.onnx", net)["y"].largest < 1e-6
+
+
 @pytest.mark.parametrize("opset", range(OLDEST_OPSET, NEWEST_OPSET + 1))
 def test_every_opset(opset: int) -> None:
     kinds = ("Reduction 3", "MVN 0", "HardSwish 0", "Pooling 2", "Slice 0", "Pad 1", "Interp 0", "ArgMax 2", "BN 0")

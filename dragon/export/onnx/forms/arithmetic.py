@@ -6,7 +6,7 @@ import math
 from typing import Any, cast
 
 from dragon.export.onnx.forms import writes
-from dragon.export.onnx.graph import Graph
+from dragon.export.onnx.graph import BEFORE_ALL, Graph
 from dragon.graph.node import Node
 from dragon.layers.bias import Bias
 from dragon.layers.scale import Scale
@@ -132,9 +132,12 @@ def arg_max(g: Graph, node: Node) -> str:
         size = bottom.shape[along]
     if layer.top_k == 1 and not layer.values:
         return _shaped(g, g.cast(g.op("ArgMax", x, axis=along, select_last_index=1), "FLOAT"), node)
-    backwards = g.slice(x, {along: slice(-1, -(size + 1), -1)})
+    backwards = g.slice(x, {along: slice(-1, BEFORE_ALL, -1)})
     values, order = g.ops("TopK", 2, backwards, g.ints([layer.top_k]), axis=along)
-    index = g.cast(g.op("Sub", g.ints([size - 1]), order), "FLOAT")
+    last = g.ints([size - 1])
+    if layer.along is not None and g.grows(bottom, along):
+        last = g.op("Sub", g.op("Gather", g.op("Shape", x), g.ints([along])), g.ints([1]))
+    index = g.cast(g.op("Sub", last, order), "FLOAT")
     if layer.along is not None:
         return values if layer.values else index
     if not layer.values:

@@ -6,12 +6,11 @@ from typing import Any, cast
 
 from dragon.bases.rearranging import Rearranging
 from dragon.export.onnx.forms import NoFormError, writes
-from dragon.export.onnx.graph import Graph
+from dragon.export.onnx.graph import BEFORE_ALL, Graph
 from dragon.graph.node import Node
 from dragon.layers.pad import Pad
 from dragon.proto import dragon_pb2 as pb
 
-_BEFORE_ALL = -(2**31)  # the end of a slice backwards that takes the first element too
 _MODES: dict[int, str] = {
     pb.PadParameter.CONSTANT: "constant",
     pb.PadParameter.EDGE: "edge",
@@ -83,7 +82,7 @@ def tile(g: Graph, node: Node) -> str:
 def reverse(g: Graph, node: Node) -> str:
     """Slice backwards."""
     layer: Any = node.layer
-    parts = {axis: slice(-1, _BEFORE_ALL, -1) for axis in sorted(layer.axes)}
+    parts = {axis: slice(-1, BEFORE_ALL, -1) for axis in sorted(layer.axes)}
     return g.slice(g.bottom(node), parts) if parts else g.bottom(node)
 
 
