@@ -23,10 +23,8 @@ __all__ = [
     "OLDEST_OPSET",
     "OPSET",
     "check_types",
-    "growing_axes",
     "model_of",
     "output_names",
-    "region_axes",
 ]
 
 OLDEST_OPSET, OPSET, NEWEST_OPSET = 13, 17, 23
