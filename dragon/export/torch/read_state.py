@@ -19,6 +19,7 @@ from dragon.files.safetensors import read_safetensors
 __all__ = ["read_state"]
 
 _NESTED = ("state_dict", "model_state_dict", "model")  # what training scripts call it within a checkpoint
+_COUNT = "num_batches_tracked"  # of no use, also where a script made all of a state_dict float16
 _PREFIX = "module."  # of DataParallel
 
 
@@ -37,7 +38,11 @@ def read_state(path: str | Path) -> dict[str, Array]:
     else:
         found = _read_torch(path)
     state = {key: np.asarray(value) for key, value in found.items()}
-    state = {key: value.astype(np.float32, copy=False) for key, value in state.items() if value.dtype.kind == "f"}
+    state = {
+        key: value.astype(np.float32, copy=False)
+        for key, value in state.items()
+        if value.dtype.kind == "f" and not key.endswith(_COUNT)
+    }
     if not state:
         raise WeightsError(f"{path}: holds no tensors of floating-point numbers")
     if all(key.startswith(_PREFIX) for key in state):
@@ -60,16 +65,23 @@ def _read_torch(path: str | Path) -> dict[str, Any]:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of many types: pickle's, zipfile's, torch's own
-        what = f"this is {kind}" if kind else "the file is damaged or holds more than tensors"
         first = one_line(str(error)).split(". ")[0][:200]
-        raise WeightsError(f"{path}: expected a state_dict of PyTorch, {what}: {first}") from None
+        what = f"this is {kind or 'something else'}; it is damaged or holds more than tensors, as a whole module does"
+        raise WeightsError(
+            f"{path}: expected a state_dict of PyTorch, {what} (write m.state_dict()): {first}"
+        ) from None
     for name in _NESTED:
         if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
             found = found[name]
     if not isinstance(found, Mapping):
         raise WeightsError(f"{path}: expected a state_dict of PyTorch, got {type(found).__name__}; save m.state_dict()")
-    return {
-        str(key): value.detach().to(torch.float32).numpy()
+    tensors = {
+        str(key): value.detach()
         for key, value in found.items()
         if isinstance(value, torch.Tensor) and value.dtype.is_floating_point
     }
+    for key, value in tensors.items():
+        if value.device.type == "meta":
+            raise WeightsError(f'{path}: "{key}" has no values, as tensors of the device meta')
+    dense = {key: value if value.layout == torch.strided else value.to_dense() for key, value in tensors.items()}
+    return {key: value.to(torch.float32).numpy() for key, value in dense.items()}

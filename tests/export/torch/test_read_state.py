@@ -24,3 +24,22 @@ def test_files_of_other_kinds_are_named(tmp_path: Path) -> None:
     ):
         with pytest.raises(WeightsError, match=rf"expected a state_dict of PyTorch, this is .*{kind}"):
             read_state(tmp_path / name)
+
+
+def test_counts_of_batches_are_left_out_whatever_their_type(tmp_path: Path) -> None:
+    numpy = pytest.importorskip("safetensors.numpy")
+    stored = {"bn.weight": np.ones(2, np.float16), "bn.num_batches_tracked": np.array(3, np.float16)}
+    numpy.save_file(stored, tmp_path / "x.safetensors")
+    assert list(read_state(tmp_path / "x.safetensors")) == ["bn.weight"]
+
+
+def test_tensors_that_numpy_does_not_hold(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.save({"a": torch.eye(3).to_sparse()}, tmp_path / "sparse.pth")
+    np.testing.assert_array_equal(read_state(tmp_path / "sparse.pth")["a"], np.eye(3))
+    torch.save({"a": torch.empty(3, device="meta")}, tmp_path / "meta.pth")
+    with pytest.raises(WeightsError, match=r'"a" has no values'):
+        read_state(tmp_path / "meta.pth")
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pth")
+    with pytest.raises(WeightsError, match=r"holds more than tensors, as a whole module does .write m.state_dict"):
+        read_state(tmp_path / "module.pth")
