@@ -194,6 +194,7 @@ def test_int8_from_the_nets_own_data(small: Path, dragon: Dragon) -> None:
         ("--model deploy.prototxt --onnx x.onnx --int8", "int8 needs calibration data: --calibration"),
         ("--model deploy.prototxt --onnx x.onnx --int8 --calibration gone", "calibration data gone does not exist"),
         ("--model deploy.prototxt --onnx x.onnx --calibration data", "--calibration is for --int8"),
+        ("--model deploy.prototxt --onnx x.onnx --calibration-batches 4", "--calibration-batches is for --int8"),
         ("--model deploy.prototxt --onnx x.onnx --transform", "the net has none"),
         ("--model net.prototxt --onnx x.onnx --transform --mean 1", "give --transform or --mean"),
         ("--model deploy.prototxt --onnx x.onnx --mean 1,2", "a mean of shape (2, 1, 1) does not fit"),

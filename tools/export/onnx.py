@@ -28,6 +28,7 @@ from dragon.tools.export.target import NO_FOLD_BN, Source, Target
 
 __all__ = ["TARGET"]
 
+_BATCHES = 16  # of calibration data
 _CHOSEN = 0.01  # share of values that may differ behind a layer that chooses between nearly equal ones
 
 _OPTIONS = (
@@ -48,7 +49,7 @@ _OPTIONS = (
         ["--calibration"], metavar="FILE", help="For --int8: an LMDB, a folder or list of images, or a .npy of inputs; "
         "by default the model's own data."
     ),
-    click.Option(["--calibration-batches"], type=Count(1), default=16, show_default=True, help="How much of it."),
+    click.Option(["--calibration-batches"], type=Count(1), show_default=f"{_BATCHES}", help="How much of it."),
     click.Option(
         ["--verify"], type=click.Choice([*RUNTIMES]), is_flag=False, flag_value="onnxruntime", default=None,
         help="Run the file by this program and compare; onnxruntime if none is named.",
@@ -71,7 +72,7 @@ def _write(
     fp16: bool,
     int8: bool,
     calibration: str | None,
-    calibration_batches: int,
+    calibration_batches: int | None,
     verify: str | None,
 ) -> None:
     onnx_module()
@@ -79,6 +80,8 @@ def _write(
         raise UsageError("--fp16 and --int8 exclude each other")
     if calibration and not int8:
         raise UsageError("--calibration is for --int8")
+    if calibration_batches and not int8:
+        raise UsageError("--calibration-batches is for --int8")
     if verify:
         runtime(verify)
     flags = _of_flags(mean, raw_scale, input_scale, channel_swap)
@@ -98,7 +101,7 @@ def _write(
         if fp16:
             model = to_float16(model)
         if int8:
-            model = to_int8(model, _batches(deployed, net, calibration, calibration_batches, inside))
+            model = to_int8(model, _batches(deployed, net, calibration, calibration_batches or _BATCHES, inside))
         written = write_onnx(model, path)
         for name in written:
             click.echo(f"written: {name}, {how_many(Path(name).stat().st_size, 'byte')}")
