@@ -326,8 +326,8 @@ def judge(line: list[str], status: int, errors: str, interrupted: bool = False) 
         return
     if interrupted and "ValueError: Invalid affine transformation matrix" in errors:
         return  # Matplotlib makes that of an interrupt which comes while it fetches a matrix
-    # Python swallows an interrupt within a weak reference's callback, and shows it; the next one comes through
-    swallowed = "Exception ignored in" in errors and "KeyboardInterrupt" in errors
+    # Python swallows an interrupt within a weak reference's callback, and shows it, perhaps until the next one comes
+    swallowed = "Exception ignored in" in errors and (interrupted or "KeyboardInterrupt" in errors)
     shown = "Traceback" in errors and not swallowed and not any("debug" in word for word in line)
     if status not in (0, 2, 130) or shown or len(told) != (status == 2):
         raise AssertionError(f"status {status}: {errors[-400:]}")

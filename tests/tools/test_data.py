@@ -80,7 +80,10 @@ def test_files_downloaded_by_hand(tmp_path: Path, dragon: Dragon, monkeypatch: p
     (tmp_path / "page.tar.gz").write_text("<html>not found</html>")
     result = dragon("data", "cifar10", "--from", "page.tar.gz")
     assert result.code == 2
-    assert "page.tar.gz (a text file) holds no file of CIFAR-10" in result.error
+    assert (
+        "page.tar.gz (a web page (HTML), perhaps that of the file and not the file) holds no file of CIFAR-10"
+        in result.error
+    )
     assert "does not exist" in dragon("data", "mnist", "--from", "nothing.gz").error
     assert "not for synthetic" in dragon("data", "synthetic", "--from", "page.tar.gz").error
 

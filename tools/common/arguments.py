@@ -53,6 +53,7 @@ def plain_booleans(command: click.Command, context: click.Context, args: Iterabl
     # click marks an option that may stand without a value by a text in its place
     may_stand_alone = {n for o in options if not o.is_flag and isinstance(o.flag_value, str) for n in o.opts}
     with_value = {name for option in options if not option.is_flag for name in option.opts}
+    may_be_empty = {name for option in options if option.default == "" for name in option.opts}
     forms: dict[str, tuple[str, bool]] = {}  # spelling: flag, and the value that it sets
     for flag in sorted(name for name in names - with_value if name.startswith("--")):
         forms[flag] = flag, True
@@ -76,7 +77,8 @@ def plain_booleans(command: click.Command, context: click.Context, args: Iterabl
                 raise click.UsageError(f'{spelling} is true or false, got "{text}"', ctx=context)
             values[flag] = value == _TRUTH.get(text.lower(), True)
         else:
-            if spelling in with_value and not text and (equals or (rest and not rest[0])):
+            empty = spelling in with_value and not text and (equals or (rest and not rest[0]))
+            if empty and spelling not in may_be_empty:
                 raise click.UsageError(f"{spelling} has an empty value: give one, or leave the flag out", ctx=context)
             others.append(arg)
             alone = arg in may_stand_alone and bool(rest) and rest[0].startswith("-")
