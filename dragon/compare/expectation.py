@@ -53,13 +53,13 @@ class Expectation:
 def parse_expectation(text: str, neutral: float = 0.0) -> Expectation:
     """Read an expectation; neutral: the middle of `within X` without `of`. Raises UsageError."""
     words = str(text).strip()
-    if bound := _BOUND.fullmatch(words):
-        value = _number(bound[2])
+    bound = _BOUND.fullmatch(words)
+    if bound and math.isfinite(value := _number(bound[2])):
         low, high = (value, math.inf) if bound[1].startswith(">") else (-math.inf, value)
         return Expectation(words, low, high, bound[1].endswith("="))
     if within := _WITHIN.fullmatch(words):
         half, middle = _number(within[1]), _number(within[2]) if within[2] else neutral
-        if half > 0:
+        if half > 0 and math.isfinite(half) and math.isfinite(middle):
             return Expectation(words, middle - half, middle + half, True)
     raise UsageError(f'"expect" is such as "> 0", "<= 0.45", "within 0.01" or "within 0.02 of 1.467", got "{words}"')
 

@@ -37,7 +37,7 @@ def find_experiment(name: str | Path) -> Path:
     """The file of an experiment: a path, or a name of the list. Raises UsageError for neither."""
     path = Path(name)
     shipped = _shipped()
-    if path.exists() or path.suffix or len(path.parts) > 1:
+    if path.is_file() or path.suffix or len(path.parts) > 1:
         return path
     if str(name) not in shipped:
         raise UsageError(f'no experiment "{name}"{nearest(str(name), shipped)}; `dragon compare --list` shows them')

@@ -19,6 +19,7 @@ __all__ = [
     "LAST",
     "builtin_metrics",
     "curve",
+    "iteration_of",
     "lower_is_better",
     "measure",
     "measure_over",
@@ -145,23 +146,27 @@ def _curve(record: Record, name: str) -> dict[int, float]:
     return {x: y for x, y in zip(*(curve(record, name) or ([], [])), strict=True) if y is not None}
 
 
-def _iteration(place: Place, end: int) -> int:
+def iteration_of(place: Place, end: int) -> int:
+    """The iteration at a place of a run of `end` iterations."""
     return round(int(place[:-1]) * end / 100) if isinstance(place, str) else place
 
 
 def _quotient(a: float, b: float, power: float | None) -> float | None:
-    """(a / b)^power; None where that is no real number."""
+    """(a / b)^power; None where that is no finite real number."""
     if not b:
         return None
     value = a / b
     if power is None:
-        return value
-    return float(value**power) if value > 0 else None
+        return value if math.isfinite(value) else None
+    try:
+        return float(value**power) if value > 0 else None
+    except OverflowError:
+        return None
 
 
 def _taken(metric: Metric, points: list[tuple[int, float]], end: int) -> float | None:
-    first = 0 if metric.start is None else _iteration(metric.start, end)
-    last = end if metric.end is None else _iteration(metric.end, end)
+    first = 0 if metric.start is None else iteration_of(metric.start, end)
+    last = end if metric.end is None else iteration_of(metric.end, end)
     if metric.take == "ratio":
         return _ratio(points, first, last)
     points = [(x, y) for x, y in points if first <= x <= last]
@@ -182,7 +187,7 @@ def _taken(metric: Metric, points: list[tuple[int, float]], end: int) -> float |
         case "min":
             return min(ys)
         case "at":
-            return _at(points, _iteration(metric.iter or 0, end))
+            return _at(points, iteration_of(metric.iter or 0, end))
         case "first_at_least":  # a run that never gets there counts with its whole length
             return float(next((x for x, y in points if metric.value is not None and y >= metric.value), end))
         case "slope":

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dragon.compare.config import Contrast, Experiment, Metric
 from dragon.compare.contrasts import check_contrast, select
 from dragon.compare.cost import PARTS
-from dragon.compare.metrics import lower_is_better, parts_of, resolve_metric
+from dragon.compare.metrics import iteration_of, lower_is_better, parts_of, resolve_metric
 from dragon.compare.nets import test_outputs
 from dragon.compare.plan import Plan, Run
 from dragon.compare.probing import probe_titles
 from dragon.compare.recorder import series_name
 from dragon.compare.results import all_metrics, contrast_as_dict
+from dragon.counting import how_many
 from dragon.errors import DragonError, nearest
 from dragon.files.yaml_tree import Section
 
@@ -45,6 +46,7 @@ def check_questions(plan: Plan) -> None:
             if name is not None:
                 _check_series(c, name, series, metric.section or c.top, key)
         _check_metric(metric.name, metrics, metric.section or c.top, None)
+        _check_points(metric, max(run.solver.max_iter for run in plan.runs))
     for contrast in c.contrasts:
         _check_metric(contrast.metric, metrics, contrast.section, "metric")
         try:
@@ -52,7 +54,10 @@ def check_questions(plan: Plan) -> None:
         except DragonError as error:
             contrast.section.fail(str(error), "expect")
         _check_selections(plan, contrast, metrics)
-    if c.tune is not None and c.tune.metric in metrics:
+    if c.tune is not None:
+        _check_metric(c.tune.metric, metrics, c.tune.section, "metric")
+        if metrics[c.tune.metric].over:
+            c.tune.section.fail(f'"tune.metric": {c.tune.metric} is over a factor, and not of a run', "metric")
         runs = [cell[0] for cell in plan.cells()]
         _check_measured(plan, runs, metrics[c.tune.metric], metrics, c.tune.section, "metric")
     if c.picture is not None:
@@ -61,12 +66,26 @@ def check_questions(plan: Plan) -> None:
             _check_series(c, c.picture.series, series, section, "series")
         if c.picture.metric is not None:
             _check_metric(c.picture.metric, metrics, section, "metric")
+        for name in c.picture.metrics:
+            _check_metric(name, metrics, section, "metrics")
+        if c.picture.over is not None and not any(c.picture.over in cell[0].levels for cell in plan.cells()):
+            section.fail(f'"{section.name("over")}": no run has levels of {c.picture.over}', "over")
     outputs = [name.removeprefix("test/") for name in series if name.startswith("test/") and "@" not in name]
     if c.stop is not None and c.stop.output not in outputs:
         hint = nearest(c.stop.output, outputs)
         c.top.fail(f'"stop.chance": no test has an output "{c.stop.output}"{hint}; known: {", ".join(outputs)}', "stop")
     if c.stop is not None and lower_is_better(c.stop.output, metrics):
         c.top.fail(f'"stop.chance": runs with a low {c.stop.output} are the good ones; name an accuracy', "stop")
+
+
+def _check_points(metric: Metric, longest: int) -> None:
+    """Fail for `from` and `to` between which no run has a point. longest: iterations of the longest run."""
+    if metric.section is None or (metric.series or "").startswith("cost/"):  # whose points are rounds
+        return
+    first, last = (longest if place is None else iteration_of(place, longest) for place in (metric.start, metric.end))
+    if metric.start is not None and metric.take != "ratio" and first > min(last, longest):
+        what = f'"to" is {last:,}' if last < longest else f"the longest run takes {how_many(longest, 'iteration')}"
+        metric.section.fail(f'"{metric.section.name("from")}" is {first:,}, and {what}', "from")
 
 
 def _check_selections(plan: Plan, contrast: Contrast, metrics: dict[str, Metric]) -> None:

@@ -27,6 +27,7 @@ OVER: Mapping[str, tuple[str, ...]] = {
     "span": ("within",),
     "largest": ("value",),
 }
+_LEVELS = ("argmax", "argmin", "span", "largest")  # what gives a level, or a ratio of two: of a factor of numbers
 # keys that a take may have beside those
 _OPTIONAL: Mapping[str, tuple[str, ...]] = {"span": ("value",), "largest": ("within",)}
 _METRIC = (
@@ -87,6 +88,12 @@ def _metric(name: str, section: Section, factors: Sequence[Factor]) -> Metric:
         names = [factor.name for factor in factors] + ["base_lr"]
         if over is None or over not in names:
             section.fail(f'"{section.name("over")}" must name a factor{nearest(str(over), names)}', "over")
+        levels = [level.value for factor in factors if factor.name == over for level in factor.levels]
+        if take in _LEVELS and (named := next((level for level in levels if isinstance(level, str)), None)) is not None:
+            section.fail(
+                f'"{section.name("take")}": {take} gives a number, and "{named}" of {over} is a name; '
+                "max, min and mean take any levels", "take",
+            )  # fmt: skip
     return Metric(
         name, take, series, less, per, of=of, over=over, value=section.number("value"), iter=_place(section, "iter"),
         start=_place(section, "from"), end=_place(section, "to"), within=section.number("within"), section=section,
@@ -115,9 +122,7 @@ def _place(section: Section, key: str) -> Place | None:
     return f"{share[1]}%"
 
 
-def read_contrasts(
-    top: Section, metrics: Mapping[str, Metric], variants: Sequence[Variant], factors: Sequence[Factor]
-) -> list[Contrast]:
+def read_contrasts(top: Section, variants: Sequence[Variant], factors: Sequence[Factor]) -> list[Contrast]:
     """The contrasts; a single one is the primary one unless it says otherwise."""
     if "contrasts" not in top.values:
         return []
@@ -135,6 +140,10 @@ def _contrast(section: Section, variants: Sequence[Variant], factors: Sequence[F
     of = _selection(section, "of", variants, factors)
     assert of is not None
     against = _selection(section, "against", variants, factors)
+    if against is not None and not against:
+        section.fail(f'"{section.name("against")}" names nothing; leave it out to ask about "of" alone', "against")
+    if against == of:
+        section.fail(f'"{section.name("against")}" selects the runs of "of" too', "against")
     scale = section.choice("scale", _SCALES, "difference")
     if scale != "difference" and against is None:
         section.fail(f'scale: {scale} needs "against"', "scale")
@@ -155,16 +164,14 @@ def _selection(section: Section, key: str, variants: Sequence[Variant], factors:
     return None if given is None else read_selection(given, variants, factors)
 
 
-def read_picture(
-    top: Section, metrics: Mapping[str, Metric], variants: Sequence[Variant], factors: Sequence[Factor]
-) -> Picture | None:
+def read_picture(top: Section, variants: Sequence[Variant], factors: Sequence[Factor]) -> Picture | None:
     """The picture; None if the file has none."""
     section = top.section("picture")
     if section is None:
         return None
     section.check_keys(_PICTURE)
     series, metric, over = section.text("series"), section.text("metric"), section.text("over")
-    several = section.choices("metrics", tuple(metrics), ())
+    several = tuple(section.words("metrics"))
     if (series is not None) + (metric is not None) + bool(several) != 1:
         section.fail('"picture" needs one of "series", "metric" and "metrics"')
     names = [factor.name for factor in factors] + ["base_lr"]

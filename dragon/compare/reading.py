@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dragon.compare.config import Cost, CostSetting, Experiment, ProbeSetting, Stop, Tune
+from dragon.compare.config import Cost, CostSetting, Experiment, Factor, ProbeSetting, Stop, Tune, Variant
 from dragon.compare.read_questions import read_contrasts, read_metrics, read_picture
 from dragon.compare.read_variants import read_factors, read_selections, read_variants
 from dragon.engines import ENGINES
 from dragon.errors import nearest
 from dragon.files.kinds import EXPERIMENT
-from dragon.files.yaml_tree import Section, read_yaml
+from dragon.files.yaml_tree import Section, plain, read_yaml
 from dragon.surgery.recalibrate import VARIANCES
 
 __all__ = ["KEYS", "read_comparison", "read_experiment"]
@@ -64,6 +65,7 @@ def _read(path: str | Path, top: Section, text: str, quick: bool) -> Experiment:
     variants = read_variants(top, folder)
     factors = read_factors(top)
     names = [variant.name for variant in variants]
+    _one_list_of_rates(top, variants, factors)
     statistics, exact_images, exact_variance = _statistics(top)
     stop = _stop(top)
     metrics = read_metrics(top, factors)
@@ -99,10 +101,20 @@ def _read(path: str | Path, top: Section, text: str, quick: bool) -> Experiment:
         probes=_probes(top),
         cost=_cost(top),
         metrics=metrics,
-        contrasts=read_contrasts(top, metrics, variants, factors),
-        picture=read_picture(top, metrics, variants, factors),
+        contrasts=read_contrasts(top, variants, factors),
+        picture=read_picture(top, variants, factors),
         top=top,
     )
+
+
+def _one_list_of_rates(top: Section, variants: Sequence[Variant], factors: Sequence[Factor]) -> None:
+    """Fail where `learning_rates` and the factor base_lr, which it is another name of, are both given."""
+    if not any(factor.name == "base_lr" for factor in factors):
+        return
+    for section in (top, *(variant.section for variant in variants)):
+        if "learning_rates" in section.values:
+            name = section.name("learning_rates")
+            section.fail(f'"{name}" is another way to write the factor base_lr: give one of them', "learning_rates")
 
 
 def _words(top: Section, key: str) -> str:
@@ -137,7 +149,7 @@ def _pairs(top: Section, names: list[str]) -> list[tuple[str, str]]:
     if "equal" in top.values and "pairs" in top.values:
         top.fail('"pairs" is another name of "equal": give one of them', "pairs")
     key = "pairs" if "pairs" in top.values else "equal"
-    given = top.values.get(key, [])
+    given = plain(top.values.get(key, []))
     listed = given if isinstance(given, list) else [given]
     pairs = listed if listed and isinstance(listed[0], list) else [listed] if listed else []
     result = []

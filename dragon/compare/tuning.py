@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import itertools
 import math
 from collections.abc import Callable, Mapping
@@ -51,9 +52,6 @@ class Tuning:
         entries: dict[str, Record] = {}
         series = known_series({run.id: records[run.id] for run in self.runs})
         metrics = all_metrics(self.experiment, series)
-        if self.tune.metric not in metrics or metrics[self.tune.metric].over:
-            known = [name for name, metric in metrics.items() if not metric.over]
-            self.tune.section.fail(f'"tune.metric": no run has "{self.tune.metric}"{nearest(self.tune.metric, known)}')
         metric = metrics[self.tune.metric]
         lower = lower_is_better(metric.name, metrics)
         for point, plan in self.plans:
@@ -86,7 +84,6 @@ def plan_tuning(
 
     Raises DragonError for wrong definitions or data.
     """
-    folder = _validation_folder(tune, dataset or experiment.dataset)
     fields = pb.SolverParameter.DESCRIPTOR.fields_by_name
     for name in tune.over:
         if name not in fields:
@@ -101,6 +98,7 @@ def plan_tuning(
         tune.section.fail(
             f'"tune.seeds" must differ from "seeds", which are to be fresh: both have {shared[0]}', "seeds"
         )
+    folder = _validation_folder(tune, dataset or experiment.dataset)
     plans = []
     points = math.prod(map(len, tune.over.values()))
     of_all = None if share is None else _of_all(share, points)
@@ -126,7 +124,7 @@ def _validation_folder(tune: Tune, dataset: str | None) -> str:
     if dataset is None:
         tune.section.fail('tuning needs "dataset", a folder made by `dragon data`, at the top of the file')
     root = Path(dataset).absolute()
-    beside = sorted(root.parent.glob(f"{root.name}_val*"))
+    beside = sorted(root.parent.glob(f"{glob.escape(root.name)}_val*"))
     found = next((folder for folder in [root, *beside] if list(folder.glob(f"*_{tune.on}_lmdb"))), None)
     if found is None:
         advice = f"`dragon data {root.name} --validation 5000` makes a set with some"

@@ -17,6 +17,7 @@ __all__ = ["Section", "plain", "read_yaml"]
 _MAX_VALUES = 10_000  # or as many as the file has characters, which no file without aliases exceeds
 _MAX_DEPTH = 50
 _MAX_INTEGER = 2**31 - 1
+_MERGE = "tag:yaml.org,2002:merge"
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,15 @@ class Section:
                 self.fail(f'"{self.name(key)}": unknown "{value}"{hint}; known: {", ".join(known)}', key)
         return tuple(word for word in known if word in given)
 
+    def words(self, key: str) -> list[str]:
+        """Different strings; a single one counts as a list. Empty if the key is missing."""
+        given = self._listed(key, []) if key in self.values else []
+        for value in given:
+            if not isinstance(value, str):
+                self._fail_type(key, "words", value)
+        self._distinct(key, given)
+        return given
+
     def listed(self, key: str, default: list[Any], empty: bool = False) -> list[Any]:
         """A list of values of any kind; a single one counts as a list. empty: a list without values is allowed."""
         if empty and self.values.get(key) == []:
@@ -246,6 +256,8 @@ class _Tree:
             return self._section(path, node, depth)
         if isinstance(node, yaml.SequenceNode):
             return [self.convert(f"{path}[{i}]", item, depth + 1) for i, item in enumerate(node.value)]
+        if isinstance(node.value, str):
+            self._check_text(node.value, line)
         try:
             return _scalar(node)
         except yaml.YAMLError:
@@ -256,16 +268,36 @@ class _Tree:
     def _section(self, path: str, node: yaml.MappingNode, depth: int) -> Section:
         values: dict[str, Any] = {}
         lines: dict[str, int] = {}
+        merged: list[Section] = []
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
                 raise UsageError(f"{self.file}:{line}: a key must be a string")
+            if key_node.tag == _MERGE:
+                merged += self._merged(path, value_node, line, depth)
+                continue
             key = str(key_node.value)
+            self._check_text(key, line)
             lines[key] = line
             if key in values:
                 raise UsageError(f'{self.file}:{line}: key "{one_line(key)}" is given twice')
             values[key] = self.convert(f"{path}.{key}" if path else key, value_node, depth + 1)
+        for other in merged:  # what stands here comes before, and then the first of them
+            values, lines = {**other.values, **values}, {**other.lines, **lines}
         return Section(self.file, path, node.start_mark.line + 1, values, lines)
+
+    def _merged(self, path: str, node: yaml.Node, line: int, depth: int) -> list[Section]:
+        """The mappings of a merge key: `<<: *a`, or `<<: [*a, *b]`."""
+        value = self.convert(path, node, depth + 1)
+        found = value if isinstance(value, list) else [value]
+        if not all(isinstance(one, Section) for one in found):
+            raise UsageError(f'{self.file}:{line}: "<<" takes a mapping, such as *name, or a list of them')
+        return found
+
+    def _check_text(self, text: str, line: int) -> None:
+        """Raise UsageError for half a pair of UTF-16, which only an escape can give and which no file can hold."""
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise UsageError(f"{self.file}:{line}: {text[:40]!a} is no text: it has half a surrogate pair")
 
 
 def _scalar(node: yaml.Node) -> Any:

@@ -161,7 +161,12 @@ LAUGHS = "\n".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}' if i else 'x'] * 9)}]
         ("a: " + "[" * 2000, "nested too deeply|levels"),
         ("? [a, b]\n: c", "a key must be a string"),
         ("solver: " + "x" * 5000, "no such file"),
-        ("equal: {a: b}", '"equal" must be a pair'),
+        ("equal: {a: b}", r"""\"equal" must be a pair of variants or a list of pairs, got \[\{'a': 'b'\}\]$"""),
+        ("equal: [{a: b}, a]", r"""\"equal" names no variant: "\{'a': 'b'\}"$"""),
+        ("<<: 3", 'c.yaml:2: "<<" takes a mapping'),
+        (r'claim: "\ud83d"', r"c.yaml:2: '\\ud83d' is no text: it has half a surrogate pair"),
+        (r'"\ud83d": 3', r"c.yaml:2: '\\ud83d' is no text"),
+        ("picture: {metrics: [3]}", '"picture.metrics" must be words, got 3'),
         ("averages: [[1]]", "unknown rule"),
         ("seeds: []", '"seeds" is an empty list'),
         ("seeds: {count: }", r'c.yaml:2: "seeds.count" has no value'),
@@ -184,3 +189,20 @@ def test_yaml_that_takes_too_much_or_converts_to_nothing(text: str, message: str
         read_comparison(path)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 6000
+
+
+def test_merge_keys_take_over_a_mapping(comparison: Path) -> None:
+    """YAML's `<<`: what stands in the mapping itself comes first, then the first of those that are merged."""
+    text = comparison.read_text()
+    for old, new in (
+        ("name: plain", "&plain\n    name: plain\n    set: &set {momentum: 0.1, gamma: 0.2}"),
+        ("name: split", "<<: *plain\n    name: split"),
+        ("name: merged", "name: merged\n    set: {gamma: 0.5, <<: [*set, {gamma: 0.3, power: 0.4}]}"),
+    ):
+        assert f"  - {old}\n" in text
+        text = text.replace(f"  - {old}\n", f"  - {new}\n")
+    comparison.write_text(text)
+    solvers = [plan_of(comparison).first(name).solver for name in ("plain", "split", "merged")]
+    assert [solver.momentum for solver in solvers] == pytest.approx([0.1, 0.1, 0.1])
+    assert [solver.gamma for solver in solvers] == pytest.approx([0.2, 0.2, 0.5])
+    assert solvers[2].power == pytest.approx(0.4)

@@ -418,6 +418,9 @@ def test_experiments_are_found_by_name(tmp_path: Path, monkeypatch: pytest.Monke
     ]
     assert find_experiment("lr_range") == folder / "lr_range.yaml"
     assert find_experiment("some/file.yaml") == Path("some/file.yaml")
+    (tmp_path / "lr_range").mkdir()  # the folder of its results, in a working directory of results
+    monkeypatch.chdir(tmp_path)
+    assert find_experiment("lr_range") == folder / "lr_range.yaml"
     with pytest.raises(UsageError, match=re.escape('no experiment "lr_rang" (did you mean "lr_range"?)')):
         find_experiment("lr_rang")
 
@@ -432,6 +435,24 @@ WITHOUT_EFFECT = {
     "twice": ("statistics: [global, ", "statistics: [exact, ", "names exact twice"),
     "unused key": ("take: mean}", "take: mean, value: 3}", '"metrics.area.value" has no effect with take: mean'),
     "within": ("take: argmax}", "take: span, within: -1}", "must not be negative"),
+    "after the end": (
+        "take: mean}",
+        "take: mean, from: 41}",
+        '"metrics.area.from" is 41, and the longest run takes 40',
+    ),
+    "turned round": ("take: mean}", "take: mean, from: 90%, to: 10%}", '"metrics.area.from" is 36, and "to" is 4'),
+    "rates twice": ("factors:", "learning_rates: [0.1]\nfactors:", "another way to write the factor base_lr"),
+    "against nothing": ("against: {variant: merged, eps: usual}", "against: {}", 'against" names nothing'),
+    "against itself": ("eps: small}, against", "eps: usual}, against", 'against" selects the runs of "of" too'),
+    "infinite bound": ('expect: "within 1"', 'expect: "> 1e999"', 'got "> 1e999"'),
+    "rate of no run": ("quick:", "picture: {metric: accuracy, over: momentum}\nquick:", 'over" names no factor'),
+    "picture": ("quick:", "picture: {metrics: [accuracy, los]}\nquick:", 'no metric "los" .did you mean "loss"'),
+    "tuned by what is not there": (
+        "",
+        "tune: {over: {momentum: [0.5]}, metric: acuracy}",
+        'no metric "acuracy" .did you mean "accuracy"',
+    ),
+    "tuned over a factor": ("", "tune: {over: {momentum: [0.5]}, metric: best_rate}", "best_rate is over a factor"),
     "stop": ("", "stop: {chance: {loss: 2.3, at: 5}}", "runs with a low loss are the good ones"),
 }
 
@@ -464,6 +485,36 @@ def test_a_contrast_of_runs_that_there_are_not_is_found_before_training(experime
     path = add(experiment, "contrasts:\n", f"contrasts:\n  - {contrast}\n")
     with pytest.raises(UsageError, match=rf"small.yaml:\d+: .*{message}"):
         check_questions(plan_of(path))
+
+
+@pytest.mark.parametrize(
+    ("take", "over", "level"),
+    [("argmax", "eps", "small"), ("span, within: 1", "eps", "small"), ("argmin", "type", "SGD")],
+)
+def test_a_level_that_is_a_name_is_no_number(experiment: Path, take: str, over: str, level: str) -> None:
+    text = experiment.read_text().replace("factors:", "factors:\n  type: [SGD, Adam]")
+    experiment.write_text(text[: text.index("quick:")])
+    path = add(experiment, "over: base_lr, take: argmax", f"over: {over}, take: {take}")
+    with pytest.raises(UsageError, match=rf'small.yaml:\d+: "metrics.best_rate.take": .*"{level}" of {over} is a name'):
+        plan_of(path)
+
+
+def test_a_picture_shows_built_in_metrics_too(experiment: Path) -> None:
+    plan = plan_of(add(experiment, "quick:", "picture: {metrics: [train_loss, area]}\nquick:"))
+    check_questions(plan)
+    assert plan.comparison.picture is not None
+    assert plan.comparison.picture.metrics == ("train_loss", "area")
+
+
+def test_points_of_costs_are_rounds(experiment: Path) -> None:
+    cost = "cost: {settings: {here: {}}}\nmetrics:\n  ms: {series: cost/here/step, take: median, from: 20}\n"
+    check_questions(plan_of(add(experiment, "metrics:\n", cost)))
+
+
+def test_a_picture_over_what_no_run_has_is_found_before_training(comparison: Path) -> None:
+    comparison.write_text(f"{comparison.read_text()}picture: {{metric: accuracy, over: base_lr}}\n")
+    with pytest.raises(UsageError, match=re.escape('"picture.over": no run has levels of base_lr')):
+        check_questions(plan_of(comparison))
 
 
 def test_a_tuning_metric_that_a_variant_has_not_is_found_before_training(experiment: Path) -> None:

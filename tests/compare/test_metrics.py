@@ -150,6 +150,7 @@ def test_quotients() -> None:
     assert measure(metrics["squared"], run, metrics) == pytest.approx(9)
     for a, b in [("first", "none"), ("first", "zero"), ("below", "last")]:
         assert measure(Metric("m", quotient=(a, b), power=0.5), run, metrics) is None
+    assert measure(Metric("m", quotient=("last", "first"), power=1e6), run, metrics) is None, "too large for a number"
     assert [m.name for m in resolve_metric("growth", metrics)] == ["growth", "last", "first"]
 
 

@@ -193,16 +193,22 @@ def tuning_section(view: View, csv: Mapping[str, str]) -> str:
         rows = []
         for row in grid:
             chosen = all(row.get(k) == best.get(k) for k in fields)
-            mean = view.text("accuracy", row.get("mean"))
+            mean = view.text(str(entry.get("metric") or "accuracy"), row.get("mean"))
             rows.append([*(escape(level_text(row[k])) for k in fields), f"<b>{mean} ← chosen</b>" if chosen else mean])
         levels = ", ".join(f"{k} {level_text(v)}" for k, v in (entry.get("levels") or {}).items())
         heading = swatch(view.colour(str(entry["variant"])), f"{entry['variant']} {levels}".strip())
-        parts.append(f"<div><h3>{heading}</h3>{table([*map(escape, fields), 'Validation'], rows)}</div>")
+        parts.append(f"<div><h3>{heading}</h3>{table([*map(escape, fields), _tuned(entry)], rows)}</div>")
     if not parts:
         return ""
     note = f"<p>{how_many(len(parts), 'grid')}; every one on the validation split, with seeds of its own.</p>"
     link = csv_link("tuning.csv", csv.get("tuning.csv"))
     return section("Tuning", note, f'<div class="charts">{"".join(parts)}</div>', link=link)
+
+
+def _tuned(entry: Mapping[str, Any]) -> str:
+    """The head of the column of scores."""
+    metric = str(entry.get("metric") or "accuracy")
+    return "Validation" + (f"<br>{escape(metric.replace('_', ' '))}" if metric != "accuracy" else "")
 
 
 def definitions_section(view: View) -> str:

@@ -248,6 +248,15 @@ def test_a_choice_at_the_edge_of_its_grid_is_said_everywhere(results: Results, t
     assert "a tuned value at the edge of its grid" in (tmp_path / "index.md").read_text()
 
 
+def test_a_grid_that_was_scored_by_a_loss_is_not_in_percent(results: Results) -> None:
+    results["tuning"][0]["metric"] = "loss"
+    results["metrics"]["loss"] = {"series": "test/loss", "take": "last"}
+    text = Page(render(results)).text
+    assert "Validation loss" in " ".join(text.split())
+    assert "0.700 ← chosen" in text
+    assert "70.00 % ← chosen" not in text
+
+
 def test_a_series_that_is_asked_for_has_a_chart(results: Results) -> None:
     for one in results["cells"]:
         one["curves"]["test/loss"] = one["curves"]["train/loss"]
