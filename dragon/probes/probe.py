@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -65,6 +65,11 @@ class Probe:
     def title(self) -> str:
         """The name in results: the label if there is one."""
         return self.label or self.name
+
+    def check_learns(self, learned: Sequence[object]) -> None:
+        """Raise UsageError where `learned`, what training changes, is empty."""
+        if not learned:
+            raise self.wrong("nothing learns in this net: every lr_mult is 0, or it has no weights")
 
     def wrong(self, message: str) -> UsageError:
         """The error for a setting that cannot be."""

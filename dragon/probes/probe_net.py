@@ -26,6 +26,7 @@ from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
+from dragon.surgery.samples import holds_labels
 
 __all__ = ["Batch", "ProbeNet", "is_data", "private_definition"]
 
@@ -176,7 +177,7 @@ class ProbeNet:
 
         Raises UsageError for a net without a loss.
         """
-        self._require_loss()
+        self.require_loss()
         self.load(batch)
         self.net.clear_param_diffs()
         loss = self.net.forward_backward()
@@ -228,6 +229,15 @@ class ProbeNet:
             raise UsageError(f'the net has no blob "{name}"{nearest(name, self.net.blobs)}')
         return self.net.blobs[name]
 
+    def images(self, node: Node) -> str:
+        """The name of the input that images are: the first that what a layer makes depends on, labels left out."""
+        needed = {id(node.tops[0])}
+        for one in reversed(self.net.nodes[: node.index + 1]):
+            if any(id(top) in needed for top in one.tops):
+                needed |= {id(bottom) for bottom in one.bottoms}
+        inputs = [name for name in self.net.inputs if id(self.net.blobs[name]) in needed] or self.net.inputs
+        return next((name for name in inputs if not holds_labels(self.net, name)), inputs[0])
+
     def scores(self) -> Node:
         """The layer that makes the scores: the first bottom of the first loss. UsageError for a net without a loss."""
         loss = next((node for node in self.net.nodes if node.makes_loss and node.bottoms), None)
@@ -241,7 +251,8 @@ class ProbeNet:
                 wanted = node.bottoms[0]
         return found
 
-    def _require_loss(self) -> None:
+    def require_loss(self) -> None:
+        """Raise UsageError for a net without a loss, which gives no gradient."""
         if not any(node.makes_loss for node in self.net.nodes):
             raise UsageError(f"the probe needs a gradient, and {self._no_loss()}")
 

@@ -22,7 +22,7 @@ from dragon.layers.proposal import Proposal
 from dragon.layers.rcnn_detection_output import RCNNDetectionOutput
 from dragon.layers.split import Split
 
-__all__ = ["feed", "sample_inputs"]
+__all__ = ["feed", "holds_labels", "sample_inputs"]
 
 _LARGE = 30  # standard deviation of the noise of a proof
 
@@ -53,6 +53,11 @@ def feed(net: Net, rng: np.random.Generator, *others: Net) -> None:
             value = rng.normal(size=shape) * _LARGE if len(shape) > 1 else np.zeros(shape)
         for one in (net, *others):
             one.blobs[name].data[...] = value
+
+
+def holds_labels(net: Net, name: str) -> bool:
+    """Whether a layer reads an input of a net as labels."""
+    return any(_is_label(node.layer, index) for node, index in _readers(net, name))
 
 
 def _meant(net: Net, name: str, rng: np.random.Generator) -> NDArray[Any] | None:

@@ -43,7 +43,8 @@ class Adversarial(Probe):
     def measure(self, run: Run) -> Mapping[str, float]:
         net = run.clone(TEST, input_gradients=True)
         batches = [run.batch(k, self.batch_size, TEST) for k in range(self.batches)]
-        name = net.net.inputs[0]
+        net.require_loss()
+        name = net.images(net.scores())
         values = [batch.arrays[name] for batch in batches]
         limits = run.limits(name, TEST)
         if limits is not None and any((v < limits[0]).any() or (v > limits[1]).any() for v in values):

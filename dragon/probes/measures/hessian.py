@@ -49,6 +49,7 @@ class Hessian(Probe):
         net = run.clone(engine="numpy", dtype=np.float64) if self.exact else run.net
         batches = [run.batch(k, self.batch_size) for k in range(self.batches)]
         weights = net.weights()
+        self.check_learns(weights)
         step = self.step or STEPS[np.dtype(net.net.context.dtype)]
         kernels = list(net.kernels().values())
 

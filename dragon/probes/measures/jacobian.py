@@ -45,12 +45,12 @@ class Jacobian(Probe):
 
 
 def jacobians(net: ProbeNet, batch: Batch, layer: str, joint: bool) -> Array:
-    """The derivatives by the net's first input, (images, outputs, inputs); of the batch as one image if `joint`.
+    """The derivatives by the images, (images, outputs, inputs); of the batch as one image if `joint`.
 
     Raises UsageError for a layer whose first top has no axis of images.
     """
     node = net.node(layer) if layer else net.scores()
-    top, x = node.tops[0], net.net.blobs[net.net.inputs[0]]
+    top, x = node.tops[0], net.net.blobs[net.images(node)]
     net.load(batch)
     net.net.run_forward(0, node.index)
     images = batch.extent

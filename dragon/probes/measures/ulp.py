@@ -63,7 +63,9 @@ class Ulp(Probe):
             if state:
                 layer.load_state(state)
         twin.iter = run.iteration
-        weights = next(p.blob for p in twin.net.learnable if p.lr_mult).data.reshape(-1)
+        learning = [p.blob for p in twin.net.learnable if p.lr_mult]
+        self.check_learns(learning)
+        weights = learning[0].data.reshape(-1)
         for _ in range(self.ulps):
             weights[0] = np.nextafter(weights[0], weights.dtype.type(np.inf))
 

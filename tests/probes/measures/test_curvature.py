@@ -10,7 +10,7 @@ from dragon.memory.storage import Array
 from dragon.probes import ProbeNet, Run, create, measure
 from dragon.probes.measures.jacobian import jacobians
 from tests.helpers import TRAINABLE
-from tests.probes.helpers import make_solver, run_of
+from tests.probes.helpers import make_solver, observe, run_of
 from tests.probes.measures.nets import linear, quadratic
 
 
@@ -74,6 +74,29 @@ def test_jacobian_of_a_linear_net() -> None:
     assert measure(create("jacobian", {"images": 3}), run) == pytest.approx(expected)
     (lower,) = {measure(create("jacobian", {"layer": "ip1"}), run)["largest"]}
     assert lower == pytest.approx(np.linalg.svd(first, compute_uv=False)[0])
+
+
+@pytest.mark.parametrize("loss", ["EuclideanLoss", "SigmoidCrossEntropyLoss"])
+def test_jacobian_where_the_data_layer_gives_labels_first(loss: str) -> None:
+    net = linear((6, 4)).replace("EuclideanLoss", loss)
+    shapes = "shape { dim: 3 dim: 6 } shape { dim: 3 dim: 4 }"
+    turned = net.replace('top: "data" top: "label"', 'top: "label" top: "data"')
+    turned = turned.replace(shapes, "shape { dim: 3 dim: 4 } shape { dim: 3 dim: 6 }")
+    run = run_of(turned)
+    values = np.linalg.svd(run.source().params["ip1"][0].peek().astype(np.float64), compute_uv=False)
+    found = measure(create("jacobian", {"images": 3}), run)
+    assert (found["largest"], found["smallest"]) == pytest.approx((values[0], values[-1]))
+
+
+@pytest.mark.parametrize("name", ["hessian", "ulp"])
+def test_probes_of_learning_where_nothing_learns(name: str) -> None:
+    frozen = TRAINABLE
+    for kind in ("Convolution", "BN", "InnerProduct"):
+        frozen = frozen.replace(f'type: "{kind}"', f'type: "{kind}" param {{ lr_mult: 0 }} param {{ lr_mult: 0 }}')
+    solver = make_solver(frozen)
+    observe(solver, (name, {}))
+    with pytest.raises(UsageError, match=f'probe "{name}": nothing learns in this net'):
+        solver.solve()
 
 
 def test_jacobian_of_what_is_no_value_for_each_image() -> None:

@@ -148,6 +148,21 @@ def test_the_attack_on_a_linear_net_is_the_best_one() -> None:
     np.testing.assert_allclose(moved, batch.arrays["data"] + 0.5 * np.sign(w[1] - w[0]), atol=1e-6)
 
 
+def test_an_attack_where_the_data_layer_gives_labels_first() -> None:
+    net = """layer { name: "data" type: "DummyData" top: "label" top: "data" dummy_data_param {
+        shape { dim: 4 } shape { dim: 4 dim: 6 } data_filler { type: "constant" }
+        data_filler { type: "gaussian" std: 1 } } }
+        layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 2
+          weight_filler { type: "gaussian" std: 1 } } }
+        layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }"""
+    values = looked_at(net, "adversarial")
+    clean, attacked = values["loss/clean"], values["loss/attacked"]
+    assert clean is not None
+    assert attacked is not None
+    assert attacked > clean
+    assert values["eps"]
+
+
 @pytest.mark.parametrize("clip", [True, False])
 def test_an_attacked_image_is_an_image(tmp_path: Path, clip: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """8-bit images less 128, by 0.01: from -1.28 to 1.27."""
