@@ -49,6 +49,8 @@ def command(source: str, out: str, kind: str | None, half: bool, profile: str | 
     if Path(out).suffix == ".caffemodel":
         raise UsageError(f"{source} is a prototxt, which is not written to a .caffemodel")
     message = _without_dialect(_read(source, kind, profile))
+    if not message.ByteSize():
+        raise UsageError(f"{source}: it has no layers and no settings")
     if out == "-":
         click.echo(format_text(message), nl=False)
         return

@@ -18,7 +18,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path in the same folder; the file there replaces `path` when the block ends without an error.
 
     It is synced to disk before the rename, so that after a power cut there is the old file or the new one. Raises
-    OSError that names `path`, also where `path` is a device or a pipe, which must not be replaced by a file.
+    OSError that names `path`, also where `path` is a device or a pipe, which must not be replaced by a file, or "-".
     """
     target = _regular(path)
     import tempfile  # with what it needs, as much as all that a net reads its weights with
@@ -45,6 +45,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def _regular(path: str | os.PathLike[str]) -> Path:
     target = Path(path)
+    if str(target) == "-":  # which elsewhere stands for the standard output
+        raise OSError(errno.EINVAL, "the name of a file is needed here, this is not written to standard output", "-")
     if target.parent == Path("/dev") or (target.exists() and not target.is_file()):
         kind = errno.EISDIR if target.is_dir() else errno.EINVAL
         reason = os.strerror(kind) if target.is_dir() else "not a regular file"

@@ -56,3 +56,5 @@ def test_folders_pipes_and_devices_are_not_replaced(tmp_path: Path) -> None:
             write_atomically(tmp_path / "pipe", b"")
     with pytest.raises(OSError, match="not a regular file"):
         write_atomically("/dev/stdout", b"")
+    with pytest.raises(OSError, match="not written to standard output"):
+        write_atomically("-", b"")

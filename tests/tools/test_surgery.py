@@ -41,6 +41,17 @@ def test_nothing_is_written_when_there_is_nothing_to_do(trained: Path, dragon: D
     assert "--out-weights needs" in dragon("merge", "--model", "net.prototxt", "--out-weights", "x").error
 
 
+def test_weights_of_the_zoo(work: Path, dragon: Dragon) -> None:
+    common = ("--model", "mnist_sigmoid_3x100_bn", "--shape", "4,1,28,28", "--batches", "1")
+    result = dragon("split", *common, "--out-weights", "split.caffemodel")
+    assert result.code == 0, result.err
+    assert "proved: " in result.out
+    assert (work / "split.caffemodel").is_file()
+    result = dragon("fold", *common, "--out-model", "folded.prototxt")
+    assert result.code == 0, result.err
+    assert "no weights of" in dragon("merge", "--model", "vgg16", "--out-weights", "x.caffemodel").error
+
+
 def test_recalibrate(trained: Path, dragon: Dragon) -> None:
     common = ("--model", "net.prototxt", "--weights", "net.caffemodel")
     result = dragon("recalibrate", *common, "--out", "exact.caffemodel")

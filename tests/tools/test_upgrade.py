@@ -110,6 +110,8 @@ def test_upgrade_of_what_is_neither(work: Path, dragon: Dragon) -> None:
     (work / "x.prototxt").write_text('base_lr: 1\nlr_polic: "fixed"')
     assert "x.prototxt:2:1" in dragon("upgrade", "x.prototxt", "y.prototxt").error
     assert "cannot be read" in dragon("upgrade", "missing", "y").error
+    (work / "x.prototxt").write_text("# nothing yet\n")
+    assert dragon("upgrade", "x.prototxt", "y.prototxt").error == "x.prototxt: it has no layers and no settings"
     assert not (work / "y.prototxt").exists()
 
 

@@ -12,11 +12,12 @@ import click
 from dragon.bases.layer import TEST, TRAIN
 from dragon.counting import how_many
 from dragon.errors import UsageError
+from dragon.models import zoo
 from dragon.proto.assign import Assignment
 from dragon.surgery.model import Model, read_model, write_model
 from dragon.surgery.prove import check_runs, prove
 from dragon.tools.common.json_output import json_option
-from dragon.tools.common.models import TRAIN_VAL, WEIGHTS
+from dragon.tools.common.models import TRAIN_VAL, WEIGHTS, WeightsOption
 from dragon.tools.common.numbers import Count, sizes
 from dragon.tools.common.outputs import check_outputs
 from dragon.tools.common.profile import profile_option
@@ -105,9 +106,10 @@ def surgery_options(needs_weights: bool, changes: bool = True) -> Callable[[Call
         @click.option(
             "--weights",
             type=WEIGHTS,
+            cls=WeightsOption if needs_weights else click.Option,
             required=needs_weights,
             metavar="FILE",
-            help="Its .caffemodel, HDF5 or .safetensors file.",
+            help="Its .caffemodel, HDF5 or .safetensors file; those of the zoo by default, where they are needed.",
         )
         @click.option("--out-model", metavar="FILE", help="Write the new prototxt here.")
         @click.option(
@@ -133,7 +135,7 @@ def surgery_options(needs_weights: bool, changes: bool = True) -> Callable[[Call
             **more: Any,
         ) -> Any:
             if out_weights and not weights:
-                raise UsageError("--out-weights needs --weights")
+                weights = _weights_of_the_zoo(model)
             if not (out_model or out_weights):
                 raise UsageError("nothing to write: give --out-model, --out-weights or both")
             inputs = [model, *(weights or "").split(",")]
@@ -144,6 +146,13 @@ def surgery_options(needs_weights: bool, changes: bool = True) -> Callable[[Call
         return wrapper
 
     return decorate
+
+
+def _weights_of_the_zoo(model: str) -> str:
+    name = zoo.name_of(model)
+    if name is None:
+        raise UsageError("--out-weights needs --weights")
+    return str(zoo.require_weights(name))
 
 
 def _no_option(function: Callable[..., Any]) -> Callable[..., Any]:

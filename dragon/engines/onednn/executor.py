@@ -221,8 +221,7 @@ class OneDNNExecutor(Executor):
                 self._held.bring_up_to_date(self.plans.training)
 
     def _backward(self, start: int, end: int) -> None:
-        for ran in self._plans_that_ran():
-            ran.note_changes()
+        self._note_changes()
         stretches = self._stretches() if start == self._last and end == 0 else None
         if stretches is not None:
             run_down_to(stretches, end)
@@ -241,8 +240,7 @@ class OneDNNExecutor(Executor):
             i = group.first - 1 if together else i - 1
 
     def _backward_in_parts(self, ends: Sequence[int], ready: Callable[[int], None]) -> None:
-        for ran in self._plans_that_ran():
-            ran.note_changes()
+        self._note_changes()
         stretches = None if is_watched(self.net) else self._stretches()
         if stretches is None:
             super()._backward_in_parts(ends, ready)
@@ -252,6 +250,10 @@ class OneDNNExecutor(Executor):
             ready(end)
         self._passed()
         self._held.bring_up_to_date(self.plans.training)
+
+    def _note_changes(self) -> None:
+        for plan in self._plans_that_ran():
+            plan.note_changes()
 
     def _stretches(self) -> list[Stretch] | None:
         return find_stretches(self.net.nodes, self._ran, self._changers)

@@ -106,8 +106,8 @@ def _pooled(c: Context, window: Window, shape: Shape, out: Shape, pool: Callable
         return pool(c, blob, window, extents, out)
     flat = (shape[0], shape[1] * extents[0], *extents[1:])
     found = pool(c, c.reshape(blob, shape, flat, "planes"), _of_axes(window, [1, 2]), extents[1:], out[1:])
-    deep, rest = (*shape[:2], extents[0], math.prod(out[1:])), math.prod(out[1:])
-    found = c.reshape(found, (*flat[:2], *out[1:]), deep, "depth")
+    rest = math.prod(out[1:])
+    found = c.reshape(found, (*flat[:2], *out[1:]), (*shape[:2], extents[0], rest), "depth")
     found = pool(c, found, _of_axes(window, [0], 1), (extents[0], rest), (out[0], rest))
     return c.reshape(found, (*shape[:2], out[0], rest), (*shape[:2], *out), "volume")
 
