@@ -171,6 +171,8 @@ class _Deployment:
                 if i in self.dropped:
                     read = ", ".join(f'"{name}"' for name in layer.bottom)
                     made.notes.append(f"left out: {layer.name} ({layer.type}), which reads {read}")
+                elif kind.is_input and not any(self.readers[i, j] for j in range(len(layer.top))):
+                    made.notes.append(f"left out: {layer.name} ({layer.type}), which no layer reads")
             elif kind.is_source and not kind.is_input:
                 tops = [name for j, name in enumerate(layer.top) if (i, j) in needed]
                 self.net.layer.append(input_for(layer, tops, shape, self.folder))

@@ -13,7 +13,7 @@ from dragon.bases.layer import TEST, TRAIN
 from dragon.bases.registry import class_of
 from dragon.counting import how_many
 from dragon.data.progress import Progress, silent
-from dragon.errors import DragonError, NumericError, ShapeError, UsageError, WeightsError
+from dragon.errors import DataError, DragonError, NumericError, ShapeError, UsageError, WeightsError
 from dragon.graph.net import Net
 from dragon.graph.node import Node
 from dragon.proto import dragon_pb2 as pb
@@ -132,7 +132,9 @@ def build_net(model: Model, phase: int, shape: tuple[int, ...] | None) -> Net:
     try:
         net = Net(Definition(definition, folder=model.folder), phase, dtype=np.float64, engine="numpy", seed=_SEED)
     except DragonError as error:
-        error.task, error.hint = "cannot run the net to prove it", "perhaps --shape N,C,H,W helps"
+        error.task = "cannot run the net to prove it"
+        if isinstance(error, DataError) and not shape:
+            error.hint = error.hint or "--shape N,C,H,W runs it on noise of this shape in place of its data"
         raise
     try:
         give_arrays(net, model.arrays, f"--shape {','.join(map(str, shape))}" if shape else "its data")

@@ -51,6 +51,13 @@ def test_losses_go_and_what_they_scored_is_an_output() -> None:
         assert net.blobs["data"].shape == SHAPE
 
 
+def test_an_input_that_no_layer_reads_is_named() -> None:
+    info = 'layer { name: "info" type: "Input" top: "im_info" input_param { shape { dim: 1 dim: 3 } } }'
+    assert made(DATA + info + CONV.format("conv", "data", KERNEL)).notes == [
+        "left out: info (Input), which no layer reads"
+    ]
+
+
 def test_probabilities_of_a_loss_are_made_by_a_softmax() -> None:
     loss = 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "conv" bottom: "label" top: "loss" top: "prob" }'
     for kind in ("SoftmaxWithLoss", "FocalLoss"):

@@ -46,6 +46,16 @@ def test_another_module(dragon: Dragon) -> None:
     assert "found by order and shape" in done.out
 
 
+def test_values_that_are_not_finite_are_counted(dragon: Dragon) -> None:
+    state = foreign_state()
+    key = next(iter(state))
+    state[key].flat[:2] = np.nan, np.inf
+    write_safetensors("m.safetensors", state, {})
+    done = dragon("import", "--torch-weights", "m.safetensors", "--model", MODEL, "--caffemodel", "x.caffemodel")
+    assert done.code == 0, done.err
+    assert f'layer "{LAYERS[0]}": not finite: 2 values' in done.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -52,6 +52,17 @@ def test_weights_of_the_zoo(work: Path, dragon: Dragon) -> None:
     assert "no weights of" in dragon("merge", "--model", "vgg16", "--out-weights", "x.caffemodel").error
 
 
+def test_a_shape_is_advised_where_it_helps(trained: Path, dragon: Dragon) -> None:
+    common = ("merge", "--model", "net.prototxt", "--weights", "net.caffemodel", "--out-model", "m.prototxt")
+    edit(trained / "net.prototxt", 'source: "', 'source: "missing/')
+    advised = dragon(*common)
+    assert (advised.code, "--shape N,C,H,W" in advised.error) == (2, True)
+    assert dragon(*common, "--shape", "3,3,24,24").code == 0
+    edit(trained / "net.prototxt", 'type: "Convolution" bottom: "data"', 'type: "Convolution" bottom: "gone"')
+    other = dragon(*common, "--shape", "3,3,24,24")
+    assert (other.code, "--shape" in other.error) == (2, False)
+
+
 def test_recalibrate(trained: Path, dragon: Dragon) -> None:
     common = ("--model", "net.prototxt", "--weights", "net.caffemodel")
     result = dragon("recalibrate", *common, "--out", "exact.caffemodel")

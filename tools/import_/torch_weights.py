@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import click
+import numpy as np
 
 from dragon.counting import how_many
 from dragon.errors import UsageError
@@ -16,6 +18,8 @@ from dragon.tools.common.set_option import NET, read_changed_net, set_flag
 from dragon.tools.import_.source import OUT_WEIGHTS, Source
 
 __all__ = ["SOURCE"]
+
+log = logging.getLogger("dragon")
 
 MODEL = click.Option(
     ["--model"], type=DEPLOY, metavar="FILE|NAME", help="The prototxt of the net whose weights they become."
@@ -53,6 +57,10 @@ def _read(
         click.echo(f"{layer}: {prefix}")
     if matched.unused:
         click.echo(f"not used: {', '.join(matched.unused)}")
+    for layer, arrays in found.arrays.items():
+        bad = sum(int(array.size - np.isfinite(array).sum()) for array in arrays)
+        if bad:
+            log.warning('layer "%s": not finite: %s', layer, how_many(bad, "value"))
     write_model(found, None, out_weights)
     click.echo(f"written: {out_weights}, {how_many(len(matched.blobs), 'layer')} found by {matched.by}")
 
