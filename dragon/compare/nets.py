@@ -14,6 +14,7 @@ from dragon.counting import how_many
 from dragon.errors import DataError, nearest
 from dragon.files.paths import missing_hint
 from dragon.files.yaml_tree import Section, plain
+from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.surgery.fields import find_field, set_value
@@ -80,12 +81,6 @@ def fix_paths(definition: Definition[pb.NetParameter]) -> None:
                 setattr(message, key, str(folder / path))
 
 
-def in_phase(layer: pb.LayerParameter, phase: int) -> bool:
-    """Whether a layer is part of the net of a phase."""
-    included = not layer.include or any(not rule.HasField("phase") or rule.phase == phase for rule in layer.include)
-    return included and not any(rule.HasField("phase") and rule.phase == phase for rule in layer.exclude)
-
-
 def use_dataset(net: pb.NetParameter, folder: str, test: str = "test") -> None:
     """Let the Data layers read a folder made by `dragon data`. Raises DataError if the folder lacks their data.
 
@@ -95,7 +90,7 @@ def use_dataset(net: pb.NetParameter, folder: str, test: str = "test") -> None:
     if not root.exists():
         raise DataError(f'the data folder "{folder}" does not exist{missing_hint(root / "train")}')
     for layer in reads_data(net):
-        part = "train" if in_phase(layer, pb.TRAIN) else test
+        part = "train" if pb.TRAIN in phases(layer) else test
         found = sorted(root.glob(f"*_{part}_lmdb"))
         if len(found) != 1:
             raise DataError(f'"{folder}" holds {how_many(len(found), "folder")} *_{part}_lmdb, expected one')
@@ -108,7 +103,7 @@ def use_dataset(net: pb.NetParameter, folder: str, test: str = "test") -> None:
 def set_shuffle(net: pb.NetParameter, shuffle: bool) -> None:
     """Let the training layers read the records in an order that the seed decides, or in that of the database."""
     for layer in reads_data(net):
-        if in_phase(layer, pb.TRAIN):
+        if pb.TRAIN in phases(layer):
             layer.data_param.shuffle = shuffle
 
 
@@ -116,7 +111,7 @@ def set_batch_size(net: pb.NetParameter, size: int) -> int | None:
     """Set the batch of the training layers; return what it was, None for a net that reads no database."""
     before = None
     for layer in reads_data(net):
-        if in_phase(layer, pb.TRAIN):
+        if pb.TRAIN in phases(layer):
             before = before or layer.data_param.batch_size
             layer.data_param.batch_size = size
     return before
@@ -127,9 +122,9 @@ def testing_on_training_set(net: pb.NetParameter) -> pb.NetParameter:
     result = pb.NetParameter()
     result.CopyFrom(net)
     layers = reads_data(result)
-    train = next((layer for layer in layers if in_phase(layer, pb.TRAIN)), None)
+    train = next((layer for layer in layers if pb.TRAIN in phases(layer)), None)
     for layer in layers:
-        if train is not None and not in_phase(layer, pb.TRAIN):
+        if train is not None and pb.TRAIN not in phases(layer):
             layer.data_param.source = train.data_param.source
             layer.data_param.backend = train.data_param.backend
     return result
@@ -139,7 +134,7 @@ def test_outputs(net: pb.NetParameter) -> list[str]:
     """Names of the outputs of the test net: tops that no later layer reads."""
     outputs: dict[str, None] = {}
     for layer in net.layer:
-        if in_phase(layer, pb.TEST):
+        if pb.TEST in phases(layer):
             for name in layer.bottom:
                 outputs.pop(name, None)
             outputs |= dict.fromkeys(layer.top)

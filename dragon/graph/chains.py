@@ -86,12 +86,14 @@ class DefinedLayer:
 
 
 def phases(layer: pb.LayerParameter) -> frozenset[int]:
-    """Phases that a layer is present in, as far as its rules depend on the phase alone, not on stages or levels."""
+    """Phases that a layer is present in, as far as its rules depend on the phase alone, not on stages or levels.
+
+    Its field `phase` is no rule: it says how the layer runs in a net of either phase.
+    """
     both = frozenset({int(pb.TRAIN), int(pb.TEST)})
-    if layer.HasField("phase"):
-        return frozenset({int(layer.phase)})
     if layer.include:
-        return frozenset(int(r.phase) for r in layer.include if r.HasField("phase")) or both
+        alone = all(r.HasField("phase") for r in layer.include)
+        return frozenset(int(r.phase) for r in layer.include) if alone else both
     excluded = {
         int(r.phase)
         for r in layer.exclude

@@ -11,6 +11,7 @@ from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.fields import set_fields
 from dragon.surgery.model import Model, Note, silent_note
+from dragon.surgery.normalisations import copy_rules
 from dragon.surgery.selection import Words, find_type, select
 from dragon.surgery.values import free_name, rename_value
 
@@ -53,10 +54,7 @@ def add(
         owner = new.net.layer[index]
         fresh = pb.LayerParameter(name=names[owner.name], type=kind, top=[names[owner.name]])
         set_fields(fresh, fields, kind)
-        fresh.include.extend(owner.include)
-        fresh.exclude.extend(owner.exclude)
-        if owner.HasField("phase"):
-            fresh.phase = owner.phase
+        copy_rules(owner, fresh)
         (_behind if after is not None else _in_front)(new.net, index, fresh)
     for target, name in names.items():
         note(f"added {name} ({kind}) {'behind' if after is not None else 'in front of'} {target}")

@@ -11,6 +11,7 @@ from dragon.layers.parameter import Parameter
 from dragon.layers.softmax import Softmax
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.model import Model, Note, silent_note
+from dragon.surgery.normalisations import copy_rules
 
 __all__ = ["ensemble", "member_name"]
 
@@ -97,8 +98,5 @@ def _beside(
 ) -> pb.LayerParameter:
     """Add a layer in the phases of `measure`, with its own name as top; return it."""
     layer = net.layer.add(name=name, type=kind, bottom=bottoms, top=[name])
-    layer.include.extend(measure.include)
-    layer.exclude.extend(measure.exclude)
-    if measure.HasField("phase"):
-        layer.phase = measure.phase
+    copy_rules(measure, layer)
     return layer

@@ -6,16 +6,18 @@ s along the outputs.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dragon.bases.registry import class_of
 from dragon.bases.weighted import Weighted
 from dragon.errors import UsageError
 from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
-from dragon.surgery.model import Model
+from dragon.surgery.model import Arrays, Model
 from dragon.surgery.normalisations import Normalisation, PhaseGraphs, by_name, find_normalisations, same_conditions
 
 __all__ = ["fold"]
@@ -80,7 +82,7 @@ def _obstacle(model: Model, graphs: PhaseGraphs, norms: list[Normalisation], mak
     alike = present == phases(layer) and all(same_conditions(n.layer, layer) for n in norms)
     if len(layer.bottom) != 1 or len(layer.top) != 1 or not alike:
         return f'"{layer.name}" has several bottoms or is present in other phases'
-    if not norm.settings.by_running(pb.TEST):
+    if not norm.by_running(pb.TEST):
         return "it normalises by the batch in TEST too"
     if not {graph.reader(index) for graph in graphs.of(index)} <= {n.index for n in norms}:
         return f'"{layer.name}" is read by other layers as well'
@@ -88,20 +90,29 @@ def _obstacle(model: Model, graphs: PhaseGraphs, norms: list[Normalisation], mak
         return "its tops have different names in TRAIN and in TEST"
     if kind.product_param(layer).axis != 1:
         return f'the outputs of "{layer.name}" are not on axis 1'
-    if any(spec.name for spec in layer.param):
+    names = {spec.name for spec in layer.param if spec.name}
+    if any(spec.name in names for i, other in enumerate(model.net.layer) if i != index for spec in other.param):
         return f'the weights of "{layer.name}" are shared with other layers'
     for name in (layer.name, norm.layer.name):
         if name not in model.arrays:
             return f'there are no weights for "{name}"'
+    if not all(np.isfinite(values).all() for values in _as_factors(norm, model.arrays)):
+        return "with its statistics, scale and shift its outputs are NaN or infinite"
     return ""
+
+
+def _as_factors(norm: Normalisation, arrays: Mapping[str, Arrays]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """s, mean and beta, (C,) each, float64: what TEST computes is s (x - mean) + beta."""
+    mean, variance = norm.statistics(arrays)
+    affine = [a.astype(np.float64) for a in norm.parts(arrays)[1]]
+    gamma, beta = affine or (np.ones_like(mean), np.zeros_like(mean))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return gamma / np.sqrt(variance + norm.settings.eps), mean, beta
 
 
 def _fold_into(model: Model, norms: list[Normalisation], layer: pb.LayerParameter) -> None:
     arrays, norm = model.arrays, _deployed(norms)
-    mean, variance = norm.statistics(arrays)
-    affine = [a.astype(np.float64) for a in norm.parts(arrays)[1]]
-    gamma, beta = affine or (np.ones_like(mean), np.zeros_like(mean))
-    s = gamma / np.sqrt(variance + norm.settings.eps)
+    s, mean, beta = _as_factors(norm, arrays)
     weight, *bias = arrays[layer.name]
     old = bias[0].astype(np.float64).reshape(-1) if bias else np.zeros_like(mean)
     kind = class_of(layer)

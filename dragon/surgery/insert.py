@@ -24,7 +24,7 @@ from dragon.surgery.forms import (
 )
 from dragon.surgery.identity import Made, Statistics, measure, start_as_identity
 from dragon.surgery.model import Model, Note, silent_note
-from dragon.surgery.normalisations import Normalisation, PhaseGraphs
+from dragon.surgery.normalisations import Normalisation, PhaseGraphs, copy_rules
 from dragon.surgery.places import PLACES, ends_net, walk
 from dragon.surgery.remove import take_out
 from dragon.surgery.selection import Words, check_choice, list_words, select
@@ -192,10 +192,7 @@ def _add(model: Model, made: Made, kind: NormalisationType, drops: bool, in_plac
     made.dropped = drops
     made.shared = _carry(layers, owner, bias)
     for layer in layers:
-        for rules in ("include", "exclude"):
-            getattr(layer, rules).extend(getattr(before, rules))
-        if before.HasField("phase"):
-            layer.phase = before.phase
+        copy_rules(before, layer)
     if not in_place:
         rename_value(net, made.spot + 1, phases(before), value, top)
     rest = [_copy(layer) for layer in net.layer[made.spot + 1 :]]

@@ -158,7 +158,7 @@ def _frozen(norm: Normalisation) -> bool:
 
 def _in_train(norm: Normalisation) -> Iterator[_Remark]:
     s = norm.settings
-    if s.by_running(pb.TRAIN):
+    if norm.by_running(pb.TRAIN):
         unused = [f"ghost_batch: {s.ghost_batch}"] if s.ghost_batch else []
         unused += [] if s.gradient_through_statistics else ["gradient_through_statistics: false"]
         for field in unused:

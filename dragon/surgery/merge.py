@@ -12,7 +12,7 @@ from dragon.normalization.settings import Form, Normalization
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.forms import scale_name
 from dragon.surgery.model import Model
-from dragon.surgery.normalisations import Normalisation, by_name, find_normalisations
+from dragon.surgery.normalisations import Normalisation, by_name, copy_rules, find_normalisations
 
 __all__ = ["merge", "split"]
 
@@ -192,6 +192,5 @@ def _split_settings(norm: Normalisation, name: str, caffe: bool) -> pb.LayerPara
     layer.batch_norm_param.CopyFrom(p)
     _set_specs(layer, [], 0, statistics)
     scale.param.extend(affine)
-    for rules in ("include", "exclude"):
-        getattr(scale, rules).extend(getattr(layer, rules))
+    copy_rules(layer, scale)
     return scale

@@ -17,7 +17,7 @@ from dragon.normalization.settings import Normalization
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.model import Arrays
 
-__all__ = ["Normalisation", "PhaseGraphs", "by_name", "find_normalisations", "same_conditions"]
+__all__ = ["Normalisation", "PhaseGraphs", "by_name", "copy_rules", "find_normalisations", "same_conditions"]
 
 _BATCH_NORM, _BN = 3, 5  # blobs of the usual forms
 
@@ -56,6 +56,10 @@ class Normalisation:
         settings = normalization_of(self.layer)
         assert settings is not None
         return settings
+
+    def by_running(self, phase: int) -> bool:
+        """Whether it normalises by running statistics in a net of a phase, in place of which its own `phase` counts."""
+        return self.settings.by_running(self.layer.phase if self.layer.HasField("phase") else phase)
 
     @property
     def affine(self) -> bool:
@@ -174,6 +178,12 @@ def _without_place(layer: pb.LayerParameter) -> bytes:
     for name in ("bottom", "include", "exclude", "phase", "blobs"):
         copy.ClearField(name)
     return copy.SerializeToString(deterministic=True)
+
+
+def copy_rules(source: pb.LayerParameter, target: pb.LayerParameter) -> None:
+    """Let a new layer be part of a net wherever another one is."""
+    target.include.extend(source.include)
+    target.exclude.extend(source.exclude)
 
 
 def same_conditions(a: pb.LayerParameter, b: pb.LayerParameter) -> bool:

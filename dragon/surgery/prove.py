@@ -20,6 +20,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.surgery.distance import distances, largest_finite
 from dragon.surgery.model import Arrays, Model
+from dragon.surgery.normalisations import copy_rules
 from dragon.surgery.samples import feed
 
 __all__ = ["Difference", "build_net", "check_runs", "give_arrays", "prove", "test_by_running"]
@@ -172,8 +173,8 @@ def _with_inputs(net: pb.NetParameter, shape: tuple[int, ...]) -> pb.NetParamete
     for layer in new.layer:
         if not class_of(layer).is_source or layer.bottom:
             continue
-        plain = pb.LayerParameter(name=layer.name, type="Input", top=layer.top, include=layer.include)
-        plain.exclude.extend(layer.exclude)
+        plain = pb.LayerParameter(name=layer.name, type="Input", top=layer.top)
+        copy_rules(layer, plain)
         for k in range(len(layer.top)):
             plain.input_param.shape.add(dim=shape if k == 0 else shape[:1])
         layer.CopyFrom(plain)

@@ -15,7 +15,7 @@ from dragon.surgery.fields import set_fields
 from dragon.surgery.forms import add_specs, is_normalisation, normalisation_type, scale_name
 from dragon.surgery.learning import learned_blobs
 from dragon.surgery.model import Model, Note, silent_note
-from dragon.surgery.normalisations import Normalisation, PhaseGraphs
+from dragon.surgery.normalisations import Normalisation, PhaseGraphs, copy_rules
 from dragon.surgery.places import PLACES, walk
 from dragon.surgery.remove import chosen_normalisations, take_out
 from dragon.surgery.selection import Words, check_choice, find_type, select
@@ -62,8 +62,7 @@ def _replace_layers(model: Model, chosen: list[int], kind: str, fields: _Fields)
     for index in chosen:
         layer = model.net.layer[index]
         fresh = pb.LayerParameter(name=layer.name, type=found, bottom=layer.bottom, top=layer.top)
-        fresh.include.extend(layer.include)
-        fresh.exclude.extend(layer.exclude)
+        copy_rules(layer, fresh)
         set_fields(fresh, fields, layer.name)
         layer.CopyFrom(fresh)
         model.arrays.pop(layer.name, None)
@@ -85,8 +84,9 @@ def _replace_normalisations(model: Model, word: str, kind: str, fields: _Fields)
         if len(specs) == 2:
             add_specs(layers, *specs)
         for layer in layers:
-            layer.include.extend(norm.layer.include)
-            layer.exclude.extend(norm.layer.exclude)
+            copy_rules(norm.layer, layer)
+        if norm.layer.HasField("phase"):
+            layers[0].phase = norm.layer.phase
         fresh[norm.index] = layers
         for index in (norm.index, *norm.scales):
             model.arrays.pop(net.layer[index].name, None)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 import dragon
-from dragon.graph.chains import Graph, Link, defined_layers
+from dragon.graph.chains import Graph, Link, defined_layers, phases
+from dragon.graph.definition import admits
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
 
@@ -95,3 +96,25 @@ def test_layers_of_other_phases_are_left_out() -> None:
         assert graph.chain(1, ALL) == {Link.WEIGHTED: 1, Link.NORM: position}
         assert (graph.maker(position), graph.reader(1)) == (1, position)
     assert Graph(defined_layers(definition, pb.TRAIN)).maker(0) is None
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ("", "TRAIN TEST"),
+        ("phase: TEST", "TRAIN TEST"),
+        ("include { phase: TEST }", "TEST"),
+        ("phase: TRAIN include { phase: TEST }", "TEST"),
+        ('include { stage: "a" }', "TRAIN TEST"),
+        ('include { phase: TRAIN } include { stage: "a" }', "TRAIN TEST"),
+        ('include { phase: TRAIN stage: "a" }', "TRAIN"),
+        ("exclude { phase: TRAIN }", "TEST"),
+        ('exclude { phase: TRAIN stage: "a" }', "TRAIN TEST"),
+    ],
+)
+def test_the_phases_of_a_layer(rules: str, expected: str) -> None:
+    """Those of the nets that have it, with some stages or levels."""
+    layer = parse_text(f'layer {{ name: "l" type: "ReLU" {rules} }}', pb.NetParameter()).layer[0]
+    assert phases(layer) == {pb.Phase.Value(name) for name in expected.split()}
+    states = [pb.NetState(phase=phase, stage=stage) for phase in (pb.TRAIN, pb.TEST) for stage in ([], ["a"])]
+    assert phases(layer) == {state.phase for state in states if admits(layer, state)}

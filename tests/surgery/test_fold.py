@@ -23,6 +23,8 @@ TARGETS = {
         inner_product_param { num_output: 6 transpose: true bias_term: false weight_filler { type: "xavier" } } }""",
 }
 
+NAMED = HEAD + CONV.replace('top: "conv1"', 'top: "conv1" param { name: "w" } param { name: "b" }')
+
 
 @pytest.mark.parametrize("target", list(TARGETS))
 @pytest.mark.parametrize("form", ["split", "merged"])
@@ -53,7 +55,8 @@ def test_a_batch_norm_without_scale() -> None:
     [
         (HEAD + SPLIT.replace('"conv1"', '"data"'), 'it follows "data" (DummyData)'),
         (HEAD + CONV + SPLIT + 'layer { name: "x" type: "Softmax" bottom: "conv1" top: "x" }', "read by other layers"),
-        (HEAD + CONV.replace('top: "conv1"', 'top: "conv1" param { name: "w" }') + SPLIT, "are shared"),
+        (NAMED + SPLIT + NAMED.replace('"conv1"', '"conv2"')[len(HEAD) :], '"conv1" are shared'),
+        (HEAD + CONV + SPLIT.replace('"BatchNorm"', '"BatchNorm" phase: TRAIN'), "by the batch in TEST too"),
     ],
 )
 def test_what_cannot_be_folded_stays_and_says_why(text: str, why: str) -> None:
@@ -63,6 +66,30 @@ def test_what_cannot_be_folded_stays_and_says_why(text: str, why: str) -> None:
     assert left[0][0] == "bn1"
     assert why in left[0][1]
     assert new.net == old.net
+
+
+def test_a_name_of_weights_that_no_other_layer_has_shares_nothing() -> None:
+    check(trained(parse_text(NAMED + SPLIT + TAIL.replace("NAME", "s1"), pb.NetParameter())))
+
+
+@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+def test_a_phase_of_a_layer_is_how_it_runs_and_not_where_it_is(phase: str) -> None:
+    """As in Caffe, whose .caffemodel files have the field in every layer."""
+    conv = HEAD + CONV.replace('"Convolution"', f'"Convolution" phase: {phase}')
+    check(trained(parse_text(conv + SPLIT + TAIL.replace("NAME", "s1"), pb.NetParameter())))
+    if phase == "TEST":
+        norm = SPLIT.replace('"BatchNorm"', f'"BatchNorm" phase: {phase}')
+        check(trained(parse_text(HEAD + CONV + norm + TAIL.replace("NAME", "s1"), pb.NetParameter())))
+
+
+@pytest.mark.parametrize(("layer", "blob", "value"), [("bn1", 1, -9), ("bn1", 0, np.nan), ("scale1", 0, np.inf)])
+def test_what_is_no_number_is_not_folded(layer: str, blob: int, value: float) -> None:
+    """A net that gives NaN agrees with any other one that does, so a proof would not tell."""
+    old = trained(definition("split"))
+    old.arrays[layer][blob] = np.full_like(old.arrays[layer][blob], value)
+    _, done, left = fold(old)
+    assert done == []
+    assert left == [("bn1", "with its statistics, scale and shift its outputs are NaN or infinite")]
 
 
 def test_the_formula_with_numbers() -> None:
