@@ -36,3 +36,11 @@ def test_the_package_loads_nothing_before_the_entry_point() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_train_loads_no_comparison_and_no_http() -> None:
+    """They take a third of the time in which a training starts, and every rank of it."""
+    unneeded = ("dragon.compare.session", "dragon.compare.plan", "http.client", "ssl")
+    code = f"import dragon.tools.train, sys; print([m for m in {unneeded} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "[]\n", done.stderr
