@@ -25,6 +25,7 @@ from dragon.compare.solver_fields import assign_solver, check_solver, override_s
 from dragon.data import open_source
 from dragon.errors import DataError, DragonError, PrototxtError, UsageError
 from dragon.files.paths import split_paths
+from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.proto.text import read_net_definition, read_solver
@@ -66,7 +67,9 @@ def build(c: Experiment, variant: Variant, levels: Levels, settings: Settings) -
     solver = read_solver(variant.solver)
     definition = read_net_definition(variant.net or _net_of(solver, variant), profile=solver.profile or None)
     try:
-        use_dataset(definition.message, settings.dataset, settings.test) if settings.dataset else fix_paths(definition)
+        fix_paths(definition)
+        if settings.dataset:
+            use_dataset(definition.message, settings.dataset, settings.test)
     except DragonError as error:
         raise DataError(f'{c.file}: variant "{variant.name}": {error}') from None
     if c.set is not None:
@@ -85,7 +88,7 @@ def build(c: Experiment, variant: Variant, levels: Levels, settings: Settings) -
     if c.shuffle is not None:
         set_shuffle(net, c.shuffle)
     try:
-        counts = [_records(layer) for layer in reads_data(net)]
+        sizes = _sizes(net)
         averages = _rules(net, variant)
     except DragonError as error:
         raise DataError(f'{c.file}: variant "{variant.name}": {error}') from None
@@ -101,10 +104,8 @@ def build(c: Experiment, variant: Variant, levels: Levels, settings: Settings) -
         solver.test_net_param.add().CopyFrom(testing_on_training_set(net) if test.on == "train" else net)
     _set_length(c, variant, solver, settings.iterations or c.iterations, batch)
     batches = c.test_batches or (solver.test_iter[0] if solver.test_iter else 1)
-    if counts and counts[-1]:
-        batches = min(batches, counts[-1])
     del solver.test_iter[:]
-    solver.test_iter.extend([batches] * len(tests))
+    solver.test_iter.extend(min(batches, sizes[test.on] or batches) for test in tests)
     solver.test_initialization = False
     solver.display = 0
     solver.snapshot = 0
@@ -193,6 +194,15 @@ def _net_of(solver: pb.SolverParameter, variant: Variant) -> Path:
     beside = variant.solver.parent
     candidates = (Path(solver.net), beside / solver.net, beside / Path(solver.net).name)
     return next((p for p in candidates if p.exists()), candidates[0])
+
+
+def _sizes(net: pb.NetParameter) -> dict[str, int]:
+    """Full batches of a test of the "test" and of the "train" set; 0 for a net that reads no database for it."""
+    for layer in reads_data(net):
+        _records(layer)
+    sets = {"test": net, "train": testing_on_training_set(net)}
+    tested = {on: [_records(one) for one in reads_data(n) if pb.TEST in phases(one)] for on, n in sets.items()}
+    return {on: min(filter(None, counts), default=0) for on, counts in tested.items()}
 
 
 def _records(layer: pb.LayerParameter) -> int:

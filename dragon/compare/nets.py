@@ -10,9 +10,10 @@ from google.protobuf.message import Message
 
 from dragon.bases.batch_statistics import normalization_of
 from dragon.bases.registry import canonical, class_of
+from dragon.compare.data_files import find_files
 from dragon.counting import how_many
 from dragon.errors import DataError, nearest
-from dragon.files.paths import missing_hint
+from dragon.files.paths import find, missing_hint
 from dragon.files.yaml_tree import Section, plain
 from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
@@ -67,18 +68,18 @@ def override_layers(net: pb.NetParameter, changes: Section) -> None:
 
 # -- data ----------------------------------------------------------------------------------------------------
 def reads_data(net: pb.NetParameter) -> list[pb.LayerParameter]:
-    """The layers that read a database."""
-    return [layer for layer in net.layer if "data_param" in class_of(layer).settings]
+    """The layers that read a database; VideoData takes nothing but the size of its batches from data_param."""
+    kinds = [(layer, class_of(layer).settings) for layer in net.layer]
+    return [layer for layer, kind in kinds if "data_param" in kind and "video_data_param" not in kind]
 
 
 def fix_paths(definition: Definition[pb.NetParameter]) -> None:
-    """Resolve a net's data paths against the folder of its file, so that they hold without the file too."""
+    """Resolve the paths that a net names as `dragon train` does, so that they hold without its file too."""
     folder = (definition.folder or Path()).resolve()
     for layer in reads_data(definition.message):
-        for message, key in ((layer.data_param, "source"), (layer.transform_param, "mean_file")):
-            path = getattr(message, key)
-            if path and not Path(path).exists() and (folder / path).exists():
-                setattr(message, key, str(folder / path))
+        if layer.data_param.source and (found := find(layer.data_param.source, folder)) is not None:
+            layer.data_param.source = str(found)
+    find_files(definition.message, folder)
 
 
 def use_dataset(net: pb.NetParameter, folder: str, test: str = "test") -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from dragon.compare.averages import Rule
 from dragon.compare.build import Built, Levels, Settings, Tested, build
 from dragon.compare.config import Experiment, Level, Variant
+from dragon.compare.data_files import forget_files
 from dragon.compare.nets import reads_data
 from dragon.compare.schedule import set_iterations
 from dragon.compare.store import run_key
@@ -155,6 +156,7 @@ def make_plan(
     alone. seeds: in place of the experiment's. share: the threads of each of so many runs; a variant's `threads` and
     a small net, which gets one, come before it.
     """
+    forget_files()
     c = comparison
     usual = Settings(dataset=dataset or c.dataset)
     built: dict[str, Built] = {}

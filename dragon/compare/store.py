@@ -1,28 +1,28 @@
 """The store of finished runs: a folder of KEY.json, where KEY is a hash of everything that decides the result.
 
-The key is made of the nets and the solver as they are after all changes, the seed, the data by digest, what is tested
-and probed, engine, precision and Dragon's version. It has no paths and no names of variants or experiments, so that
-experiments share runs.
+The key is made of the nets and the solver as they are after all changes, the seed, the data and other files that
+layers read by digest, the code of Python layers' modules, what is tested and probed, engine, precision and Dragon's
+version. It has no paths and no names of variants or experiments, so that experiments share runs.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import Message
 
+from dragon.compare.data_files import file_digest, module_digest, named_digest, named_files, stamp
 from dragon.compare.nets import reads_data
 from dragon.data import source_digest
-from dragon.files.reading import read_bytes, read_text
+from dragon.files.reading import read_text
 from dragon.proto import dragon_pb2 as pb
 from dragon.version import __version__
 
-__all__ = ["data_digest", "file_digest", "key_of", "read_result", "run_key"]
+__all__ = ["data_digest", "key_of", "read_result", "run_key"]
 
 Record = dict[str, Any]
 
@@ -59,45 +59,27 @@ def key_of(content: Any) -> str:
 
 
 def _without_paths(net: pb.NetParameter) -> None:
-    """Put digests in place of the paths of data, and leave out the net's name."""
+    """Put digests in place of the paths of data and of code, and leave out the net's name."""
     net.ClearField("name")
     for layer in reads_data(net):
         layer.data_param.source = data_digest(layer.data_param.source, layer.data_param.backend)
-        if layer.transform_param.mean_file:
-            layer.transform_param.mean_file = file_digest(layer.transform_param.mean_file)
+    for message, field, root in list(named_files(net)):
+        setattr(message, field, named_digest(getattr(message, field), field, root))
+        if root:
+            message.ClearField("root_folder")
+    for layer in net.layer:
+        if layer.type == "Python":
+            layer.python_param.module += module_digest(layer.python_param.module)
 
 
 def data_digest(path: str, backend: int) -> str:
     """The digest of a database's records, computed once for each state of its files. Raises DataError."""
-    return _source_digest_at(path, backend, *_stamp(Path(path)), *_stamp(Path(path).parent / "dataset.json"))
+    return _source_digest_at(path, backend, *stamp(Path(path)), *stamp(Path(path).parent / "dataset.json"))
 
 
 @lru_cache(maxsize=64)
 def _source_digest_at(path: str, backend: int, *stamps: int) -> str:
     return source_digest(path, backend)
-
-
-def file_digest(path: str) -> str:
-    """The digest of a file's bytes; the path if it cannot be read, which the layer reports later."""
-    return _file_digest_at(path, *_stamp(Path(path)))
-
-
-@lru_cache(maxsize=64)
-def _file_digest_at(path: str, *stamps: int) -> str:
-    try:
-        return hashlib.sha256(read_bytes(path)).hexdigest()
-    except OSError:
-        return path
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    """Times of change and sizes of a file, or of the files in a folder: after a change it is digested anew."""
-    try:
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        found = [os.stat(file) for file in files]
-    except OSError:
-        return ()
-    return tuple(number for stat in found for number in (stat.st_mtime_ns, stat.st_size))
 
 
 def read_result(path: Path) -> Record | None:

@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from dragon.bases.batch_statistics import BatchStatistics
 from dragon.bases.registry import class_of
 from dragon.errors import UsageError, nearest
-from dragon.graph.chains import Graph, Link
+from dragon.graph.chains import Graph, Link, phases
 from dragon.graph.net import Net
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
@@ -24,7 +24,7 @@ def as_inputs(net: pb.NetParameter, shapes: Mapping[str, tuple[int, ...]], phase
     result.CopyFrom(net)
     del result.layer[:]
     for layer in net.layer:
-        if layer.include and not any(rule.phase == phase for rule in layer.include):
+        if phase not in phases(layer):
             continue
         if not class_of(layer).reads_data:
             result.layer.add().CopyFrom(layer)

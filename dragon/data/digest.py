@@ -23,9 +23,23 @@ _CHUNK = 1000
 
 
 def source_digest(path: str | os.PathLike[str], backend: int = pb.DataParameter.LMDB) -> str:
-    """The digest of the `source` of a data_param: that of its dataset.json, else computed. Raises DataError."""
+    """The digest of the `source` of a data_param: that of its dataset.json, else computed. Raises DataError.
+
+    One that was recorded before the database was last written is computed anew.
+    """
     source = Path(path)
-    return recorded_digests(source.parent).get(source.name) or records_digest(source, backend)
+    recorded = recorded_digests(source.parent).get(source.name)
+    return recorded if recorded and not _written_since(source) else records_digest(source, backend)
+
+
+def _written_since(source: Path) -> bool:
+    """Whether a file of the database is newer than the folder's description; readers write lock.mdb alone."""
+    try:
+        described = (source.parent / DESCRIPTION).stat().st_mtime_ns
+        files = [file for file in source.iterdir() if file.name != "lock.mdb"] if source.is_dir() else [source]
+        return any(file.stat().st_mtime_ns > described for file in files)
+    except OSError:
+        return True
 
 
 def records_digest(path: str | os.PathLike[str], backend: int = pb.DataParameter.LMDB) -> str:

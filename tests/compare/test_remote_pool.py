@@ -170,9 +170,9 @@ def test_other_data_on_a_worker_are_an_error(
 ) -> None:  # fmt: skip
     def changed(content: dict[str, Any]) -> same_data.Data:
         found = []
-        for path, backend, digest in same_data.data_of(content):
+        for path, backend, named, digest in same_data.data_of(content):
             path, digest = change(path, digest)
-            found.append((path, backend, digest))
+            found.append((path, backend, named, digest))
         return found
 
     monkeypatch.setattr(remote_pool, "data_of", changed)
@@ -182,15 +182,15 @@ def test_other_data_on_a_worker_are_an_error(
 
 def test_the_data_of_all_nets_of_a_job_are_compared(comparison: Path, tmp_path: Path) -> None:
     job = jobs_of(comparison, tmp_path / "runs", 1)[0]
-    names = {Path(path).name for path, _, _ in same_data.data_of(job.content)}
+    names = {Path(path).name for path, *_ in same_data.data_of(job.content)}
     assert names == {"synthetic_train_lmdb", "synthetic_test_lmdb", "mean.binaryproto"}
     solver = parse_text(job.content["solver"], pb.SolverParameter())
     train = format_text(solver.train_net_param)
     solver.weights.append("first.caffemodel")
     start = same_data.data_of({"solver": format_text(solver)})
-    assert start[0] == ("first.caffemodel", None, "first.caffemodel")
+    assert start[0] == ("first.caffemodel", None, ["weights", ""], "first.caffemodel")
     for content in ({"first": "", "second": train}, {"net": train}, {"nets": ["", train]}):
-        assert {Path(path).name for path, _, _ in same_data.data_of(content)} == names
+        assert {Path(path).name for path, *_ in same_data.data_of(content)} == names
 
 
 def test_another_version_on_a_worker_is_an_error(comparison: Path, tmp_path: Path) -> None:
