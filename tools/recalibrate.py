@@ -10,12 +10,15 @@ from dragon.bases.layer import TEST, TRAIN
 from dragon.counting import how_many
 from dragon.engines import Options
 from dragon.errors import DataError, UsageError
+from dragon.files.paths import split_paths
+from dragon.files.stored_weights import stored_layers, write_arrays
 from dragon.graph.facts import accuracy_names, data_labels, record_count, require_data
 from dragon.graph.net import Net
 from dragon.graph.outputs import batch_size
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.assign import Assignment
 from dragon.proto.definition import Definition
+from dragon.surgery.model import arrays_of
 from dragon.surgery.recalibrate import VARIANCES, recalibrate
 from dragon.tools.common.accuracies import AccuracyInterval, accuracy_intervals
 from dragon.tools.common.engine_options import EngineChoice, engine_options
@@ -96,7 +99,7 @@ def command(
         count = batches or max(1, total // size)
         with progress_bar() as progress:
             changes = recalibrate(net, count, progress, variance)
-        net.save(out)
+        _write(net, definition, weights, profile, out)
         rows = [
             (c.layer, c.channels, f"{c.mean_shift:.3g}", f"{c.variance_ratio[0]:.3g} to {c.variance_ratio[1]:.3g}")
             for c in changes
@@ -117,6 +120,24 @@ def command(
         }  # fmt: skip
     finally:
         net.close()
+
+
+def _write(net: Net, definition: Definition[pb.NetParameter], weights: str, profile: str | None, out: str) -> None:
+    """Write the net's weights, and with them those of the layers that the definition has in TEST alone."""
+    elsewhere = {layer.name: layer for layer in definition.message.layer if layer.name not in net.layer_dict}
+    kept = {}
+    for path in split_paths(weights) if elsewhere else ():
+        for name, stored in stored_layers(path, profile, skip=lambda name: name not in elsewhere):
+            arrays = [array for array in stored if array is not None]  # None is a blob of another layer
+            if name in elsewhere and arrays and len(arrays) == len(stored):
+                kept[name] = arrays
+    if not kept:
+        net.save(out)
+        return
+    param = pb.NetParameter()
+    param.CopyFrom(net.param)
+    param.layer.extend(elsewhere[name] for name in kept)
+    write_arrays(out, param, {**arrays_of(net), **kept})
 
 
 def _accuracies(

@@ -10,7 +10,7 @@ import numpy as np
 from dragon.bases.batch_statistics import averages
 from dragon.memory.storage import Array
 from dragon.probes.probe_net import Batch, ProbeNet
-from dragon.surgery.recalibrate import Pool
+from dragon.surgery.recalibrate import pools_for
 
 __all__ = ["exact_statistics", "mean_outputs"]
 
@@ -18,9 +18,10 @@ __all__ = ["exact_statistics", "mean_outputs"]
 def exact_statistics(net: ProbeNet, batches: Iterable[Batch]) -> dict[str, tuple[Array, Array]]:
     """Mean and variance over all images of the input of each batch normalisation, by layer; float64.
 
-    net: of phase TRAIN, where the layers below normalise by the batch. See dragon.surgery.recalibrate.
+    Layers that share their running statistics have those of their inputs together. net: of phase TRAIN, where the
+    layers below normalise by the batch. See dragon.surgery.recalibrate.
     """
-    pools: defaultdict[str, Pool] = defaultdict(Pool)
+    pools = pools_for({layer.name: layer for layer in net.net.layers if averages(layer)})
     for batch in batches:
         for node, x in net.around(batch, lambda node: averages(node.layer)):
             pools[node.name].add(x)

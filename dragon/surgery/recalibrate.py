@@ -11,8 +11,9 @@ The mean is that of all values. There are two variances (the batches weighted by
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,10 @@ from dragon.errors import NumericError, UsageError, nearest
 from dragon.graph.net import Net
 from dragon.normalization.arithmetic import by_channel
 
-__all__ = ["VARIANCES", "Change", "Pool", "recalibrate"]
+__all__ = ["VARIANCES", "Change", "Pool", "pools_for", "recalibrate"]
 
 VARIANCES = ("pooled", "batches")
+_Key = TypeVar("_Key", bound=Hashable)
 
 
 class Pool:
@@ -62,6 +64,12 @@ class Pool:
         return self._within / max(1, self.count)
 
 
+def pools_for(layers: Mapping[_Key, BatchStatistics]) -> dict[_Key, Pool]:
+    """An empty Pool for each layer, and one for all layers that share their running statistics."""
+    found: dict[int, Pool] = {}
+    return {key: found.setdefault(id(layer.statistics[0].data_storage), Pool()) for key, layer in layers.items()}
+
+
 @dataclass
 class Change:
     """How far one layer's statistics moved: in standard deviations, and as ratios of variances (new / old)."""
@@ -75,7 +83,8 @@ class Change:
 def recalibrate(net: Net, batches: int, progress: Progress = silent, variance: str = "pooled") -> list[Change]:
     """Give every batch normalisation of a net in phase TRAIN the statistics of `batches` batches; return the changes.
 
-    variance: one of VARIANCES, see above. Meanwhile all layers normalise by the batch, as in training. Raises
+    Layers that share their running statistics get those of all values that they read together. variance: one of
+    VARIANCES, see above. Meanwhile all layers normalise by the batch, as in training. Raises
     UsageError for an unknown variance and for a net without batch normalisation or with running statistics of another
     kind (DecorrelatedBN), NumericError when an activation is not finite.
     """
@@ -87,7 +96,7 @@ def recalibrate(net: Net, batches: int, progress: Progress = silent, variance: s
             raise UsageError("its running statistics cannot be recalibrated", layer=layer.where)
     if not layers:
         raise UsageError(f'net "{net.name}" has no batch normalisation with running statistics')
-    pools = {i: Pool() for i in layers}
+    pools = pools_for(layers)
     old = {i: tuple(np.array(v, np.float64) for v in layer.running()) for i, layer in layers.items()}
     counters = [
         layer.blobs[at] for layer in layers.values() if (at := layer.normalization.blobs.iterations) is not None

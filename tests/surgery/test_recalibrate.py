@@ -130,3 +130,35 @@ def test_each_ghost_batch_is_a_batch(variance: str) -> None:
     found, pooled = (n.layer_dict["bn1"].peek_running()[1] for n in (net, plain))  # type: ignore[attr-defined]
     np.testing.assert_allclose(found, pooled if variance == "pooled" else within, rtol=1e-5)
     assert not np.allclose(within, pooled, rtol=1e-3)
+
+
+TWINS = "".join(
+    f"""
+layer {{ name: "data{k}" type: "DummyData" top: "data{k}" dummy_data_param {{
+  shape {{ dim: 5 dim: 4 dim: 6 dim: {width} }} data_filler {{ type: "gaussian" mean: {mean} std: 3 }} }} }}
+layer {{ name: "bn{k}" type: "BN" bottom: "data{k}" top: "bn{k}" param {{ name: "gamma" }} param {{ name: "beta" }}
+  param {{ name: "mean" }} param {{ name: "variance" }} param {{ name: "weight" }} }}
+"""
+    for k, mean, width in ((1, 0, 6), (2, 5, 3))
+)
+
+
+@pytest.mark.parametrize("variance", VARIANCES)
+def test_layers_that_share_their_statistics_have_those_of_all_that_they_read(variance: str) -> None:
+    net, again = (Net(parse_text(TWINS, pb.NetParameter()), TRAIN, engine="numpy", seed=1) for _ in range(2))
+    changes = recalibrate(net, 4, variance=variance)
+    assert [change.layer for change in changes] == ["bn1", "bn2"]
+    values: list[np.ndarray] = []
+    for _ in range(4):
+        again.run_forward()
+        values += [
+            np.moveaxis(again.blobs[name].peek().astype(float), 1, 0).reshape(4, -1)
+            for name in again.blobs
+            if name.startswith("data")
+        ]
+    together = np.concatenate(values, axis=1)
+    within = sum(v.shape[1] * v.var(axis=1, ddof=1) for v in values) / together.shape[1]
+    for name in ("bn1", "bn2"):
+        mean, found = net.layer_dict[name].peek_running()  # type: ignore[attr-defined]
+        np.testing.assert_allclose(mean, together.mean(axis=1), rtol=1e-5)
+        np.testing.assert_allclose(found, together.var(axis=1, ddof=1) if variance == "pooled" else within, rtol=1e-5)

@@ -74,6 +74,22 @@ def test_recalibrate(trained: Path, dragon: Dragon) -> None:
     np.testing.assert_array_equal(exact.params["conv"][0].data, old.params["conv"][0].data)
 
 
+@pytest.mark.parametrize("end", ["caffemodel", "h5", "safetensors"])
+def test_recalibrate_keeps_the_weights_of_layers_that_only_test_has(trained: Path, dragon: Dragon, end: str) -> None:
+    extra = """layer { name: "extra" type: "InnerProduct" bottom: "data" top: "extra" include { phase: TEST }
+      inner_product_param { num_output: 2 weight_filler { type: "xavier" } } }"""
+    path = trained / "net.prototxt"
+    path.write_text(path.read_text() + extra)
+    net = Net("net.prototxt", "net.caffemodel", TEST, seed=1)
+    net.save("more.caffemodel")
+    common = ("--model", "net.prototxt", "--weights", "more.caffemodel", "--batches", "2", "--test-batches", "0")
+    assert dragon("recalibrate", *common, "--out", f"exact.{end}").code == 0
+    exact = Net("net.prototxt", f"exact.{end}", TEST, seed=2)
+    for name in ("extra", "conv"):
+        np.testing.assert_array_equal(exact.params[name][0].data, net.params[name][0].data)
+    assert not np.allclose(exact.params["bn"][0].data, net.params["bn"][0].data)
+
+
 def test_recalibrate_says_which_variance(trained: Path, dragon: Dragon) -> None:
     common = ("recalibrate", "--model", "net.prototxt", "--weights", "net.caffemodel", "--out")
     pooled, batches = dragon(*common, "p.h5"), dragon(*common, "b.h5", "--variance", "batches")

@@ -68,6 +68,22 @@ def test_no_drift_from_exact_statistics(trained: Solver) -> None:
     assert measure(create("drift"), run) == pytest.approx({"bn/mean": 2, "bn/variance": 1}, rel=1e-4)
 
 
+def test_exact_statistics_that_two_layers_share() -> None:
+    shared = "".join(f'param {{ name: "{name}" }} ' for name in ("gamma", "beta", "mean", "variance", "weight"))
+    bn = f'layer {{ name: "bn" type: "BN" bottom: "conv" top: "conv" {shared}}}'
+    second = bn.replace('"bn"', '"bn2"').replace('"conv"', '"data2"')
+    data = TRAINABLE[TRAINABLE.index('layer { name: "data"') : TRAINABLE.index('layer { name: "conv"')]
+    data = data.replace('name: "data" ', 'name: "data2" ').replace('top: "data" top: "label"', 'top: "data2" top: "l2"')
+    net = TRAINABLE.replace('layer { name: "bn" type: "BN" bottom: "conv" top: "conv" }', bn)
+    run = run_of(net + data.replace("dim: 2 dim: 5 dim: 5", "dim: 4 dim: 5 dim: 5") + second)
+    found = exact_statistics(run.clone(batch_statistics=True), [run.batch(k) for k in range(2)])
+    both = [inputs_of_bn(run, 2)]
+    both += [np.moveaxis(run.batch(k).arrays["data2"], 1, 0).reshape(4, -1) for k in range(2)]
+    for name in ("bn", "bn2"):
+        np.testing.assert_allclose(found[name][0], np.concatenate(both, axis=1).mean(axis=1), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(found[name][1], np.concatenate(both, axis=1).var(axis=1, ddof=1), rtol=1e-4)
+
+
 def outputs(solver: Solver, run: Run, size: int, count: int, by_batch: bool) -> dict[str, float]:
     """The mean outputs of the solver's own test net over the probe batches, and its statistics as they were."""
     net = solver.test_nets[0]
