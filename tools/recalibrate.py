@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import click
 
 from dragon.bases.layer import TEST, TRAIN
 from dragon.counting import how_many
-from dragon.engines import Options
 from dragon.errors import DataError, UsageError
 from dragon.files.paths import split_paths
 from dragon.files.stored_weights import stored_layers, write_arrays
@@ -30,6 +31,7 @@ from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
 from dragon.tools.common.python_layers import allow_python
 from dragon.tools.common.set_option import read_changed_net, set_net_option
+from dragon.tools.common.state_options import state_options
 from dragon.tools.common.tables import table
 from dragon.tools.test import score
 
@@ -57,6 +59,7 @@ _MEANING = {"pooled": "pooled over all values", "batches": "the mean of the batc
     "--variance", type=click.Choice(VARIANCES), default="pooled", show_default=True,
     help="Of all values together, or the mean of the batches' variances as in Ioffe & Szegedy 2015.",
 )  # fmt: skip
+@state_options()
 @set_net_option
 @profile_option
 @allow_python
@@ -69,6 +72,8 @@ def command(
     batches: int | None,
     test_batches: int,
     variance: str,
+    level: int,
+    stages: list[str],
     assignments: tuple[Assignment, ...],
     profile: str | None,
     choice: EngineChoice,
@@ -89,8 +94,9 @@ def command(
     check_outputs([model, *weights.split(",")], {"--out-weights": out})
     engine, options = choice.resolve()
     definition = read_changed_net(model, assignments, profile=profile)
-    before = _accuracies(definition, weights, engine, options, test_batches)
-    net = Net(definition, weights, TRAIN, engine=engine, options=options, seed=1)
+    make = partial(Net, definition, level=level, stages=stages, engine=engine, options=options, seed=1)
+    before = _accuracies(make, weights, test_batches)
+    net = make(phase=TRAIN, weights=weights)
     try:
         require_data(net, model)
         total, size = record_count(net), batch_size(net)
@@ -109,7 +115,7 @@ def command(
             f", {min(count * size, total):,} of {how_many(total, 'image')}" if total else ""
         )
         label = ", ".join(data_labels(net)) or "no database"
-        after = _accuracies(definition, out, engine, options, test_batches) if before else []
+        after = _accuracies(make, out, test_batches) if before else []
         for old, new in zip(before, after, strict=True):
             click.echo(f"before  {old.text}")
             click.echo(f"after   {new.text}")
@@ -140,14 +146,12 @@ def _write(net: Net, definition: Definition[pb.NetParameter], weights: str, prof
     write_arrays(out, param, {**arrays_of(net), **kept})
 
 
-def _accuracies(
-    definition: Definition[pb.NetParameter], weights: str, engine: str | None, options: Options, batches: int
-) -> list[AccuracyInterval]:
+def _accuracies(make: Callable[..., Net], weights: str, batches: int) -> list[AccuracyInterval]:
     """The accuracies of the net in TEST; none where it has no test data, or no Accuracy that reads them."""
     if not batches:
         return []
     try:
-        net = Net(definition, weights, TEST, engine=engine, options=options, seed=1)
+        net = make(phase=TEST, weights=weights)
     except DataError as error:
         click.echo(f"dragon: the accuracy is not measured: {error}", err=True)
         return []

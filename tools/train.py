@@ -28,7 +28,7 @@ from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.launch import RanksChoice, noting, ranks_options
 from dragon.tools.common.logs import log_handler
 from dragon.tools.common.models import SOLVER, WEIGHTS
-from dragon.tools.common.numbers import INT32, Count, Seed
+from dragon.tools.common.numbers import Count, Seed
 from dragon.tools.common.outputs import refuse_input
 from dragon.tools.common.probe_options import probe_option
 from dragon.tools.common.profile import profile_option
@@ -37,6 +37,7 @@ from dragon.tools.common.ranks import share_machine, training_ranks, write_timel
 from dragon.tools.common.repeat import RememberingCommand, command_line, repeated_flags
 from dragon.tools.common.set_option import set_option
 from dragon.tools.common.signals import EFFECTS, solver_signals
+from dragon.tools.common.state_options import state_options
 from dragon.tools.observers.glog import GlogHandler
 from dragon.tools.observers.own import observer_option
 from dragon.tools.observers.progress import ConsoleHandler
@@ -86,8 +87,7 @@ class _Train(RememberingCommand):
 @click.option("--keep-best", is_flag=True, help="Also keep the weights of the best test, in PREFIX_best.caffemodel.")
 @click.option("--seed", type=Seed(), help="Of fillers, dropout and augmentation; instead of random_seed.")
 @click.option("--iterations", type=Count(0), help="Train to this iteration instead of max_iter.")
-@click.option("--level", type=INT32, help="The net state's level.")
-@click.option("--stage", metavar="NAME,...", help="The net state's stages.")
+@state_options(level=None)
 @set_option("the solver or its nets, such as base_lr=0.01 or conv1.num_output=64")
 @click.option("--output", metavar="DIR", help="For metrics.jsonl and curves.png; beside the snapshots by default.")
 @probe_option("Measure this along the way, into metrics.jsonl; see dragon probe --list.")
@@ -122,7 +122,7 @@ def command(
     seed: int | None,
     iterations: int | None,
     level: int | None,
-    stage: str | None,
+    stages: list[str],
     assignments: tuple[Assignment, ...],
     output: str | None,
     probes: list[Probe],
@@ -170,7 +170,7 @@ def command(
             definition = definition.without_lines(["max_iter"])
         if level is not None:
             param.train_state.level = level
-        param.train_state.stage.extend(stage.split(",") if stage else [])
+        param.train_state.stage.extend(stages)
         if weights or place.goes_on:
             del param.weights[:]
         if weights:

@@ -18,7 +18,7 @@ from dragon.errors import UsageError
 from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.model import Arrays, Model
-from dragon.surgery.normalisations import Normalisation, PhaseGraphs, by_name, find_normalisations, same_conditions
+from dragon.surgery.normalisations import Normalisation, PhaseGraphs, by_name, same_conditions
 
 __all__ = ["fold"]
 
@@ -34,13 +34,13 @@ def fold(
     new = model.copy()
     if not model.arrays:
         raise UsageError("folding needs the weights")
-    if not find_normalisations(new.net):
-        raise UsageError(f'net "{model.net.name}" has no batch normalisation: nothing to fold')
+    if not PhaseGraphs(new.net).normalisations(fixed=True):
+        raise UsageError(f'net "{model.net.name}" has no batch normalisation with running statistics: nothing to fold')
     done: list[tuple[str, str]] = []
     refused: dict[str, str] = {}
     while True:
         graphs = PhaseGraphs(new.net)
-        groups = by_name(graphs.normalisations())
+        groups = by_name(graphs.normalisations(fixed=True))
         norms = next((norms for norms in groups.values() if _waits(norms[0].layer.name, refused, chosen)), None)
         if norms is None:
             return new, done, list(refused.items())

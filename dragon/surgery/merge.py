@@ -108,7 +108,7 @@ def split(model: Model, caffe: bool = False) -> tuple[Model, list[str]]:
     new = model.copy()
     found = {n.index: n for n in find_normalisations(new.net) if n.settings.affine}
     if not found:
-        raise UsageError(f'net "{model.net.name}" has no BN: nothing to split')
+        raise UsageError(f'net "{model.net.name}" has no BN with running statistics: nothing to split')
     names = list(dict.fromkeys(n.layer.name for n in found.values()))
     layers: list[pb.LayerParameter] = []
     scales: dict[str | int, str] = {}  # names of the Scales: one for all layers of one name, whose weights are shared

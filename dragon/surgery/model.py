@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,14 +41,14 @@ class Model:
     folder: Path | None = None  # in which files that the net names are looked for
     source: NetSource | None = None  # the text that the net was read from
     dialect: str = ""  # the profile whose layers became those of the present form when the net was read
+    level: int = 0  # of the net state in which the model is run
+    stages: Sequence[str] = ()  # the same
 
     def copy(self) -> Model:
         """A copy with its own definition and lists of arrays. The arrays are shared: replace, do not change them."""
         net = pb.NetParameter()
         net.CopyFrom(self.net)
-        return Model(
-            net, {name: list(arrays) for name, arrays in self.arrays.items()}, self.folder, self.source, self.dialect
-        )
+        return replace(self, net=net, arrays={name: list(arrays) for name, arrays in self.arrays.items()})
 
     def text(self) -> tuple[str, bool]:
         """The definition as text, and whether that is the text that it was read from, with what has changed."""
@@ -66,11 +66,14 @@ def read_model(
     weights: str | Path | None = None,
     profile: str | None = None,
     assignments: Iterable[Assignment] = (),
+    level: int = 0,
+    stages: Sequence[str] = (),
 ) -> Model:
     """Definition and weights in today's form; layers that only the file has are left out.
 
-    profile: of the prototxt and the weights (see dragon.proto.profiles). assignments: changes of the definition. Raises
-    PrototxtError, WeightsError, or UsageError for an assignment that does not fit.
+    profile: of the prototxt and the weights (see dragon.proto.profiles). assignments: changes of the definition. level,
+    stages: of the state in which the model is run. Raises PrototxtError, WeightsError, or UsageError for an assignment
+    that does not fit.
     """
     from dragon.files.stored_weights import read_weights
     from dragon.proto.layer_names import name_layers
@@ -80,8 +83,9 @@ def read_model(
 
     definition, source = read_net_source(prototxt, profile)
     net, folder = name_layers(change_net(definition, assignments).message), definition.folder
+    model = Model(net, {}, folder, source, net.profile, level, stages)
     if weights is None:
-        return to_present(Model(net, folder=folder, source=source, dialect=net.profile))
+        return to_present(model)
     if find_profile(net.profile or None).dialect:
         profile = None  # the blobs are those of the layers as they stand
     names = {layer.name for layer in net.layer}
@@ -92,7 +96,7 @@ def read_model(
     if not known:
         wanted = next(iter(stored))
         raise WeightsError(f"{weights}: weights of another net than {prototxt}{nearest(wanted, names)}")
-    return to_present(Model(net, known, folder, source, net.profile))
+    return to_present(replace(model, arrays=known))
 
 
 def write_model(model: Model, prototxt: str | Path | None, weights: str | Path | None) -> None:

@@ -13,7 +13,7 @@ from dragon.bases.batch_statistics import normalization_of
 from dragon.counting import how_many
 from dragon.errors import LayerName, WeightsError
 from dragon.graph.chains import Graph, Link, defined_layers
-from dragon.normalization.settings import Normalization
+from dragon.normalization.settings import Form, Normalization
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.model import Arrays
 
@@ -103,7 +103,10 @@ class Normalisation:
 
     def statistics(self, arrays: Mapping[str, Arrays]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Mean and variance that TEST normalises with, (C,) each, float64."""
-        mean, variance, *weight = (a.astype(np.float64) for a in self.parts(arrays)[0])
+        stored, affine = self.parts(arrays)
+        if not self.settings.averages:  # of SegNet's layer: they were worked into gamma and beta
+            return np.zeros(affine[0].shape), np.ones(affine[0].shape)
+        mean, variance, *weight = (a.astype(np.float64) for a in stored)
         return self.settings.averaging.read((mean, variance), weight[0] if weight else None)
 
 
@@ -133,8 +136,8 @@ class PhaseGraphs:
             return None
         return known[0]
 
-    def normalisations(self) -> list[Normalisation]:
-        """Every batch normalisation with running statistics.
+    def normalisations(self, fixed: bool = False) -> list[Normalisation]:
+        """Every batch normalisation with running statistics; with `fixed` also SegNet's for INFERENCE, of mean 0.
 
         A Scale belongs to a layer without gamma if it alone reads the layer's top, in every phase. Layers of one name,
         say one for TRAIN and one for TEST, share their weights, so their Scales must too, or none of them counts.
@@ -142,7 +145,8 @@ class PhaseGraphs:
         found = [
             Normalisation(self, i, self._scales(i, settings))
             for i, layer in enumerate(self.net.layer)
-            if (settings := normalization_of(layer)) is not None and settings.averages
+            if (settings := normalization_of(layer)) is not None
+            and (settings.averages or (fixed and settings.form is Form.SEGNET and settings.running))
         ]
         for norms in by_name(found).values():
             if not self._belong(norms):

@@ -19,9 +19,10 @@ from dragon.graph.node import Node
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.surgery.distance import distances, largest_finite
-from dragon.surgery.model import Arrays, Model
+from dragon.surgery.model import Arrays, Model, Note, silent_note
 from dragon.surgery.normalisations import copy_rules
 from dragon.surgery.samples import feed
+from dragon.surgery.selection import quote
 
 __all__ = ["Difference", "build_net", "check_runs", "give_arrays", "prove", "test_by_running"]
 
@@ -38,6 +39,7 @@ class Difference:
     phase: str
     difference: float
     largest: float
+    numbers: bool = True  # whether any value was finite in both nets; true for an empty blob
 
     @property
     def relative(self) -> float:
@@ -53,17 +55,21 @@ def prove(
     shape: tuple[int, ...] | None = None,
     tolerance: float = 1e-4,
     progress: Progress = silent,
+    note: Note = silent_note,
 ) -> list[Difference]:
     """Compare all blobs that both nets have, in every phase; the differences, none of which exceeds the tolerance.
 
     Data comes from the net's data layers; an Input gets Gaussian noise, or what its readers can take, and so does
     everything when `shape` (N, C, H, W) is given. After the batches in TRAIN, one in TEST shows whether the running
-    statistics agree too. tolerance: largest difference, relative to the blob's largest value. Raises NumericError for
-    blobs that differ, UsageError for nets without a common blob.
+    statistics agree too. tolerance: largest difference, relative to the blob's largest value. note: told of layers
+    without weights, which have what their fillers give, and of blobs without a single number, which prove nothing.
+    Raises NumericError for blobs that differ, UsageError for nets without a common blob.
     """
     found: list[Difference] = []
+    filled: dict[str, None] = {}
     for phase in phases:
         nets = [build_net(model, phase, shape) for model in (old, new)]
+        filled |= dict.fromkeys(name for name in nets[0].params if name not in old.arrays)
         try:
             found += _compare(nets[0], nets[1], _PHASE[phase], batches, progress)
             if phase == TRAIN:
@@ -82,6 +88,11 @@ def prove(
         raise NumericError(
             f'the nets differ: blob "{worst.blob}" in {worst.phase} by {worst.difference:g} of {worst.largest:g}'
         )
+    if filled and old.arrays:
+        note(f"the weights have none for {quote(filled)}: the proof takes what the fillers give")
+    empty = quote(difference.blob for difference in found if not difference.numbers)
+    if empty:
+        note(f"both nets give NaN or infinity alone in {empty}")
     return found
 
 
@@ -131,7 +142,15 @@ def build_net(model: Model, phase: int, shape: tuple[int, ...] | None) -> Net:
     """
     definition = _with_inputs(model.net, shape) if shape else model.net
     try:
-        net = Net(Definition(definition, folder=model.folder), phase, dtype=np.float64, engine="numpy", seed=_SEED)
+        net = Net(
+            Definition(definition, folder=model.folder),
+            phase,
+            level=model.level,
+            stages=model.stages,
+            dtype=np.float64,
+            engine="numpy",
+            seed=_SEED,
+        )
     except DragonError as error:
         error.task = "cannot run the net to prove it"
         if isinstance(error, DataError) and not shape:
@@ -188,6 +207,7 @@ def _compare(old: Net, new: Net, phase: str, batches: int, progress: Progress) -
     shared = [name for name in shared if not (_is_lost(old, name, new) or _is_lost(new, name, old))]
     largest = dict.fromkeys(shared, 0.0)
     difference = dict.fromkeys(shared, 0.0)
+    values, finite = dict.fromkeys(shared, 0), dict.fromkeys(shared, 0)
     for i in range(batches):
         progress(stage, i, batches)
         feed(old, rng, new)
@@ -200,8 +220,13 @@ def _compare(old: Net, new: Net, phase: str, batches: int, progress: Progress) -
             if a.size:
                 largest[name] = max(largest[name], largest_finite(a))
                 difference[name] = max(difference[name], float(distances(a, b).max()))
+                values[name] += a.size
+                finite[name] += int((np.isfinite(a) & np.isfinite(b)).sum())
     progress(stage, batches, batches)
-    return [Difference(name, phase, difference[name], largest[name]) for name in shared]
+    return [
+        Difference(name, phase, difference[name], largest[name], bool(finite[name]) or not values[name])
+        for name in shared
+    ]
 
 
 def _is_lost(net: Net, blob: str, other: Net) -> bool:

@@ -35,8 +35,9 @@ class Shown:
     """One batch normalisation as TEST computes it. Arrays are (C,), float64.
 
     A channel is dead by `scale`: |gamma| < 0.001, so that the output is beta; by `variance`: the variance is below eps,
-    so that eps decides; by `negative`: a ReLU follows that lets nothing through. The last is known for the data that
-    was measured; without any it is taken from beta and gamma, as if the values were Gaussian.
+    so that eps decides; by `nan`: one of its numbers is NaN or infinite; by `negative`: a ReLU follows that lets
+    nothing through. The last is known for the data that was measured; without any it is taken from beta and gamma, as
+    if the values were Gaussian.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Shown:
         found = {
             "scale": np.abs(self.gamma) < _SMALL_SCALE,
             "variance": self.variance < self.eps,
+            "nan": ~np.isfinite([self.mean, self.variance, self.gamma, self.beta]).all(axis=0),
             "negative": negative & self.before_relu,
         }
         self.dead = {why: [int(i) for i in np.flatnonzero(flags)] for why, flags in found.items() if flags.any()}

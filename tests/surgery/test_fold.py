@@ -45,6 +45,20 @@ def check(old: Model) -> None:
     assert largest(old, new, (TEST,)) < 1e-5
 
 
+SEGNET = """layer { name: "bn1" type: "BN" bottom: "conv1" top: "s1" bn_param { bn_mode: MODE
+  scale_filler { type: "uniform" min: 0.5 max: 2 } shift_filler { type: "uniform" } } }
+"""
+
+
+def test_scale_and_shift_of_segnet() -> None:
+    """INFERENCE: the statistics are in them already."""
+    text = HEAD + CONV + SEGNET + TAIL.replace("NAME", "s1")
+    check(trained(parse_text(text.replace("MODE", "INFERENCE"), pb.NetParameter())))
+    learn = trained(parse_text(text.replace("MODE", "LEARN"), pb.NetParameter()))
+    with pytest.raises(UsageError, match="no batch normalisation with running statistics: nothing to fold"):
+        fold(learn)
+
+
 def test_a_batch_norm_without_scale() -> None:
     text = HEAD + CONV + 'layer { name: "bn1" type: "BatchNorm" bottom: "conv1" top: "conv1" }'
     check(trained(parse_text(text + TAIL.replace("NAME", "conv1"), pb.NetParameter())))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dragon.bases.layer import TEST
+from dragon.files.stored_weights import write_arrays
 from dragon.graph.net import Net
 from tests.tools.conftest import Dragon, edit
 
@@ -35,7 +36,7 @@ def test_merge_split_and_fold(trained: Path, dragon: Dragon) -> None:
 
 def test_nothing_is_written_when_there_is_nothing_to_do(trained: Path, dragon: Dragon) -> None:
     result = dragon("split", "--model", "net.prototxt", "--out-model", "x.prototxt")
-    assert result.error == 'net "small" has no BN: nothing to split'
+    assert result.error == 'net "small" has no BN with running statistics: nothing to split'
     assert not (trained / "x.prototxt").exists()
     assert "nothing to write" in dragon("merge", "--model", "net.prototxt").error
     assert "--out-weights needs" in dragon("merge", "--model", "net.prototxt", "--out-weights", "x").error
@@ -50,6 +51,58 @@ def test_weights_of_the_zoo(work: Path, dragon: Dragon) -> None:
     result = dragon("fold", *common, "--out-model", "folded.prototxt")
     assert result.code == 0, result.err
     assert "no weights of" in dragon("merge", "--model", "vgg16", "--out-weights", "x.caffemodel").error
+
+
+def test_stages_choose_the_layers_that_run(work: Path, dragon: Dragon) -> None:
+    """As DIGITS writes its nets: layers that read data are told apart by stages alone."""
+    sources = "".join(
+        f"""layer {{ name: "{stage}" type: "DummyData" top: "data" include {{ stage: "{stage}" }} dummy_data_param {{
+          shape {{ dim: 4 dim: 2 dim: 5 dim: 5 }} data_filler {{ type: "gaussian" std: {std} }} }} }}\n"""
+        for stage, std in (("train", 1), ("deploy", 2))
+    )
+    net = """layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param { num_output: 3
+        kernel_size: 3 weight_filler { type: "xavier" } } }
+      layer { name: "bn" type: "BN" bottom: "conv" top: "conv" }\n"""
+    Path("net.prototxt").write_text(sources + net)
+    made = Net("net.prototxt", TEST, stages=["train"], seed=1)
+    made.save("net.caffemodel")
+    common = ("--model", "net.prototxt", "--weights", "net.caffemodel")
+    written = ("--out-model", "o.prototxt", "--out-weights", "o.caffemodel")
+    assert 'include { stage: "train" }' in dragon("fold", *common, *written).error
+    for command in (("fold",), ("split",), ("bn", "remove")):
+        result = dragon(*command, *common, *written, "--stage", "deploy")
+        assert (result.code, "proved: " in result.out) == (0, True), result.err
+        assert Path("o.prototxt").read_text().startswith(sources), "both stages are left in"
+    plain = ("bn", "insert", "--model", "o.prototxt", "--weights", "o.caffemodel", "--stage", "train", "--last")
+    assert dragon(*plain, "--out-model", "back.prototxt").code == 0
+    exact = ("recalibrate", *common, "--batches", "20", "--stage")
+    spread = []
+    for stage in ("train", "deploy"):
+        assert dragon(*exact, stage, "--out-weights", f"{stage}.caffemodel").code == 0
+        spread.append(Net("net.prototxt", f"{stage}.caffemodel", TEST, stages=["train"]).params["bn"][3].data)
+    np.testing.assert_allclose(spread[1] / spread[0], 4, rtol=0.2)
+    shown = dragon("bn", "show", "--model", "net.prototxt", "--weights", "train.caffemodel", "--batches", "2",
+                   "--stage", "train")  # fmt: skip
+    assert shown.code == 0, shown.err
+
+
+def test_layers_that_the_weights_lack_are_named(trained: Path, dragon: Dragon) -> None:
+    net = Net("net.prototxt", "net.caffemodel", TEST)
+    arrays = {name: [blob.peek() for blob in blobs] for name, blobs in net.params.items()}
+    write_arrays("part.h5", net.param, {"conv": arrays["conv"]})
+    result = dragon("merge", "--model", "net.prototxt", "--weights", "part.h5", "--out-model", "m.prototxt")
+    assert result.code == 0, result.err
+    names = ", ".join(f'"{name}"' for name in arrays if name != "conv")
+    assert f"net.prototxt: the weights have none for {names}: the proof takes what the fillers give" in result.out
+    for blob in net.params["bn"]:
+        blob.data[...] = np.nan
+    net.save("nan.caffemodel")
+    result = dragon("merge", "--model", "net.prototxt", "--weights", "nan.caffemodel", "--out-model", "m.prototxt")
+    assert "net.prototxt: both nets give NaN or infinity alone in " in result.out
+    assert (
+        "4 dead, its mean, variance, gamma or beta is NaN or infinite: channel 0, 1, 2, 3"
+        in dragon("bn", "show", "--model", "net.prototxt", "--weights", "nan.caffemodel").out
+    )
 
 
 def test_a_shape_is_advised_where_it_helps(trained: Path, dragon: Dragon) -> None:

@@ -22,6 +22,7 @@ from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
 from dragon.tools.common.python_layers import allow_python
 from dragon.tools.common.set_option import read_changed_net, set_net_option
+from dragon.tools.common.state_options import state_options
 from dragon.tools.common.tables import table
 
 __all__ = ["command"]
@@ -29,6 +30,7 @@ __all__ = ["command"]
 _WHY = {
     "scale": "gamma is 0: the output is beta",
     "variance": "the variance is below eps",
+    "nan": "its mean, variance, gamma or beta is NaN or infinite",
     "negative": "never positive before a ReLU",
 }
 
@@ -36,6 +38,7 @@ _WHY = {
 @click.command("show")
 @model_and_weights(DEPLOY, "The net's prototxt.")
 @click.option("--batches", type=Count(1), help="Compare with exact statistics over so many batches of TRAIN data.")
+@state_options()
 @set_net_option
 @profile_option
 @allow_python
@@ -45,6 +48,8 @@ def command(
     model: str,
     weights: str,
     batches: int | None,
+    level: int,
+    stages: list[str],
     assignments: tuple[Assignment, ...],
     profile: str | None,
     choice: EngineChoice,
@@ -63,7 +68,7 @@ def command(
     if batches is not None:
         engine, options = choice.resolve()
         definition = read_changed_net(model, assignments, profile=profile)
-        net = Net(definition, weights, TRAIN, engine=engine, options=options, seed=1)
+        net = Net(definition, weights, TRAIN, level=level, stages=stages, engine=engine, options=options, seed=1)
         try:
             require_data(net, model)
             with progress_bar() as progress:

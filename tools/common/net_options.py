@@ -16,10 +16,10 @@ from dragon.proto.assign import Assignment
 from dragon.proto.definition import Definition
 from dragon.share import ALONE, Share
 from dragon.tools.common.models import TRAIN_VAL, ModelFile
-from dragon.tools.common.numbers import INT32
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.python_layers import allow_python
 from dragon.tools.common.set_option import read_changed_net, set_net_option
+from dragon.tools.common.state_options import state_options
 
 __all__ = ["NetChoice", "net_options"]
 
@@ -80,8 +80,7 @@ def net_options(
             metavar="FILE|NAME",
             help="The net's prototxt, or a net of the zoo.",
         )
-        @click.option("--level", type=INT32, default=0, help="The net state's level.")
-        @click.option("--stage", metavar="NAME,...", help="The net state's stages.")
+        @state_options()
         @click.option("--allow-unknown", is_flag=True, help="Skip unknown fields, with a warning each.")
         @_argument(model, positional)
         @set_net_option
@@ -93,7 +92,7 @@ def net_options(
             model: str | None,
             net: str | None = None,
             level: int,
-            stage: str | None,
+            stages: list[str],
             allow_unknown: bool,
             assignments: tuple[Assignment, ...],
             profile: str | None,
@@ -104,7 +103,6 @@ def net_options(
             model = model or net
             if model is None and required:
                 raise click.UsageError("Missing the net: its prototxt, or the name of one of the zoo.")
-            stages = stage.split(",") if stage else []
             which = None if model is None else NetChoice(model, level, stages, allow_unknown, profile, assignments)
             return function(*args, which=which, **kwargs)
 

@@ -24,6 +24,7 @@ from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
 from dragon.tools.common.python_layers import allow_python
 from dragon.tools.common.set_option import set_net_option
+from dragon.tools.common.state_options import state_options
 
 __all__ = ["SurgeryChoice", "surgery_options"]
 
@@ -41,11 +42,13 @@ class SurgeryChoice:
     shape: tuple[int, ...] | None
     batches: int
     profile: str | None
+    level: int
+    stages: list[str]
     assignments: tuple[Assignment, ...] = ()
 
     def read(self) -> Model:
         """The net with its weights. Raises DragonError."""
-        return read_model(self.model, self.weights, self.profile, self.assignments)
+        return read_model(self.model, self.weights, self.profile, self.assignments, self.level, self.stages)
 
     def finish(
         self, old: Model, new: Model, phases: tuple[int, ...], runs: bool = False, differs: str = ""
@@ -62,8 +65,11 @@ class SurgeryChoice:
             why = differs or "without weights there is nothing to compare"
             click.echo(f"runs in {' and '.join(found_phases)}, forward and backward; not proved equal: {why}")
         elif old.arrays:
+            warnings: list[str] = []
             with progress_bar() as progress:
-                found = prove(old, new, phases, self.batches, self.shape, progress=progress)
+                found = prove(old, new, phases, self.batches, self.shape, progress=progress, note=warnings.append)
+            for line in warnings:
+                click.echo(f"{self.model}: {line}")
             worst = max(found, key=lambda d: d.relative)
             names = {d.blob for d in found}
             proof = {"phases": [_PHASES[p] for p in phases], "blobs": len(names), "worst": worst}
@@ -117,6 +123,7 @@ def surgery_options(needs_weights: bool, changes: bool = True) -> Callable[[Call
         )
         @click.option("--shape", metavar="N,C,H,W", help="Prove on noise of this shape instead of the net's own data.")
         @click.option("--batches", type=Count(1), default=2, show_default=True, help="Batches of the proof.")
+        @state_options()
         @set_option
         @profile_option
         @allow_python
@@ -131,6 +138,8 @@ def surgery_options(needs_weights: bool, changes: bool = True) -> Callable[[Call
             shape: str | None,
             batches: int,
             profile: str | None,
+            level: int,
+            stages: list[str],
             assignments: tuple[Assignment, ...] = (),
             **more: Any,
         ) -> Any:
@@ -140,7 +149,9 @@ def surgery_options(needs_weights: bool, changes: bool = True) -> Callable[[Call
                 raise UsageError("nothing to write: give --out-model, --out-weights or both")
             inputs = [model, *(weights or "").split(",")]
             check_outputs(inputs, {"--out-model": out_model, "--out-weights": out_weights})
-            files = SurgeryChoice(model, weights, out_model, out_weights, _shape(shape), batches, profile, assignments)
+            files = SurgeryChoice(
+                model, weights, out_model, out_weights, _shape(shape), batches, profile, level, stages, assignments
+            )
             return function(*args, files=files, **more)
 
         return wrapper
