@@ -19,6 +19,7 @@ __all__ = [
 
 DEPLOY, TRAIN_VAL, SOLVER = "deploy.prototxt", "train_val.prototxt", "solver.prototxt"
 _WEIGHTS = (".caffemodel", ".h5", ".safetensors")
+_ARCHIVES = (".gz", ".tgz", ".tar", ".zip")
 
 
 class NetFile(str):
@@ -37,8 +38,8 @@ class NetFile(str):
 class Offer:
     """A file of weights for a net: what it is, where it lies or would lie, where it can be had, and its checksum.
 
-    url: None for weights of Dragon's own that ship with it. checksum: the algorithm, as hashlib names it, and the
-    digest in hexadecimal; None if nobody has published one.
+    url: None for weights of Dragon's own that ship with it. checksum: that of what lies at the address: the algorithm,
+    as hashlib names it, and the digest in hexadecimal; None if nobody has published one.
     """
 
     what: str
@@ -50,7 +51,16 @@ class Offer:
     @property
     def is_direct(self) -> bool:
         """Whether the address gives the file itself, not an archive or a page for a browser."""
-        return self.url is not None and PurePosixPath(unquote(urlsplit(self.url).path)).suffix in _WEIGHTS
+        return self.url is not None and _suffix(self.url) in _WEIGHTS
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether the address gives an archive that holds the file: the checksum is not that of the file."""
+        return self.url is not None and _suffix(self.url) in _ARCHIVES
+
+
+def _suffix(url: str) -> str:
+    return PurePosixPath(unquote(urlsplit(url).path)).suffix
 
 
 def names(root: Path = ROOT) -> list[str]:
@@ -129,7 +139,7 @@ def offers(name: str, root: Path = ROOT) -> list[Offer]:
         known = (("sha256", entry.sha256), ("sha1", entry.sha1), ("md5", entry.md5))
         checksum = next(((kind, digest) for kind, digest in known if digest), None)
         base = PurePosixPath(unquote(urlsplit(entry.url).path)).name
-        file = base if PurePosixPath(base).suffix in _WEIGHTS else f"{name}.caffemodel"
+        file = base if _suffix(entry.url) in _WEIGHTS else f"{name}.caffemodel"
         found.append(Offer(entry.what, cache_folder() / name / file, entry.url, checksum, entry.license))
     return found
 

@@ -193,6 +193,17 @@ def test_what_cannot_be_downloaded(dragon: Dragon, name: str, message: str) -> N
 # -- verify ---------------------------------------------------------------------------------------------------
 
 
+def test_the_checksum_of_an_archive_is_not_that_of_the_file(
+    dragon: Dragon, offer: Offer, cache: Path, trained: bytes
+) -> None:
+    offer("https://there.example/models.tar.gz", md5="0" * 32)
+    (cache / "cifar10_quick").mkdir(parents=True)
+    (cache / "cifar10_quick" / "cifar10_quick.caffemodel").write_bytes(trained)
+    result = dragon("zoo", "verify", "cifar10_quick")
+    assert result.code == 0, result.err
+    assert "unknown   fit" in result.out
+
+
 def test_verifies(dragon: Dragon, here: Path) -> None:
     result = dragon("zoo", "verify", "cifar10_quick")
     assert result.code == 0
@@ -267,6 +278,7 @@ def test_shows_weights_with_their_checksum(dragon: Dragon) -> None:
     assert "checksum  sha1 4c8d77deb20ea792f84eb5e6d0a11ca0a8660a46" in result.out
     assert "dragon zoo download caffenet" in result.out
     assert "checksum  unknown" in dragon("zoo", "show", "hed").out
+    assert "9a795fc161fff2e8f3aed07f4d488faf of the archive" in dragon("zoo", "show", "ssd300_vgg").out
 
 
 @pytest.mark.parametrize("command", ["show", "run", "verify", "download"])

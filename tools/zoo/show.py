@@ -50,8 +50,8 @@ def _weights(name: str) -> list[str]:
         lines.append(f"{offer.what} ({state}: {offer.path})")
         if offer.url:
             lines.append(f"  address   {offer.url}")
-        checksum = f"{offer.checksum[0]} {offer.checksum[1]}" if offer.checksum else "unknown: nobody has published one"
-        lines.append(f"  checksum  {checksum}")
+        checksum = " ".join(offer.checksum) if offer.checksum else "unknown: nobody has published one"
+        lines.append(f"  checksum  {checksum}{' of the archive' if offer.checksum and offer.is_archive else ''}")
         if offer.license:
             lines.append(f"  license   {offer.license}")
     if recipe is not None:
