@@ -38,7 +38,8 @@ _STATISTICS = ("global", "batch", "exact")
 def read_experiment(path: str | Path, quick: bool = False, seeds: int | None = None) -> Experiment:
     """Read and check an experiment file. Raises UsageError, with file and line, for anything wrong.
 
-    quick: with the changes of its key `quick`. seeds: how many seeds in place of the file's, from its first one on.
+    quick: with the changes of its key `quick`, if it has any. seeds: how many seeds in place of the file's, from its
+    first one on.
     """
     top, text = read_yaml(path, EXPERIMENT)
     top.check_keys(KEYS, ("variants",))
@@ -49,7 +50,7 @@ def read_experiment(path: str | Path, quick: bool = False, seeds: int | None = N
         if not quick:
             _read(path, shortened, text, True)  # finds its mistakes now rather than when somebody is in a hurry
         top = shortened if quick else top
-    found = _read(path, top, text, quick)
+    found = _read(path, top, text, quick and changes is not None)
     if seeds is not None:
         found = replace(found, seeds=[found.seeds[0] + k for k in range(seeds)])
     return found

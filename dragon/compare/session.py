@@ -33,7 +33,7 @@ from dragon.compare.summary import closing_lines
 from dragon.compare.tuning import plan_tuning
 from dragon.counting import how_many
 from dragon.errors import DataError, UsageError
-from dragon.files.atomic import write_atomically
+from dragon.files.atomic import check_writable, write_atomically
 from dragon.files.events import need_tensorboard
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
@@ -88,25 +88,24 @@ def compare(
     if assignments:
         experiment = with_assignments(experiment, assignments)
     options = {
-        "quick": quick, "output": output, "store": store, "jobs": jobs, "engine": engine, "dataset": dataset,
+        "quick": experiment.quick, "output": output, "store": store, "jobs": jobs, "engine": engine, "dataset": dataset,
         "seeds": seeds, "tensorboard": tensorboard, "precision": None if precision == "fp32" else precision,
         "tf32": tf32,
         "set": [one.text for one in assignments],
         "executor": None if executor == "local" else executor, "scheduler": scheduler,
     }  # fmt: skip
     store = Path(store or (Path(output, _STORE) if output else Path(_OUTPUT, _STORE)))
-    output = Path(output or Path(_OUTPUT, path.stem + ("_quick" if quick else "")))
+    output = Path(output or Path(_OUTPUT, path.stem + ("_quick" if experiment.quick else "")))
     pool = make_pool(executor, jobs, scheduler)
     precision = arithmetic(precision, tf32)
     engine = _engine(engine, precision)
     check_probes(experiment.probes)
     session = _Session(experiment, store, pool, display or make_display(), engine, precision, dataset)
     session.check()
-    for folder in (output, store):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"{folder}: cannot be made: {error.strerror}") from None
+    for folder in (output, store, *([] if tensorboard is None else [Path(tensorboard)])):
+        _make_folder(folder)
+    if quick and not experiment.quick:
+        session.display.say(f"{path.name} has no short form: it runs at full size")
     with session.display, pool:
         tuning = session.tune()
         plan = session.fit_budget(began)
@@ -124,6 +123,16 @@ def compare(
     if output.parent.name == _OUTPUT:  # the folder of all experiments
         session.display.say(f"all experiments: {write_index(output.parent)}")
     return report
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder that results go into, and see that they can be written. Raises DataError, OSError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be made: {error.strerror}") from None
+    for name in ("results.json", "report.html"):
+        check_writable(folder / name)
 
 
 class _Session:

@@ -403,6 +403,34 @@ def test_a_pair_starts_from_the_nearest_cell_of_the_other(synthetic: Path) -> No
     assert {run.start_from is not None for run in plan.runs if run.variant == "merged"} == {True}
 
 
+def test_folders_that_take_no_results_are_found_before_training(
+    comparison: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = {name: tmp_path / name for name in ("output", "store", "tensorboard")}
+    monkeypatch.setattr(session._Session, "measure", lambda self: pytest.fail("it began"))
+    for closed in folders:
+        monkeypatch.setattr("os.access", lambda path, mode, closed=folders[closed]: Path(path) != closed)
+        with pytest.raises(OSError, match=r"Permission denied: .*/results\.json") as caught:
+            compare(comparison, **folders, display=Silent())  # type: ignore[arg-type]
+        assert Path(str(caught.value.filename)).parent == folders[closed]
+    monkeypatch.undo()
+    (tmp_path / "page" / "report.html").mkdir(parents=True)
+    with pytest.raises(OSError, match="Is a directory"):
+        compare(comparison, tmp_path / "page", display=Silent())
+
+
+def test_a_file_without_a_short_form_is_not_called_quick(
+    comparison: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    display = Silent()
+    report = compare(comparison, engine="numpy", quick=True, display=display)
+    assert report == Path("compare/small/report.html")
+    assert "small.yaml has no short form: it runs at full size" in display.lines
+    about = results_of(report)["about"]
+    assert (about["quick"], about["command"]) == (False, f"dragon compare {comparison} --engine numpy")
+
+
 # -- the list ---------------------------------------------------------------------------------------------------
 def test_experiments_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "experiments"

@@ -6,25 +6,31 @@ Two files of the same lines: index.html for readers, index.md as a table for a p
 from __future__ import annotations
 
 import json
+import logging
+import shlex
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from dragon.compare.arithmetic import TF32
 from dragon.compare.contrasts import primary_of
 from dragon.compare.grid_edges import edge_lines
 from dragon.compare.report.html import VERDICTS, page, table, verdict
 from dragon.compare.report.tables import effect, interval_text
-from dragon.compare.wording import is_share
+from dragon.compare.wording import is_share, without_folders
 from dragon.files.atomic import write_atomically
 from dragon.files.reading import read_text
 
 __all__ = ["write_index"]
 
+log = logging.getLogger("dragon")
+
 Record = dict[str, Any]
 
 _ENGINE, _PRECISION = "onednn", "fp32"  # what runs where nothing is asked for
+_ELSEWHERE = ("--output", "--store", "--jobs", "--tensorboard", "--executor", "--scheduler")  # change no figure
 _HEAD = ["Claim", "Verdict", "Figure", "95 % interval", "Expected", "Seeds"]
 
 
@@ -35,9 +41,9 @@ class _Line:
     folder: str
     name: str
     claim: str
+    command: str
     quick: bool
     synthetic: bool
-    engine: str
     precision: str
     verdict: str | None
     figure: str
@@ -45,13 +51,6 @@ class _Line:
     expected: str
     seeds: int
     edge: bool
-
-    @property
-    def command(self) -> str:
-        """What runs the experiment again."""
-        engine = f" --engine {self.engine}" * (self.engine != _ENGINE)
-        precision = f" --precision {self.precision}" * (self.precision != _PRECISION)
-        return f"dragon compare {self.name}{' --quick' * self.quick}{engine}{precision}"
 
     @property
     def notes(self) -> list[str]:
@@ -66,21 +65,20 @@ def write_index(folder: Path) -> Path:
 
     Raises OSError.
     """
-    found = [(path.parent.name, results) for path in sorted(folder.glob("*/results.json")) if (results := _read(path))]
-    lines = [_line(name, results) for name, results in found]
+    lines = [line for path in sorted(folder.glob("*/results.json")) if (line := _line_of(path)) is not None]
     target = folder / "index.html"
-    write_atomically(target, _page(lines, [str(results["about"].get("name") or "") for _, results in found]).encode())
+    write_atomically(target, _page(lines).encode())
     write_atomically(folder / "index.md", _markdown(lines).encode())
     return target
 
 
-def _read(path: Path) -> Record | None:
-    """The results of a finished experiment; None for what is none or damaged."""
+def _line_of(path: Path) -> _Line | None:
+    """The line of a finished experiment; None, and a message, for a file that is none or damaged."""
     try:
-        results = json.loads(read_text(path))
-    except (OSError, ValueError):
+        return _line(path.parent.name, json.loads(read_text(path)))
+    except (OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError):
+        log.warning("%s: no results of an experiment, left out of the index", path)
         return None
-    return results if isinstance(results, dict) and isinstance(results.get("about"), dict) else None
 
 
 def _line(folder: str, results: Record) -> _Line:
@@ -94,11 +92,11 @@ def _line(folder: str, results: Record) -> _Line:
         expected, seeds = str(c.get("expect") or "–"), int(c["n"])
     return _Line(
         folder=folder,
-        name=Path(str(about.get("file") or folder)).stem,
+        name=str(about.get("name") or ""),
         claim=str(about.get("claim") or about.get("name") or folder),
+        command=_command(results, folder),
         quick=bool(about.get("quick")),
         synthetic=bool(about.get("synthetic")),
-        engine=str(results.get("engine") or _ENGINE),
         precision=str(results.get("precision") or _PRECISION),
         verdict=None if c is None else c.get("verdict"),
         figure=figure,
@@ -109,12 +107,35 @@ def _line(folder: str, results: Record) -> _Line:
     )
 
 
-def _page(lines: list[_Line], titles: list[str]) -> str:
+def _command(results: Record, folder: str) -> str:
+    """What runs the experiment again, with the options that change its figures."""
+    about = results["about"]
+    given = shlex.split(str(about.get("command") or "")) or [
+        "dragon",
+        "compare",
+        Path(str(about.get("file") or folder)).stem,
+    ]
+    words = [
+        word for k, word in enumerate(given) if word not in _ELSEWHERE and (k == 0 or given[k - 1] not in _ELSEWHERE)
+    ]
+    engine, precision = str(results.get("engine") or _ENGINE), str(results.get("precision") or _PRECISION)
+    if about.get("quick") and "--quick" not in words:
+        words.append("--quick")
+    if engine != _ENGINE and "--engine" not in words:
+        words += ["--engine", engine]
+    if precision == TF32:
+        words += ["--tf32"] * ("--tf32" not in words)
+    elif precision != _PRECISION and "--precision" not in words:
+        words += ["--precision", precision]
+    return str(without_folders(shlex.join(words)))
+
+
+def _page(lines: list[_Line]) -> str:
     counts: dict[str | None, int] = dict.fromkeys([*VERDICTS, None], 0)
     for line in lines:
         counts[line.verdict] = counts.get(line.verdict, 0) + 1
     said = ", ".join(f"{n} {word or 'without a verdict'}" for word, n in counts.items() if n)
-    rows = [_row(line, title) for line, title in zip(lines, titles, strict=True)]
+    rows = [_row(line) for line in lines]
     return page(
         "Experiments",
         [
@@ -125,8 +146,8 @@ def _page(lines: list[_Line], titles: list[str]) -> str:
     )  # fmt: skip
 
 
-def _row(line: _Line, title: str) -> list[str]:
-    notes = [title] * (bool(title) and title != line.claim) + line.notes
+def _row(line: _Line) -> list[str]:
+    notes = [line.name] * (bool(line.name) and line.name != line.claim) + line.notes
     link = f'<a href="{escape(quote(line.folder))}/report.html">{escape(line.claim)}</a>'
     first = link + (f'<br><span class="pm">{escape(" · ".join(notes))}</span>' if notes else "")
     figure = line.figure if line.figure == "–" else f"<b>{line.figure}</b>"

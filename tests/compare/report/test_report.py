@@ -195,7 +195,7 @@ def test_every_table_scrolls_in_its_box_and_is_stacked_on_a_phone(results: Resul
 
 # -- other places --------------------------------------------------------------------------------------------
 def test_index_page_has_a_line_for_each_claim(results: Results, tmp_path: Path) -> None:
-    for name in ("rates", "odd #name", "damaged", "empty"):
+    for name in ("rates", "odd #name", "damaged", "empty", "strange", "older"):
         (tmp_path / name).mkdir()
     (tmp_path / "rates" / "results.json").write_text(json.dumps({**results, "engine": "numpy"}))
     results["about"] |= {"claim": "</td>second", "quick": True}
@@ -203,6 +203,9 @@ def test_index_page_has_a_line_for_each_claim(results: Results, tmp_path: Path) 
     results["verdict"] = results["contrasts"][0]["verdict"] = "disagrees"
     (tmp_path / "odd #name" / "results.json").write_text(json.dumps(results))
     (tmp_path / "damaged" / "results.json").write_text("{")
+    (tmp_path / "older" / "results.json").write_text("[" * 100_000)
+    strange = {**results, "contrasts": [{**results["contrasts"][0], "t": [1, "x"]}]}
+    (tmp_path / "strange" / "results.json").write_text(json.dumps(strange))
     (tmp_path / "loose.json").write_text("{}")
     page = Page(write_index(tmp_path).read_text())
     assert sorted(page.links) == ["odd%20%23name/report.html", "rates/report.html"]
@@ -218,6 +221,26 @@ def test_index_page_has_a_line_for_each_claim(results: Results, tmp_path: Path) 
     assert " --quick --precision bf16` |" in rows[0]
     assert " --engine numpy` |" in rows[1]
     assert interval_of(results) in rows[1]
+
+
+def test_commands_of_the_index_run_the_same_again(results: Results, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+
+    def command(given: str, **changes: str) -> str:
+        results["about"]["command"] = given
+        (tmp_path / "one" / "results.json").write_text(json.dumps({**results, "engine": "onednn", **changes}))
+        write_index(tmp_path)
+        return (tmp_path / "index.md").read_text().splitlines()[2].split("`")[1]
+
+    elsewhere = " --output out/b --store runs --jobs 3 --tensorboard t --executor dask --scheduler tcp://h:1"
+    own = "dragon compare 'my own/b.yaml' --quick --dataset d --seeds 4 --set base_lr=1 --set momentum=0"
+    assert command(own + elsewhere) == own
+    assert command("dragon compare b") == "dragon compare b"
+    assert command("dragon compare b --engine cuda --tf32", engine="cuda", precision="tf32") == (
+        "dragon compare b --engine cuda --tf32"
+    )
+    assert command("dragon compare b", engine="numpy") == "dragon compare b --engine numpy"
+    assert command("dragon compare /home/ada/b.yaml") == "dragon compare …/b.yaml"
 
 
 def test_index_of_nothing(tmp_path: Path) -> None:
