@@ -51,8 +51,8 @@ def image_transformer(
 class Classifier(Net):
     """A net in the TEST phase that classifies images.
 
-    image_dims: size (H, W) that images are resized to before cropping; None: the input's. mean, input_scale,
-    raw_scale, channel_swap: as for dragon.pycaffe.io.Transformer.
+    image_dims: size (H, W) that images are resized to before cropping, at least the input's; None: the input's. mean,
+    input_scale, raw_scale, channel_swap: as for dragon.pycaffe.io.Transformer.
     """
 
     def __init__(
@@ -72,7 +72,10 @@ class Classifier(Net):
         self.image_dims = np.array(image_dims) if image_dims is not None else self.crop_dims
 
     def predict(self, inputs: Iterable[NDArray[Any]], oversample: bool = True) -> NDArray[Any]:
-        """Scores (N, classes) of N images (H, W, K): of the centre, or with `oversample` the mean over ten crops."""
+        """Scores (N, classes) of N images (H, W, K): of the centre, or with `oversample` the mean over ten crops.
+
+        Raises UsageError where image_dims are smaller than the net's input.
+        """
         resized = [resize_image(np.asarray(image), list(self.image_dims)) for image in inputs]
         crops = _ten_crops(resized, list(self.crop_dims)) if oversample else [self._centre(image) for image in resized]
         name = self.inputs[0]
@@ -83,9 +86,9 @@ class Classifier(Net):
         return scores
 
     def _centre(self, image: NDArray[Any]) -> NDArray[Any]:
-        (height, width), (h, w) = image.shape[:2], self.crop_dims
-        top, left = int(height / 2 - h / 2), int(width / 2 - w / 2)
-        return image[top : top + h, left : left + w]
+        crop: NDArray[Any] = _ten_crops([image], list(self.crop_dims))[_CENTRE]
+        return crop
 
 
 _ten_crops = oversample  # predict has an argument of that name
+_CENTRE = 4  # the position of the centre among them

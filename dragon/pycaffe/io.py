@@ -80,10 +80,10 @@ def array_to_datum(arr: NDArray[Any], label: int | None = None) -> pb.Datum:
 
 
 def datum_to_array(datum: pb.Datum) -> NDArray[Any]:
-    """The (C, H, W) values of a Datum that is not encoded; its label is datum.label."""
+    """The (C, H, W) values of a Datum that is not encoded, uint8 or float64, as a copy; its label is datum.label."""
     shape = (datum.channels, datum.height, datum.width)
     if datum.data:
-        return np.frombuffer(datum.data, np.uint8).reshape(shape)
+        return np.frombuffer(datum.data, np.uint8).reshape(shape).copy()  # scripts subtract means in place
     return np.array(datum.float_data, np.float64).reshape(shape)
 
 

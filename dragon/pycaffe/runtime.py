@@ -134,8 +134,9 @@ class Timer:
         self._start, self._running = time.perf_counter(), True
 
     def stop(self) -> None:
-        """End the measured time."""
-        self._end, self._running = time.perf_counter(), False
+        """End the measured time; nothing where it does not run, as in pycaffe."""
+        if self._running:
+            self._end, self._running = time.perf_counter(), False
 
     @property
     def s(self) -> float:

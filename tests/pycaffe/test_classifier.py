@@ -48,6 +48,13 @@ def test_without_oversampling_the_centre_counts(model: str) -> None:
     )
 
 
+@pytest.mark.parametrize("oversample", [True, False])
+def test_images_smaller_than_the_input_have_no_crop(model: str, oversample: bool) -> None:
+    net = caffe.Classifier(model, image_dims=(6, 16))
+    with pytest.raises(UsageError, match="crops of 8 x 8 do not fit into an image of 6 x 16"):
+        net.predict([picture()], oversample=oversample)
+
+
 def test_more_images_than_the_batch_holds(model: str) -> None:
     images = [picture() * k for k in range(5)]
     scores = caffe.Classifier(model).predict(images, oversample=False).reshape(5, 3)

@@ -110,6 +110,8 @@ def test_blobs_and_datums_round_trip() -> None:
     datum = caffe.io.array_to_datum(pixels, 7)
     assert (datum.label, datum.data) == (7, pixels.tobytes())
     np.testing.assert_array_equal(caffe.io.datum_to_array(datum), pixels)
+    caffe.io.datum_to_array(datum)[...] += 1  # a copy, as pycaffe's
+    np.testing.assert_array_equal(caffe.io.datum_to_array(datum), pixels)
     floats = caffe.io.array_to_datum(pixels / 2)
     np.testing.assert_array_equal(caffe.io.datum_to_array(floats), pixels / 2)
     with pytest.raises(ValueError, match="Incorrect array shape"):

@@ -233,6 +233,12 @@ def test_timer() -> None:
     timer.stop()
     assert 0 <= timer.s < 1
     assert timer.us == pytest.approx(timer.ms * 1000) == pytest.approx(timer.s * 1e6)
+    measured = timer.s
+    timer.stop()
+    assert timer.s == measured
+    never_started = caffe.Timer()
+    never_started.stop()
+    assert never_started.s == 0
 
 
 def test_the_name_caffe_is_this_package_and_not_a_second_copy() -> None:
