@@ -17,7 +17,7 @@ from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.images import ImageChoice, check_labels, class_text, image_options, read_labels, scored_class
 from dragon.tools.common.json_output import json_option
 from dragon.tools.common.models import DEPLOY, model_and_weights
-from dragon.tools.common.numbers import Count
+from dragon.tools.common.numbers import Count, sizes
 from dragon.tools.common.outputs import refuse_input
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.set_option import read_changed_net, set_net_option
@@ -93,8 +93,7 @@ def command(
 def _size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    try:
-        height, width = (int(v) for v in text.split(","))
-    except ValueError:
-        raise UsageError(f'--resize takes height,width, got "{text}"') from None
-    return height, width
+    found = sizes(text)
+    if len(found) != 2:
+        raise UsageError(f'--resize takes height,width, got "{text}"')
+    return found[0], found[1]

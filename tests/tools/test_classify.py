@@ -7,6 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dragon.errors import UsageError
+from dragon.pycaffe.classifier import Classifier
+from dragon.tools.common.images import check_labels
+from dragon.tools.common.logs import log
 from tests.tools.conftest import Dragon
 
 
@@ -46,6 +50,21 @@ def test_labels_of_another_net(coloured: Path, dragon: Dragon, command: str) -> 
     assert dragon(*args).code == 0
 
 
+@pytest.mark.parametrize("count", [2, 4])
+def test_names_of_the_zoo_that_do_not_fit(
+    coloured: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, count: int
+) -> None:
+    net = Classifier("deploy.prototxt", engine="numpy")
+    monkeypatch.setattr(log, "propagate", True)
+    names = ["name"] * count
+    if count > 3:
+        with pytest.raises(UsageError, match="the zoo's list of names has 4 lines, the net 3 classes"):
+            check_labels(None, names, net)
+    else:
+        check_labels(None, names, net)
+        assert caplog.messages == ["the zoo's list of names has 2 lines, the net 3 classes"]
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -77,7 +96,13 @@ def test_classify_says_what_is_wrong(coloured: Path, dragon: Dragon) -> None:
     assert "nope.png cannot be read" in dragon("classify", *args, "nope.png").error
     assert "Mean channels" in dragon("classify", *args, "--mean", "1,2", "im/red one.png").error
     assert "mean file m.npy does not exist" in dragon("classify", *args, "--mean", "m.npy", "im/red one.png").error
-    assert "--resize takes height,width" in dragon("classify", *args, "--resize", "3", "im/red one.png").error
+    for size in ("3", "0,20", "-5,20", "99999999999999999999,20", "10,20,30"):
+        assert (
+            f'--resize takes height,width, got "{size}"'
+            in dragon("classify", *args, f"--resize={size}", "im/red one.png").error
+        )
+    small = dragon("classify", *args, "--resize", "2,2", "im/red one.png")
+    assert "crops of 8 x 8 do not fit into an image of 2 x 2" in small.error
     (coloured / "words.txt").write_text("one\n")
     result = dragon("classify", *args, "--labels", "words.txt", "im/red one.png")
     assert "words.txt has 1 line, the net 3 classes" in result.err

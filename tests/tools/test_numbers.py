@@ -58,6 +58,8 @@ def test_every_number_is_finite(dragon: Dragon, name: str, flag: str) -> None:
         ("train --solver s --iterations 2147483648", "2147483648 is too large, the most is 2147483647"),
         ("data synthetic --seed 9223372036854775808", "9223372036854775808 is too large"),
         ("train --solver s --seed -1", "-1 is not in the range x>=0"),
+        ("summarize lenet --input-shape 9223372036854775808,1,28,28", "--input-shape takes numbers like 1,3,32,32"),
+        ("export --model lenet --shape 9223372036854775808,1,28,28 --onnx x", "--shape takes numbers like 1,3,32,32"),
         ("compare ulp --seeds abc", "'abc' is not a whole number"),
         ("plot x --chance abc", "'abc' is not a number"),
     ],

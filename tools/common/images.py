@@ -198,16 +198,20 @@ def _mapped(path: str, labels: pb.LabelMap) -> list[str]:
 
 
 def check_labels(path: str | None, names: Sequence[str], net: Classifier | Detector) -> None:
-    """UsageError for more names than the net has classes; a warning for fewer, since a number stands for the others."""
+    """UsageError for more names than the net has classes; a warning for fewer, since a number stands for the others.
+
+    path: where the names come from, None for the zoo's own list.
+    """
+    source = "the zoo's list of names" if path is None else path
     classes = net.blobs[net.outputs[0]].shape[1:]
     count = math.prod(classes)
     if len(names) > count:
         raise UsageError(
-            f"{path} has {how_many(len(names), 'line')}, the net {how_many(count, 'class')}: the names are "
+            f"{source} has {how_many(len(names), 'line')}, the net {how_many(count, 'class')}: the names are "
             "those of another net"
         )
     if names and len(names) < count:
-        log.warning("%s has %s, the net %s", path, how_many(len(names), "line"), how_many(count, "class"))
+        log.warning("%s has %s, the net %s", source, how_many(len(names), "line"), how_many(count, "class"))
 
 
 def scored_class(names: Sequence[str], number: int, score: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dragon.errors import UsageError
 
 __all__ = ["INT32", "Count", "Real", "Seed", "input_shape", "named_shapes", "sizes"]
 
-_INT32_MAX = 2**31 - 1
+_INT32_MAX, _INT64_MAX = 2**31 - 1, 2**63 - 1
 
 INT32 = click.IntRange(-(2**31), _INT32_MAX)
 
@@ -35,7 +35,7 @@ class Count(click.IntRange):
 class Seed(Count):
     """An integer from 0 to the maximum of an int64."""
 
-    most = 2**63 - 1
+    most = _INT64_MAX
 
     def __init__(self) -> None:
         super().__init__(0)
@@ -55,12 +55,12 @@ class Real(click.FloatRange):
 
 
 def sizes(text: str) -> tuple[int, ...]:
-    """Numbers from 1 on, separated by commas; () for any other text."""
+    """Numbers from 1 to the maximum of an int64, separated by commas; () for any other text."""
     try:
         found = tuple(int(v) for v in text.split(","))
     except ValueError:
         return ()
-    return found if min(found) > 0 else ()
+    return found if 0 < min(found) <= max(found) <= _INT64_MAX else ()
 
 
 def input_shape(text: str | None, flag: str = "--shape") -> tuple[int, ...] | None:
