@@ -16,12 +16,13 @@ from dragon.data.detection.record import encode_annotated
 from dragon.data.detection.sources import READ, Entry, from_coco, from_list, from_voc
 from dragon.data.progress import Progress
 from dragon.errors import DataError
-from dragon.files.atomic import write_atomically
+from dragon.files.atomic import check_writable, write_atomically
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_message
 from dragon.tools.common.json_output import json_option
 from dragon.tools.common.logs import log
 from dragon.tools.common.numbers import Count
+from dragon.tools.common.outputs import refuse_input
 from dragon.tools.common.progress import progress_bar
 from dragon.tools.common.stored_images import Stored, Storing, file_of, key_of, storing_options
 from dragon.tools.convert_imageset import read_list
@@ -106,6 +107,9 @@ def command(
     root, db, entries, label_map = _entries(places, source, given)
     job = Job(root, storing, (min_dim, max_dim), labels_by_name(label_map))
     entries = storing.ordered(entries)
+    if name_size:
+        refuse_input(name_size)
+        check_writable(name_size)
     with progress_bar() as progress:
         count = storing.write(db, _records(entries, job, progress))
     if given is None and label_map.item:

@@ -63,6 +63,7 @@ def test_inputs_are_never_overwritten(dragon: Dragon, files: list[str], command:
         "detect --model net.prototxt --weights w.h5 --out windows.csv windows.csv",
         "draw net.svg net.svg",
         "show-data db db/data.mdb",
+        "convert-annoset . list.txt new --label-type txt --name-size list.txt",
     ],
 )
 def test_no_command_overwrites_what_it_reads(dragon: Dragon, files: list[str], line: str) -> None:
@@ -72,6 +73,8 @@ def test_no_command_overwrites_what_it_reads(dragon: Dragon, files: list[str], l
     Path("link.h5").symlink_to("w.h5")
     PIL.Image.new("RGB", (4, 4)).save("image.png")
     Path("windows.csv").write_text("filename,ymin,xmin,ymax,xmax\nimage.png,0,0,4,4\n")
+    Path("list.txt").write_text("image.png boxes.txt\n")
+    Path("boxes.txt").write_text("1 0 0 4 4\n")
     datum = array_to_datum(np.zeros((3, 4, 4), np.uint8), 1)
     write_lmdb("db", iter([(b"0", datum.SerializeToString())]))
     before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
