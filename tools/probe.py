@@ -20,8 +20,6 @@ from dragon.probes import (
     probe_names,
     settings_of,
 )
-from dragon.proto.text import read_solver_definition
-from dragon.solver.changes import change_solver
 from dragon.solver.solver import Solver
 from dragon.solver.types import get_solver
 from dragon.tools.common.engine_options import EngineChoice, engine_options
@@ -30,6 +28,7 @@ from dragon.tools.common.models import SOLVER, WEIGHTS
 from dragon.tools.common.net_options import NetChoice, net_options
 from dragon.tools.common.numbers import Count, Seed
 from dragon.tools.common.probe_options import probe_option
+from dragon.tools.common.solver_of_flags import read_solver_of_flags
 from dragon.tools.common.tables import table
 
 __all__ = ["command"]
@@ -94,14 +93,21 @@ def _train(
     path: str, weights: str | None, probes: list[Probe], iterations: int, seed: int | None, choice: EngineChoice
 ) -> tuple[Series, list[str]]:
     """Train and measure along the way; the series, and the names of the layers."""
-    given = click.get_current_context().params["assignments"]  # without --model there is no NetChoice that holds them
-    definition, changes = change_solver(read_solver_definition(path), given)
+    definition, changes, allow_unknown = read_solver_of_flags(path)
     param = definition.message
     param.max_iter, param.test_interval, param.display = iterations, 0, 0
     if weights:
         param.weights[:] = [weights]
     engine, options = choice.resolve(param)
-    solver: Solver = get_solver(definition, engine=engine, options=options, seed=seed, changes=changes, verbose=False)
+    solver: Solver = get_solver(
+        definition,
+        engine=engine,
+        options=options,
+        seed=seed,
+        changes=changes,
+        allow_unknown=allow_unknown,
+        verbose=False,
+    )
     observer = ProbeObserver(probes)
     solver.param.snapshot = 0
     try:

@@ -18,8 +18,6 @@ from dragon.graph.net import Net
 from dragon.graph.node import Node
 from dragon.graph.outputs import batch_size
 from dragon.proto import dragon_pb2 as pb
-from dragon.proto.text import read_solver_definition
-from dragon.solver.changes import change_solver
 from dragon.solver.solver import Solver
 from dragon.solver.types import get_solver
 from dragon.tools.common.engine_options import EngineChoice, engine_options
@@ -28,6 +26,7 @@ from dragon.tools.common.memory import peak_memory_mib
 from dragon.tools.common.models import SOLVER, WEIGHTS
 from dragon.tools.common.net_options import NetChoice, net_options
 from dragon.tools.common.numbers import Count
+from dragon.tools.common.solver_of_flags import read_solver_of_flags
 from dragon.tools.common.spread import Spread
 from dragon.tools.common.tables import table
 
@@ -87,10 +86,7 @@ def command(
         engine, options = choice.resolve()
         net = which.open(pb.Phase.Value(phase.upper()), engine, options, weights)
     else:
-        given = click.get_current_context().params  # without --model there is no NetChoice that holds them
-        allow_unknown = given["allow_unknown"]
-        definition = read_solver_definition(str(solver_path), allow_unknown, given["profile"])
-        definition, changes = change_solver(definition, given["assignments"])
+        definition, changes, allow_unknown = read_solver_of_flags(str(solver_path))
         param = definition.message
         engine, options = choice.resolve(param)
         if weights:

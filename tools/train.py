@@ -37,6 +37,7 @@ from dragon.tools.common.ranks import share_machine, training_ranks, write_timel
 from dragon.tools.common.repeat import RememberingCommand, command_line, repeated_flags
 from dragon.tools.common.set_option import set_option
 from dragon.tools.common.signals import EFFECTS, solver_signals
+from dragon.tools.common.solver_of_flags import set_train_state
 from dragon.tools.common.state_options import state_options
 from dragon.tools.observers.glog import GlogHandler
 from dragon.tools.observers.own import observer_option
@@ -168,9 +169,7 @@ def command(
         if iterations is not None:
             param.max_iter = iterations
             definition = definition.without_lines(["max_iter"])
-        if level is not None:
-            param.train_state.level = level
-        param.train_state.stage.extend(stages)
+        set_train_state(param, level, stages)
         if weights or place.goes_on:
             del param.weights[:]
         if weights:
