@@ -56,7 +56,7 @@ def lint(definition: Definition[pb.NetParameter]) -> list[Finding]:
     """
     net, folder = name_layers(definition.message), definition.folder
     found: list[_Remark] = []
-    norms = find_normalisations(net)
+    norms = find_normalisations(net, broken=True)  # refusals say what is wrong with others
     for norm in norms:
         for rule in _NORM_RULES:
             found += rule(norm)

@@ -184,7 +184,7 @@ def _split_settings(norm: Normalisation, name: str, caffe: bool) -> pb.LayerPara
             raise UsageError(
                 "Caffe cannot read a cumulative average; split without --caffe", layer=LayerName(layer.name)
             )
-        p.moving_average_fraction = settings.fraction
+        p.moving_average_fraction = settings.averaging.momentum  # the weight of the history; LATEST gives the other
         p.ClearField("decay")
         p.ClearField("average")
     layer.type = "BatchNorm"

@@ -11,13 +11,21 @@ from numpy.typing import NDArray
 
 from dragon.bases.batch_statistics import normalization_of
 from dragon.counting import how_many
-from dragon.errors import LayerName, WeightsError
+from dragon.errors import LayerName, PrototxtError, WeightsError
 from dragon.graph.chains import Graph, Link, defined_layers
 from dragon.normalization.settings import Form, Normalization
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.model import Arrays
 
-__all__ = ["Normalisation", "PhaseGraphs", "by_name", "copy_rules", "find_normalisations", "same_conditions"]
+__all__ = [
+    "Normalisation",
+    "PhaseGraphs",
+    "by_name",
+    "check_ends",
+    "copy_rules",
+    "find_normalisations",
+    "same_conditions",
+]
 
 _BATCH_NORM, _BN = 3, 5  # blobs of the usual forms
 
@@ -136,8 +144,10 @@ class PhaseGraphs:
             return None
         return known[0]
 
-    def normalisations(self, fixed: bool = False) -> list[Normalisation]:
+    def normalisations(self, fixed: bool = False, broken: bool = False) -> list[Normalisation]:
         """Every batch normalisation with running statistics; with `fixed` also SegNet's for INFERENCE, of mean 0.
+
+        Raises PrototxtError for one that has not one bottom and one top; with `broken` it is left out.
 
         A Scale belongs to a layer without gamma if it alone reads the layer's top, in every phase. Layers of one name,
         say one for TRAIN and one for TEST, share their weights, so their Scales must too, or none of them counts.
@@ -148,6 +158,10 @@ class PhaseGraphs:
             if (settings := normalization_of(layer)) is not None
             and (settings.averages or (fixed and settings.form is Form.SEGNET and settings.running))
         ]
+        if broken:
+            found = [norm for norm in found if len(norm.layer.bottom) == len(norm.layer.top) == 1]
+        for norm in found:
+            check_ends(norm.layer)
         for norms in by_name(found).values():
             if not self._belong(norms):
                 for norm in norms:
@@ -214,6 +228,15 @@ def by_name(norms: Iterable[Normalisation]) -> dict[str | int, list[Normalisatio
     return found
 
 
-def find_normalisations(net: pb.NetParameter) -> list[Normalisation]:
+def check_ends(layer: pb.LayerParameter) -> None:
+    """Raise PrototxtError for a normalisation that has not one bottom and one top."""
+    if not len(layer.bottom) == len(layer.top) == 1:
+        found = f"{how_many(len(layer.bottom), 'bottom')} and {how_many(len(layer.top), 'top')}"
+        raise PrototxtError(
+            f"a normalisation has one bottom and one top, got {found}", layer=LayerName(layer.name, layer.type)
+        )
+
+
+def find_normalisations(net: pb.NetParameter, broken: bool = False) -> list[Normalisation]:
     """Every batch normalisation with running statistics: see `PhaseGraphs.normalisations`."""
-    return PhaseGraphs(net).normalisations()
+    return PhaseGraphs(net).normalisations(broken=broken)

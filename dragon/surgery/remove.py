@@ -12,7 +12,7 @@ from dragon.surgery.biases import Bias, add_bias, is_plain
 from dragon.surgery.fold import fold
 from dragon.surgery.forms import is_normalisation
 from dragon.surgery.model import Model, Note, silent_note
-from dragon.surgery.normalisations import Normalisation, PhaseGraphs, by_name
+from dragon.surgery.normalisations import Normalisation, PhaseGraphs, by_name, check_ends
 from dragon.surgery.selection import Words, select
 from dragon.surgery.values import rename_value, replace_value
 
@@ -54,12 +54,16 @@ def chosen_normalisations(graphs: PhaseGraphs, layers: Words | None) -> list[Nor
     known = {norm.index: norm for norm in graphs.normalisations()}
     chosen = list(known) if layers is None else select(net, layers)
     if not chosen:
-        raise UsageError(f'net "{net.name}" has no batch normalisation')
-    others = [net.layer[i] for i in chosen if not is_normalisation(net.layer[i])]
-    if others:
-        raise UsageError(f'layer "{others[0].name}" ({others[0].type}) is no normalisation')
+        others = [layer.name for layer in net.layer if is_normalisation(layer)]
+        hint = f"; others are taken by name or type: {', '.join(dict.fromkeys(others))}" if others else ""
+        raise UsageError(f'net "{net.name}" has no batch normalisation with running statistics{hint}')
+    wrong = [net.layer[i] for i in chosen if not is_normalisation(net.layer[i])]
+    if wrong:
+        raise UsageError(f'layer "{wrong[0].name}" ({wrong[0].type}) is no normalisation')
     names = {net.layer[i].name for i in chosen}
     found = [i for i, layer in enumerate(net.layer) if layer.name in names and is_normalisation(layer)]
+    for i in found:
+        check_ends(net.layer[i])
     return [known.get(i) or Normalisation(graphs, i) for i in found]
 
 

@@ -76,6 +76,14 @@ def test_split_for_caffe_uses_its_fields_only_and_keeps_test() -> None:
         split(cumulative, caffe=True)
 
 
+def test_caffes_fraction_is_the_weight_of_the_history() -> None:
+    """LATEST gives that of the newest batch."""
+    for settings, history in (("average: LATEST decay: 0.75", 0.25), ("decay: 0.75", 0.75), ("average: CAFFE", 0.95)):
+        text = FORMS["merged"][0].replace("batch_norm_param {", f"batch_norm_param {{ {settings}")
+        new, _ = split(Model(parse_text(HEAD + CONV + text, pb.NetParameter())), caffe=True)
+        assert new.net.layer[2].batch_norm_param.moving_average_fraction == pytest.approx(history)
+
+
 def test_what_caffe_cannot_normalise_by_is_not_split_for_it() -> None:
     for setting in ("ghost_batch: 2", "gradient_through_statistics: false"):
         old = definition("merged")

@@ -63,7 +63,7 @@ def test_a_value_with_other_readers_is_not_overwritten() -> None:
 def test_others_than_batch_normalisation_are_named() -> None:
     text = HEAD + CONV + 'layer { name: "gn" type: "GroupNorm" bottom: "conv1" top: "conv1" }'
     old = parse_text(text + TAIL.replace("NAME", "conv1"), pb.NetParameter())
-    with pytest.raises(UsageError, match="has no batch normalisation"):
+    with pytest.raises(UsageError, match=r"has no batch normalisation with .* by name or type: gn$"):
         remove(Model(old))
     assert "gn" not in {layer.name for layer in remove(Model(old), "group_norm").net.layer}
     with pytest.raises(UsageError, match=r'layer "relu" \(ReLU\) is no normalisation'):

@@ -111,7 +111,7 @@ def test_a_net_that_does_not_run_is_not_written(folder: Path, dragon: Dragon) ->
     assert "32 groups must divide the channels" in result.error
     result = dragon("bn", "insert", *MODEL, "--type", "group_norm", "--set", "group_norm_param.num_groups=2",
                     "--out-model", "o.prototxt", *WEIGHTS, "--out-weights", "o.caffemodel")  # fmt: skip
-    assert "not proved equal: a normalisation of this type is no identity" in result.out
+    assert "not proved equal: a layer of this type is no identity" in result.out
     assert read_net("o.prototxt").layer[2].group_norm_param.num_groups == 2
 
 

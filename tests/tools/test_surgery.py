@@ -34,6 +34,20 @@ def test_merge_split_and_fold(trained: Path, dragon: Dragon) -> None:
     assert "bn" not in Net("f.prototxt", "f.caffemodel", TEST).layer_dict
 
 
+def test_split_for_caffe_names_what_caffe_lacks(trained: Path, dragon: Dragon) -> None:
+    edit(
+        trained / "net.prototxt",
+        'name: "small"',
+        """name: "small"
+      layer { name: "x" type: "DummyData" top: "x" dummy_data_param { shape { dim: 2 dim: 3 dim: 4 dim: 4 } } }
+      layer { name: "m" type: "Mish" bottom: "x" top: "m" } layer { name: "b" type: "BN" bottom: "m" top: "b" }""",
+    )
+    split = ("split", "--model", "net.prototxt", "--out-model", "s.prototxt")
+    told = 'Caffe does not read all of "m" (Mish): dragon export --caffe replaces what it can'
+    assert told in dragon(*split, "--caffe").out.splitlines()
+    assert "Caffe" not in dragon(*split).out
+
+
 def test_nothing_is_written_when_there_is_nothing_to_do(trained: Path, dragon: Dragon) -> None:
     result = dragon("split", "--model", "net.prototxt", "--out-model", "x.prototxt")
     assert result.error == 'net "small" has no BN with running statistics: nothing to split'

@@ -78,9 +78,7 @@ def command(
         statistics=partial(measure, shape=files.shape),
         note=click.echo,
     )
-    why = (
-        "" if normalisation_type(kind, form, fields).can_be_identity else "a normalisation of this type is no identity"
-    )
+    why = "" if normalisation_type(kind, form, fields).can_be_identity else "a layer of this type is no identity"
     return files.finish(old, new, (TEST,), runs=True, differs=why)
 
 
