@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dragon.bases.layer import register
-from dragon.bases.regions import PositionSensitive
+from dragon.bases.regions import PositionSensitive, limited
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
@@ -33,8 +33,9 @@ class PSROIPooling(PositionSensitive):
     def _edges(self, low: Array, high: Array, size: int) -> tuple[Array, Array]:
         """The first position of each bin along one axis and one past the last, each (R, group), within 0 .. size."""
         xp = xp_of(low)
-        start = xp.floor(low.astype("float64") + 0.5) * self.scale
-        end = (xp.floor(high.astype("float64") + 0.5) + 1) * self.scale
+        low, high = limited(low, high)
+        start = xp.floor(low + 0.5) * self.scale
+        end = (xp.floor(high + 0.5) + 1) * self.scale
         extent = xp.maximum(end - start, MIN_EXTENT)[:, None] / self.group
         steps = xp.arange(self.group)
         first = xp.floor(steps * extent + start[:, None])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dragon.bases.layer import register
-from dragon.bases.regions import RegionPooling
+from dragon.bases.regions import RegionPooling, limited
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
@@ -30,7 +30,7 @@ class ROIPooling(RegionPooling):
     def _edges(self, low: Array, high: Array, bins: int, size: int) -> tuple[Array, Array]:
         """The first position of each bin along one axis and one past the last, each (R, bins), within 0 .. size."""
         xp = xp_of(low)
-        first, last = (xp.floor(edge.astype("float64") * self.scale + 0.5).astype("int64") for edge in (low, high))
+        first, last = (xp.floor(edge * self.scale + 0.5).astype("int64") for edge in limited(low, high))
         extent = xp.maximum(last - first + 1, 1)[:, None]
         # integer arithmetic: a rounded quotient would sometimes add a row
         steps = xp.arange(bins)

@@ -9,9 +9,12 @@ from dragon.bases.layer import Layer
 from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
+from dragon.memory.xp import xp_of
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["PositionSensitive", "RegionPooling"]
+__all__ = ["PositionSensitive", "RegionPooling", "limited"]
+
+_FAR = 2.0**31  # pixels; no image is as large
 
 
 class RegionPooling(Layer):
@@ -66,6 +69,17 @@ class RegionPooling(Layer):
     def backward_features(self, dy: Array, bottom: Blob) -> None:
         """Write the gradient of the features to the diff of `bottom`; dy: the diff of the top."""
         raise NotImplementedError
+
+
+def limited(low: Array, high: Array) -> tuple[Array, Array]:
+    """Corners of regions along one axis, each (R), in float64 and within 2^31 pixels, so that they fit integers.
+
+    A region with a corner that is NaN lies outside of every image.
+    """
+    xp = xp_of(low)
+    unknown = xp.isnan(low) | xp.isnan(high)
+    low, high = (xp.where(unknown, _FAR, xp.clip(edge, -_FAR, _FAR)) for edge in (low, high))
+    return low.astype("float64"), high.astype("float64")
 
 
 class PositionSensitive(RegionPooling):

@@ -89,6 +89,26 @@ def test_messages() -> None:
         One(ps, X, ROIS)
 
 
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf, 1e30, -1e30])
+@pytest.mark.parametrize("corner", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    "text",
+    [
+        'type: "ROIPooling" roi_pooling_param { pooled_h: 2 pooled_w: 2 spatial_scale: 0.5 }',
+        'type: "PSROIPooling" psroi_pooling_param { spatial_scale: 0.5 output_dim: 1 group_size: 2 }',
+    ],
+)
+def test_a_corner_that_is_no_place(text: str, corner: int, wrong: float) -> None:
+    rois = np.array([[0, 0, 0, 6, 6], [0, 0, 0, 6, 6]], float)
+    rois[0, corner] = wrong
+    x = np.ones((1, 4, 6, 6))
+    y = One(text, x, rois).forward()
+    assert (y[1] == 1).all()
+    assert np.isin(y[0], (0, 1)).all()  # what lies within the image, and nothing where a corner is unknown
+    if math.isnan(wrong):
+        assert (y[0] == 0).all()
+
+
 def test_regions_get_a_gradient_of_zero() -> None:
     """They come from layers with weights in Faster R-CNN, whose nets do not say propagate_down."""
     one = One('type: "ROIPooling" roi_pooling_param { pooled_h: 2 pooled_w: 2 }', X, ROIS)
