@@ -95,7 +95,7 @@ class MultiBoxLoss(Loss):
             self.bad_param("needs mining_type: NONE with share_location: false")
         if self.mining == _P.HARD_EXAMPLE and p.sample_size < 1:
             self.bad_param(f"sample_size must be positive, got {p.sample_size}")
-        if p.neg_pos_ratio < 0:
+        if not p.neg_pos_ratio >= 0:
             self.bad_param(f"neg_pos_ratio must not be negative, got {p.neg_pos_ratio:g}")
         self.nms: Suppression | None = None
         if p.HasField("nms_param") and p.nms_param.nms_threshold > 0:

@@ -39,6 +39,7 @@ def hard_negatives(
     labelled one by `overlap` or more is left out. boxes: those that `nms` compares.
     """
     positive = int((match > UNMATCHED).sum())
+    ratio = min(ratio, len(match))  # it may be infinite, and more than all cannot be chosen
     count = int(np.float32(positive) * np.float32(ratio))
     eligible = np.flatnonzero((match == UNMATCHED) & (most < overlap))
     return np.sort(_hardest(eligible, loss, count, nms, boxes))

@@ -307,6 +307,7 @@ def test_messages_of_settings() -> None:
         ("do_neg_mining: false mining_type: HARD_EXAMPLE", "contradicts mining_type: HARD_EXAMPLE"),
         ("mining_type: HARD_EXAMPLE sample_size: 0", "sample_size must be positive, got 0"),
         ("neg_pos_ratio: -1", "neg_pos_ratio must not be negative, got -1"),
+        ("neg_pos_ratio: nan", "neg_pos_ratio must not be negative, got nan"),
     ):
         with pytest.raises(PrototxtError, match=message):
             one(setting, values)
@@ -316,6 +317,11 @@ def test_messages_of_settings() -> None:
     layer.forward()
     with pytest.raises(PrototxtError, match="bottom 2 holds default boxes and has no gradient"):
         layer.backward(1, propagate_down=[True, True, True, False])
+
+
+def test_all_negatives_by_an_infinite_ratio() -> None:
+    values = case(1)
+    assert float(one("neg_pos_ratio: inf", values).forward()) == float(one("neg_pos_ratio: 99", values).forward())
 
 
 def test_the_older_setting_of_mining() -> None:
