@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 
 from dragon.bases.rcnn_defaults import DEFAULTS
 from dragon.errors import PrototxtError, nearest
+from dragon.files.reading import read_text
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["STAND_INS", "StandIn", "configuration", "meant_type", "stand_in"]
@@ -183,7 +184,7 @@ def _mapping(text: str, what: str) -> dict[str, Any]:
     """The mapping that a YAML text holds. Raises PrototxtError."""
     try:
         found = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, LookupError, RecursionError) as error:  # dates, numbers, depths it cannot hold
         raise PrototxtError(f"{what} is not YAML: {' '.join(str(error).split())}") from None
     if found is None:
         return {}
@@ -195,7 +196,7 @@ def _mapping(text: str, what: str) -> dict[str, Any]:
 def _file(path: Path) -> dict[str, Any]:
     """The values of a configuration file, "TRAIN.X": value. Raises PrototxtError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise PrototxtError(f"{path}: cannot be read: {error}") from None
     found = _mapping(text, str(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import h5py
@@ -87,6 +88,10 @@ def test_files_of_settings(tmp_path: Path) -> None:
     [
         ("{feat_stride: 16, scale: [8]}", r'param_str of AnchorTargetLayer has no key "scale" \(did you mean "scales"'),
         ("[1", "param_str of AnchorTargetLayer is not YAML"),
+        ("{feat_stride: 2001-99-99}", "param_str of AnchorTargetLayer is not YAML"),
+        ("{feat_stride: 0x_}", "param_str of AnchorTargetLayer is not YAML"),
+        ("{feat_stride: !!int ''}", "param_str of AnchorTargetLayer is not YAML"),
+        ("[" * 2000, "param_str of AnchorTargetLayer is not YAML"),
         ("feat_stride", "param_str of AnchorTargetLayer must be a mapping"),
         ("{feat_stride: x}", "feat_stride: 'x' is not a value for it"),
         ("{feat_stride: -1}", "feat_stride: -1 is not a value for it"),
@@ -113,6 +118,13 @@ def test_a_wrong_file(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(PrototxtError, match="cannot be read"):
         make(Proposal, folder=tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yml")
+    with pytest.raises(PrototxtError, match=r"pipe.yml.*a pipe"):
+        make(Proposal, "{cfg: pipe.yml}", folder=tmp_path)
 
 
 def test_the_users_own_module_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
