@@ -56,7 +56,7 @@ class RowLSTM(Carried):
             if len(shape) != 3 or shape[2] != self.inputs:
                 self.bad_shape(f"needs a bottom of shape (T, N, {self.inputs}), got shape {shape}")
             self.n, shape = shape[1], (shape[0] * shape[1], shape[2])
-        if not shape or shape[0] % self.n or math.prod(shape[1:]) != self.inputs:
+        if not shape or shape[0] % max(self.n, 1) or math.prod(shape[1:]) != self.inputs:
             self.bad_shape(
                 f"needs a bottom with a multiple of batch_size {how_many(self.n, 'row')} of "
                 f"{how_many(self.inputs, 'value')}, got shape {shape}"
@@ -66,7 +66,7 @@ class RowLSTM(Carried):
             self.bad_shape(
                 f"bottom 1 says where sequences go on: expected {how_many(shape[0], 'value')}, got {bottom[1].shape}"
             )
-        self.steps = shape[0] // self.n
+        self.steps = bottom[0].shape[0] if self.has_batch_axis else shape[0] // self.n
         top[0].reshape(*rows, self.size)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -103,9 +103,9 @@ class RowLSTM(Carried):
             if limit > 0:
                 xp.clip(dgates[t], -limit, limit, out=dgates[t])
             dh = (dgates[t] @ recurrent) * cont[t]
-        flat = dgates.reshape(self.steps * self.n, -1)
+        flat = dgates.reshape(self.steps * self.n, 4 * self.size)
         self.blobs[0].diff[...] += flat.T @ bottom[0].data.reshape(self.steps * self.n, self.inputs)
-        self.blobs[1].diff[...] += flat.T @ (self.outputs[:-1] * cont).reshape(self.steps * self.n, -1)
+        self.blobs[1].diff[...] += flat.T @ (self.outputs[:-1] * cont).reshape(self.steps * self.n, self.size)
         self.blobs[2].diff[...] += flat.sum(axis=0)
         if propagate_down[0]:
             bottom[0].diff[...] = (flat @ self.blobs[0].data).reshape(bottom[0].shape)

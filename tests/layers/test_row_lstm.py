@@ -137,6 +137,8 @@ def test_three_axes_have_the_batch_as_the_second() -> None:
     np.testing.assert_allclose(y.reshape(T * N, D), expected(three.blobs, X, np.ones(T * N), ZERO, ZERO))
     np.testing.assert_array_equal(three.forward(X.reshape(T, N, INPUTS)[:, :1]), y[:, :1])
     check_gradient(f'type: "Lstm" lstm_param {{ num_output: {D} {FILL} }}', [X.reshape(T, N, INPUTS)])
+    assert three.forward(np.zeros((T, 0, INPUTS))).shape == (T, 0, D)  # a batch of nothing
+    assert three.backward(1.0).shape == (T, 0, INPUTS)
     with pytest.raises(ShapeError, match=r"needs a bottom of shape \(T, N, 3\), got shape \(4, 2, 2\)"):
         three.forward(np.zeros((T, N, 2)))
 
