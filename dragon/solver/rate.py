@@ -3,9 +3,9 @@
 fixed: base_lr; step: base_lr * gamma^floor(iter/stepsize); exp: base_lr * gamma^iter; inv: base_lr * (1 + gamma *
 iter)^-power; multistep: base_lr * gamma^(step values passed); poly: min_lr + (base_lr - min_lr) * (1 -
 iter/max_iter)^power; sigmoid: base_lr / (1 + exp(-gamma * (iter - stepsize))); cosine: Loshchilov & Hutter 2017, from
-base_lr to min_lr at max_iter; multifixed, of forks: the entry of stagelr that belongs to
-the first stageiter not yet passed, else the last; plateau, of SSD's Caffe: base_lr * gamma^(steps down), see Plateau.
-The other policies give at least min_lr, as in NVCaffe.
+base_lr to min_lr at max_iter; multifixed, of forks: the entry of stagelr that belongs to the first stageiter not yet
+passed, else the last; plateau, of SSD's Caffe: base_lr * gamma^(steps down), see Plateau. The other policies give at
+least min_lr, as in NVCaffe.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dragon.errors import SolverFieldError
+from dragon.errors import NumericError, SolverFieldError
 from dragon.proto import dragon_pb2 as pb
 from dragon.solver.choice import check_choice
 
@@ -172,7 +172,20 @@ def useless_settings(p: pb.SolverParameter) -> list[str]:
 
 
 def learning_rate(p: pb.SolverParameter, iteration: int, steps_down: int = 0) -> float:
-    """The learning rate of update number `iteration` (from 0). steps_down: of the policy plateau."""
+    """The learning rate of update number `iteration` (from 0). steps_down: of the policy plateau.
+
+    Raises NumericError where the formula has no finite value, such as inv with a negative gamma.
+    """
+    try:
+        rate = _rate(p, iteration, steps_down)
+    except (OverflowError, ZeroDivisionError):
+        rate = math.inf
+    if isinstance(rate, complex) or not math.isfinite(rate):  # a negative number to a power that is not whole
+        raise NumericError(f"lr_policy {p.lr_policy} gives no finite learning rate at iteration {iteration}")
+    return rate
+
+
+def _rate(p: pb.SolverParameter, iteration: int, steps_down: int) -> float:
     if iteration < p.warmup_iter and p.HasField("warmup_start_lr"):
         return p.warmup_start_lr + (p.base_lr - p.warmup_start_lr) * iteration / p.warmup_iter
     rate = POLICIES[p.lr_policy](p, iteration)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from dragon.errors import PrototxtError
+from dragon.errors import NumericError, PrototxtError
 from dragon.proto import dragon_pb2 as pb
 from dragon.solver.rate import POLICIES, Plateau, check_end, check_policy, current_step, learning_rate
 
@@ -43,6 +43,26 @@ def param(**settings: object) -> pb.SolverParameter:
 )
 def test_policy(policy: str, iteration: int, expected: float) -> None:
     assert learning_rate(param(lr_policy=policy), iteration) == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("settings", "iteration"),
+    [
+        ({"lr_policy": "exp", "gamma": 2}, 5000),
+        ({"lr_policy": "step", "gamma": 1e30}, 500),
+        ({"lr_policy": "inv", "gamma": -0.5}, 5),
+        ({"lr_policy": "inv", "gamma": -0.5}, 2),
+        ({"lr_policy": "poly", "power": -1}, 100),
+        ({"lr_policy": "exp", "gamma": math.nan}, 1),
+        ({"lr_policy": "fixed", "min_lr": math.inf}, 0),
+    ],
+)
+def test_a_rate_that_is_not_finite_is_an_error(settings: dict[str, object], iteration: int) -> None:
+    message = f"lr_policy {settings['lr_policy']} gives no finite learning rate at iteration {iteration}"
+    with pytest.raises(NumericError, match=message):
+        learning_rate(param(**settings), iteration)
+    with pytest.raises(NumericError, match="lr_policy plateau gives no finite learning rate at iteration 7"):
+        learning_rate(param(lr_policy="plateau", gamma=1e30), 7, 20)
 
 
 def test_multistep_changes_at_each_value() -> None:
