@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from dragon.bases.layer import TRAIN, Layer, register
 from dragon.bases.loss import class_labels
 from dragon.counting import how_many
@@ -56,7 +58,9 @@ class LabelSpecificAdd(Layer):
         p = self.param.label_specific_add_param
         if not p.HasField("bias_base"):
             return p.bias
-        grown = p.bias_base + (1 + p.bias_gamma * (p.iteration + self.rng.draws)) ** p.bias_power - 1
+        with np.errstate(over="ignore"):  # infinity is limited as well
+            growth = np.float64(1 + p.bias_gamma * (p.iteration + self.rng.draws)) ** p.bias_power
+        grown = p.bias_base + growth - 1
         return float(min(max(grown, p.bias_min), p.bias_max))
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -82,7 +82,9 @@ class MarginProduct(Layer):
     def plain_weight(self) -> float:
         """The lambda of the present iteration: the weight of the product without a margin."""
         p = self.margin_param
-        return float(max(p.base * (1 + p.gamma * (p.iteration + self.rng.draws)) ** -p.power, p.lambda_min))
+        with np.errstate(over="ignore"):  # a negative power may end in infinity
+            factor = np.float64(1 + p.gamma * (p.iteration + self.rng.draws)) ** -p.power
+            return float(max(p.base * factor, p.lambda_min))
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if self.phase == TRAIN:

@@ -53,6 +53,13 @@ def test_the_bias_over_the_iterations() -> None:
         assert one.top[1].data[0] == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_bias_that_grows_beyond_all_numbers_is_limited() -> None:
+    settings = "bias_base: 0 bias_gamma: 9 bias_power: 400 bias_max: 0.5 iteration: 1"
+    one = One(f'type: "LabelSpecificAdd" label_specific_add_param {{ {settings} }}', X, LABELS, n_top=2)
+    one.forward()
+    assert one.top[1].data.tolist() == [0.5]
+
+
 def test_messages() -> None:
     text = 'type: "LabelSpecificAdd" '
     with pytest.raises(ShapeError, match=r"needs scores \(N, classes\), got shape \(3, 3, 2\)"):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dragon.bases.layer import TEST
+from dragon.bases.margin_product import MarginProduct
 from dragon.errors import DataError, PrototxtError, ShapeError
 from dragon.gradient import check_gradient
 from tests.layers.helpers import One
@@ -87,6 +88,13 @@ def test_lambda_falls_with_the_iterations_of_training(kind: str) -> None:
     one.layer.rng.draws = 10**6  # as a snapshot sets it
     one.forward()
     assert one.top[1].data.tolist() == [5]
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+def test_lambda_may_grow_beyond_all_numbers(kind: str) -> None:
+    one = One(f'type: "{kind}" ' + settings(kind, "base: 1 gamma: 9 power: -400 iteration: 1"), X, LABELS)
+    assert isinstance(one.layer, MarginProduct)
+    assert one.layer.plain_weight == math.inf
 
 
 @pytest.mark.parametrize("kind", FIELDS)
