@@ -29,6 +29,10 @@ class L1Loss(Loss):
     bottoms = (1, 2)
     labels = frozenset()
 
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        if not self.param.l1_loss_param.epsilon >= 0:
+            self.bad_param(f"epsilon must not be negative, got {self.param.l1_loss_param.epsilon:g}")
+
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         a, b = bottom[0].shape, bottom[-1].shape
         if not a or a[:1] != b[:1] or math.prod(a) != math.prod(b):
@@ -57,7 +61,8 @@ class L1Loss(Loss):
             square = (d * d).sum(axis=1, keepdims=True) * d.dtype.type(prescale)
             far = square >= d.dtype.type(p.plateau) ** 2
             root = xp.sqrt(xp.where(far, square, 0) + d.dtype.type(p.epsilon))
-            self.slope = xp.where(far, d / root, 0) * d.dtype.type(prescale)
+            # no slope where the root is 0, which epsilon 0 makes possible
+            self.slope = xp.where(far & (root > 0), d / xp.where(root > 0, root, 1), 0) * d.dtype.type(prescale)
             loss = root.sum()
         else:
             self.slope = xp.sign(d)

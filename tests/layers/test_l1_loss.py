@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from dragon.errors import ShapeError
+from dragon.errors import PrototxtError, ShapeError
 from dragon.gradient import check_gradient
 from tests.layers.helpers import One
 
@@ -68,7 +68,20 @@ def test_a_nan_counts_without_settings() -> None:
     assert np.isnan(One('type: "L1Loss"', A, np.where(A > 2, np.nan, B)).forward())
 
 
+def test_without_epsilon_equal_values_have_no_gradient() -> None:
+    target = B.copy()
+    target[0] = A[0]
+    one = One('type: "L1Loss" l1_loss_param { l2_per_location: true epsilon: 0 }', A, target, dtype=np.float64)
+    one.forward()
+    dx = one.backward(1.0)
+    assert (dx[0] == 0).all()
+    assert np.isfinite(dx).all()
+    assert (dx[1] != 0).all()
+
+
 def test_messages() -> None:
+    with pytest.raises(PrototxtError, match="epsilon must not be negative, got -1"):
+        One('type: "L1Loss" l1_loss_param { l2_per_location: true epsilon: -1 }', A, B)
     with pytest.raises(ShapeError, match=r"bottoms must have one shape \(N, ...\): expected \(2, 3, 4, 5\)"):
         One('type: "L1Loss"', A, B[:, :2])
     with pytest.raises(ShapeError, match=r"need a bottom \(N, C, ...\), got shape \(4,\)"):
