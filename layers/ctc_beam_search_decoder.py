@@ -38,7 +38,7 @@ class CTCBeamSearchDecoder(CTCDecoder):
         p = self.param.ctc_decoder_param
         scores = scores.astype(np.float64)
         if p.already_softmax:
-            with np.errstate(divide="ignore"):
+            with np.errstate(divide="ignore", invalid="ignore"):  # a negative score gives NaN
                 logs = np.log(scores)
         else:
             logs = log_softmax(scores)

@@ -161,6 +161,10 @@ def test_scores_that_are_out_of_the_ordinary() -> None:
     nan = One('type: "CTCBeamSearchDecoder"', np.full((3, 2, 4), np.nan), np.ones((3, 2)), n_top=2)
     assert lists(nan.forward()) == [[], []]
     assert np.isnan(nan.top[1].data).all()
+    text = 'type: "CTCBeamSearchDecoder" ctc_decoder_param { already_softmax: true }'
+    negative = One(text, np.full((3, 2, 4), -1.0), np.ones((3, 2)), n_top=2)  # no probabilities
+    assert lists(negative.forward()) == [[], []]
+    assert np.isnan(negative.top[1].data).all()
 
 
 def test_a_width_of_none() -> None:
