@@ -27,12 +27,16 @@ MIN_SEEDS = 3  # fewer decide nothing
 
 @dataclass(frozen=True)
 class _Side:
-    """The values of one side by seed (means over the selected cells), of how many seeds, runs and diverged runs."""
+    """The values of one side by seed (means over the selected cells), of how many seeds and runs.
+
+    diverged: of those runs. never: those that did not get to a score, and count with their whole length.
+    """
 
     values: dict[int, float]
     seeds: int
     runs: int
     diverged: int
+    never: int = 0
 
 
 def check_contrast(contrast: Mapping[str, Any]) -> Expectation | None:
@@ -124,7 +128,7 @@ def _evaluate(
         "values": [], "mean": None, "t": None, "bootstrap": None, "p": None, "p_holm": None, "n": len(seeds),
         "seeds_for": None, "missing": (max(a.seeds, b.seeds) if b else a.seeds) - len(seeds), "verdict": None,
     }  # fmt: skip
-    why = ""
+    why = in_common = ""
     try:
         found = estimate(first, second, scale)
     except UsageError as error:
@@ -141,10 +145,23 @@ def _evaluate(
             record["verdict"] = expectation.verdict(*found.t)
         else:
             record["verdict"] = UNDECIDED
+        in_common = _in_common(a, b) if first == second else ""
+        if (in_common == "diverged" and record["verdict"] == AGREES) or (in_common == "never" and expectation):
+            record["verdict"] = UNDECIDED
         record["seeds_for"] = _seeds_for(record, found, expectation)
     diverged = [(selection(s), x.diverged, x.runs) for s, x in ((of, a), (against, b)) if s and x and x.diverged]
-    record["sentence"] = sentence(record, Sides(metric, metrics or {}, diverged, why))
+    never = [(selection(s), x.never, x.runs) for s, x in ((of, a), (against, b)) if s is not None and x and x.never]
+    record["sentence"] = sentence(record, Sides(metric, metrics or {}, diverged, never, why, bool(in_common)))
     return record
+
+
+def _in_common(a: _Side, b: _Side | None) -> str:
+    """Why values that are equal on both sides say nothing: all runs "diverged", or "never" got to a score."""
+    if b is None:
+        return ""
+    if (a.never, b.never) == (a.runs, b.runs):
+        return "never"
+    return "diverged" if (a.diverged, b.diverged) == (a.runs, b.runs) else ""
 
 
 def _middle(values: Sequence[float], scale: str) -> float | None:
@@ -197,7 +214,8 @@ def _side(metric: str, of: Mapping[str, Any], cells: Sequence[Record], factor_me
         if len(values) == len(entries) and all(v is not None and math.isfinite(v) for v in values)
     }
     diverged = sum(cell.get("diverged") or 0 for cell in runs)
-    return _Side(finite, len(by_seed), sum(len(cell["seeds"]) for cell in runs), diverged)
+    never = 0 if over else sum(cell["metrics"][metric].get("never") or 0 for cell in runs)
+    return _Side(finite, len(by_seed), sum(len(cell["seeds"]) for cell in runs), diverged, never)
 
 
 # -- the whole experiment ------------------------------------------------------------------------------------

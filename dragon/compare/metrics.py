@@ -23,6 +23,7 @@ __all__ = [
     "lower_is_better",
     "measure",
     "measure_over",
+    "never_reached",
     "parts_of",
     "resolve_metric",
 ]
@@ -118,9 +119,24 @@ def measure(metric: Metric, record: Record, metrics: Mapping[str, Metric]) -> fl
         if a is None or b is None:
             return None
         return a - b if metric.minus else _quotient(a, b, metric.power)
-    taken = [_taken(metric, points, record["iterations"]) for points in _points(metric, record)]
+    taken = [_taken(metric, points, record) for points in _points(metric, record)]
     values = [value for value in taken if value is not None]
     return math.fsum(values) / len(values) if values else None
+
+
+def never_reached(metric: Metric, record: Record) -> bool:
+    """Whether a run counts with its whole length, since it did not get to the value of `first_at_least`."""
+    if metric.take != "first_at_least" or metric.value is None:
+        return False
+    return all(y < metric.value for points in _points(metric, record) for _, y in _within(metric, points, record))
+
+
+def _within(metric: Metric, points: list[tuple[int, float]], record: Record) -> list[tuple[int, float]]:
+    """The points from `from` to `to`."""
+    end = record["iterations"]
+    first = 0 if metric.start is None else iteration_of(metric.start, end)
+    last = end if metric.end is None else iteration_of(metric.end, end)
+    return [(x, y) for x, y in points if first <= x <= last]
 
 
 def _points(metric: Metric, record: Record) -> list[list[tuple[int, float]]]:
@@ -164,12 +180,13 @@ def _quotient(a: float, b: float, power: float | None) -> float | None:
         return None
 
 
-def _taken(metric: Metric, points: list[tuple[int, float]], end: int) -> float | None:
-    first = 0 if metric.start is None else iteration_of(metric.start, end)
-    last = end if metric.end is None else iteration_of(metric.end, end)
+def _taken(metric: Metric, points: list[tuple[int, float]], record: Record) -> float | None:
+    end = record["iterations"]
     if metric.take == "ratio":
-        return _ratio(points, first, last)
-    points = [(x, y) for x, y in points if first <= x <= last]
+        return _ratio(
+            points, *(iteration_of(0 if place is None else place, end) for place in (metric.start, metric.end))
+        )
+    points = _within(metric, points, record)
     if not points:
         return None
     ys = [y for _, y in points]

@@ -6,34 +6,16 @@ from collections.abc import Sequence
 
 from dragon.compare.config import Contrast, Experiment, Metric
 from dragon.compare.contrasts import check_contrast, select
-from dragon.compare.cost import PARTS
 from dragon.compare.metrics import iteration_of, lower_is_better, parts_of, resolve_metric
-from dragon.compare.nets import test_outputs
 from dragon.compare.plan import Plan, Run
 from dragon.compare.probing import probe_titles
-from dragon.compare.recorder import series_name
 from dragon.compare.results import all_metrics, contrast_as_dict
+from dragon.compare.series import planned_series, series_of
 from dragon.counting import how_many
 from dragon.errors import DragonError, nearest
 from dragon.files.yaml_tree import Section
 
-__all__ = ["check_questions", "planned_series"]
-
-
-def planned_series(plan: Plan) -> list[str]:
-    """The series that some run of a plan will have, without those of probes."""
-    return list(dict.fromkeys(name for runs in plan.cells() for name in _series_of(plan, runs[0])))
-
-
-def _series_of(plan: Plan, run: Run) -> list[str]:
-    tested = [
-        series_name(test.on, output, test.statistics)
-        for test, net in zip(run.tests, run.solver.test_net_param, strict=True)
-        for output in test_outputs(net)
-    ]
-    cost = plan.comparison.cost
-    timed = [f"cost/{setting.name}/{part}" for setting in (cost.settings if cost else ()) for part in PARTS]
-    return ["train/loss", "rate", *tested, *timed]
+__all__ = ["check_questions"]
 
 
 def check_questions(plan: Plan) -> None:
@@ -113,7 +95,7 @@ def _check_measured(
     parts = resolve_metric(metric.name, metrics)
     needed = [name for part in parts for name in (part.series, part.less, part.per) if name]
     for run in runs:
-        lacking = set(needed) - set(_series_of(plan, run))
+        lacking = set(needed) - set(series_of(plan, run))
         if name := next((name for name in needed if name in lacking and not name.startswith("probe/")), None):
             section.fail(f'"{section.name(key)}": {run.variant} has no "{name}"', key)
 

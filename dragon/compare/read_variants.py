@@ -129,6 +129,7 @@ def read_factors(top: Section) -> list[Factor]:
     fields = pb.SolverParameter.DESCRIPTOR.fields_by_name
     factors = []
     for name, given in section.values.items():
+        _check_name(section, name)
         if isinstance(given, Section):
             factors.append(_named_levels(name, given))
             continue
@@ -148,9 +149,16 @@ def read_factors(top: Section) -> list[Factor]:
     return factors
 
 
+def _check_name(section: Section, name: str) -> None:
+    """Fail for a factor or level whose name would not be seen in a line, or break it."""
+    if not name.strip() or not name.isprintable():
+        section.fail(f"the name of a factor or level is one line of text, got {name!r}", name)
+
+
 def _named_levels(name: str, section: Section) -> Factor:
     levels = []
     for level, given in section.values.items():
+        _check_name(section, level)
         if not isinstance(given, Section):
             known = ", ".join(_LEVEL)
             section.fail(f'"{section.name(level)}" must be a mapping of changes ({known}), got {given!r}', level)

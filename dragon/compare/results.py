@@ -8,20 +8,16 @@ from typing import Any
 
 from dragon.compare.config import Contrast, Experiment, Metric, Picture
 from dragon.compare.contrasts import conclude, evaluate_contrasts
-from dragon.compare.metrics import LAST, builtin_metrics, curve, lower_is_better, measure, measure_over
+from dragon.compare.metrics import LAST, builtin_metrics, curve, lower_is_better, measure, measure_over, never_reached
 from dragon.compare.plan import Plan, Run, cell_key
+from dragon.compare.series import known_series
 from dragon.compare.stats import TOLERANCES, coincide, interval
 
-__all__ = ["LAST", "all_metrics", "assemble", "known_series"]
+__all__ = ["LAST", "all_metrics", "assemble"]
 
 Record = dict[str, Any]
 
 _POINTS = 150  # of a curve; series with more are averaged over neighbours
-
-
-def known_series(records: Mapping[str, Record]) -> list[str]:
-    """The names of all series that some run has."""
-    return list(dict.fromkeys(name for record in records.values() for name in record["series"]))
 
 
 def all_metrics(experiment: Experiment, series: Sequence[str]) -> dict[str, Metric]:
@@ -32,7 +28,7 @@ def all_metrics(experiment: Experiment, series: Sequence[str]) -> dict[str, Metr
 def assemble(plan: Plan, records: dict[str, Record], pairs: list[Record], memory: dict[str, Record]) -> Record:
     """Everything that the report shows. records: results of the runs by id. memory: by variant."""
     c = plan.comparison
-    metrics = all_metrics(c, known_series(records))
+    metrics = all_metrics(c, known_series(plan, records))
     cells = [_cell(plan, runs, [records[run.id] for run in runs], metrics) for runs in plan.cells()]
     over = [entry for metric in metrics.values() if metric.over for entry in _over(metric, cells, metrics)]
     contrasts = evaluate_contrasts(
@@ -121,7 +117,11 @@ def _cell(plan: Plan, runs: list[Run], records: list[Record], metrics: Mapping[s
 
 
 def _values(metric: Metric, records: Sequence[Record], metrics: Mapping[str, Metric]) -> Record:
-    return summary([measure(metric, record, metrics) for record in records])
+    values = [measure(metric, record, metrics) for record in records]
+    never = sum(
+        value is not None and never_reached(metric, record) for value, record in zip(values, records, strict=True)
+    )
+    return {**summary(values), **({"never": never} if never else {})}
 
 
 def summary(values: Sequence[float | None]) -> Record:

@@ -17,13 +17,16 @@ __all__ = ["Sides", "sentence"]
 class Sides:
     """What a sentence needs besides the record of a contrast.
 
-    diverged: the selections with runs that diverged, how many of how many. why: why there is no estimate, if so.
+    diverged, never: the selections with runs that diverged, or never got to a score; how many of how many. why: why
+    there is no estimate, if so. nothing_learned: both sides are equal, since all their runs are such runs.
     """
 
     metric: str
     metrics: Mapping[str, Mapping[str, Any]]
     diverged: Sequence[tuple[str, int, int]] = ()
+    never: Sequence[tuple[str, int, int]] = ()
     why: str = ""
+    nothing_learned: bool = False
 
 
 def sentence(contrast: Mapping[str, Any], sides: Sides) -> str:
@@ -86,6 +89,9 @@ def _limits(c: Mapping[str, Any], sides: Sides) -> list[str]:
     lines = [f"Diverged: {k} of {how_many(n, 'run')} of {name}." for name, k, n in sides.diverged]
     if c["mean"] is not None and c["missing"] and not c["deterministic"]:
         lines.append(f"Without a value: {how_many(c['missing'], 'seed')}.")
+    lines += [f"Never got there: {k} of {how_many(n, 'run')} of {name}." for name, k, n in sides.never]
+    if sides.nothing_learned:
+        return [*lines, "That both sides are equal says nothing."]
     if c["verdict"] == UNDECIDED and not c["deterministic"] and c["mean"] is not None:
         if c["t"] is None or c["n"] < 3:
             lines.append(f"{how_many(c['n'], 'seed').capitalize()} cannot decide it: three are the least.")

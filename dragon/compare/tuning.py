@@ -15,7 +15,8 @@ from dragon.compare.build import Levels, Settings
 from dragon.compare.config import Experiment, Tune
 from dragon.compare.metrics import lower_is_better, measure
 from dragon.compare.plan import Plan, Run, cell_key, make_plan
-from dragon.compare.results import all_metrics, known_series
+from dragon.compare.results import all_metrics
+from dragon.compare.series import known_series
 from dragon.errors import nearest
 from dragon.proto import dragon_pb2 as pb
 
@@ -50,8 +51,9 @@ class Tuning:
     def choose(self, records: Mapping[str, Record]) -> list[Record]:
         """The entries "tuning" of results.json: for each variant and levels the grid with its scores, and the best."""
         entries: dict[str, Record] = {}
-        series = known_series({run.id: records[run.id] for run in self.runs})
-        metrics = all_metrics(self.experiment, series)
+        metrics = all_metrics(
+            self.experiment, known_series(self.plans[0][1], {run.id: records[run.id] for run in self.runs})
+        )
         metric = metrics[self.tune.metric]
         lower = lower_is_better(metric.name, metrics)
         for point, plan in self.plans:
@@ -62,18 +64,24 @@ class Tuning:
                 entry = entries.setdefault(
                     key, {"variant": runs[0].variant, "levels": runs[0].levels, "metric": metric.name, "grid": []}
                 )
-                entry["grid"].append({**point, "score": scores, "mean": fmean(there) if there else None})
+                failed = sum(bool(records[run.id]["diverged"] or records[run.id]["stopped"]) for run in runs)
+                mean = fmean(there) if there else None
+                entry["grid"].append({**point, "score": scores, "mean": mean, "failed": failed})
         for entry in entries.values():
             best = max(entry["grid"], key=lambda point: _goodness(point, lower))
             entry["chosen"] = {name: best[name] for name in self.tune.over}
         return list(entries.values())
 
 
-def _goodness(point: Record, lower: bool) -> float:
-    """The mean score, with the sign turned where a low one is the better; a point without a score is the worst."""
+def _goodness(point: Record, lower: bool) -> tuple[int, float]:
+    """For comparison: first of all few runs that diverged or were stopped at chance, then the mean score.
+
+    What such runs count, chance, may be better than a run that learned little, above all by a loss. The sign of the
+    mean is turned where a low one is the better; a point without a score is the worst.
+    """
     if point["mean"] is None:
-        return -math.inf
-    return -float(point["mean"]) if lower else float(point["mean"])
+        return -len(point["score"]) - 1, -math.inf
+    return -point["failed"], -float(point["mean"]) if lower else float(point["mean"])
 
 
 def plan_tuning(

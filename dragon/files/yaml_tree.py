@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -17,6 +18,7 @@ __all__ = ["Section", "plain", "read_yaml"]
 _MAX_VALUES = 10_000  # or as many as the file has characters, which no file without aliases exceeds
 _MAX_DEPTH = 50
 _MAX_INTEGER = 2**31 - 1
+_NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _MERGE = "tag:yaml.org,2002:merge"
 
 
@@ -295,9 +297,9 @@ class _Tree:
         return found
 
     def _check_text(self, text: str, line: int) -> None:
-        """Raise UsageError for half a pair of UTF-16, which only an escape can give and which no file can hold."""
-        if any("\ud800" <= character <= "\udfff" for character in text):
-            raise UsageError(f"{self.file}:{line}: {text[:40]!a} is no text: it has half a surrogate pair")
+        """Raise UsageError for characters that only an escape can give, and that no report could show or hold."""
+        if wrong := _NO_TEXT.search(text):
+            raise UsageError(f"{self.file}:{line}: {text[:40]!a} is no text: it has the character {wrong[0]!a}")
 
 
 def _scalar(node: yaml.Node) -> Any:

@@ -172,6 +172,45 @@ def test_diverged_runs_are_named() -> None:
     assert "Diverged: 2 of 3 runs of b." in found["sentence"]
 
 
+def test_sides_that_all_diverged_do_not_agree() -> None:
+    cells = [cell("a", [0.1, 0.1, 0.1]), cell("b", [0.1, 0.1, 0.1])]
+    sides = {"of": {"variant": "a"}, "against": {"variant": "b"}}
+    assert one({**sides, "expect": "within 0.01"}, cells)["verdict"] == "agrees"
+    for some in cells:
+        some["diverged"] = 3
+    found = one({**sides, "expect": "within 0.01"}, cells)
+    assert found["verdict"] == "undecided"
+    assert found["sentence"].endswith(
+        "Diverged: 3 of 3 runs of a. Diverged: 3 of 3 runs of b. That both sides are equal says nothing."
+    )
+    assert one({**sides, "expect": "> 0"}, cells)["verdict"] == "disagrees", "a is expected to train"
+    cells[0]["metrics"]["accuracy"]["values"] = [0.3, 0.31, 0.3]  # measured before
+    assert one({**sides, "expect": "> 0"}, cells)["verdict"] == "agrees"
+    cells[0] |= {"diverged": 2, "metrics": cells[1]["metrics"]}
+    assert one({**sides, "expect": "within 0.01"}, cells)["verdict"] == "agrees"
+
+
+def test_runs_that_never_got_there_are_counted_and_decide_nothing() -> None:
+    cells = [cell("a", [0.3] * 3), cell("b", [0.3] * 3)]
+    contrast = {
+        "metric": "steps",
+        "scale": "ratio",
+        "of": {"variant": "a"},
+        "against": {"variant": "b"},
+        "expect": "< 1",
+    }
+    assert one(contrast, cells)["verdict"] == "disagrees"
+    for some in cells:
+        some["metrics"]["steps"]["never"] = 3
+    found = one(contrast, cells)
+    assert found["verdict"] == "undecided"
+    assert "Never got there: 3 of 3 runs of a. Never got there: 3 of 3 runs of b. That both" in found["sentence"]
+    cells[0]["metrics"]["steps"] = {"values": [90, 100, 110], "never": 0}
+    found = one(contrast, cells)
+    assert found["verdict"] == "agrees"
+    assert found["sentence"].endswith("Never got there: 3 of 3 runs of b.")
+
+
 def test_diverged_runs_of_a_metric_over_a_factor_are_those_of_the_selection() -> None:
     cells = [{**cell("bn", [*BN], rate=rate, eps=eps), "diverged": 1} for rate in (1, 2) for eps in ("small", "usual")]
     entry = {"variant": "bn", "levels": {"eps": "small"}, "metric": "range", "seeds": [1, 2, 3], "values": [2, 3, 4]}

@@ -19,6 +19,7 @@ from dragon.compare.progress import PlainDisplay
 from dragon.compare.questions import check_questions
 from dragon.compare.read_questions import OVER, TAKES
 from dragon.compare.reading import KEYS, read_experiment
+from dragon.compare.tuning import plan_tuning
 from dragon.data import write_synthetic
 from dragon.errors import DataError, UsageError
 
@@ -376,6 +377,62 @@ def test_tuning_takes_the_best_of_the_validation_images(comparison: Path, tmp_pa
     assert [len(point["score"]) for point in entry["grid"]] == [2, 2]
     assert results["cells"][0]["base_lr"] == pytest.approx(0.01)
     assert results["cells"][0]["seeds"] == [1]
+
+
+def record(loss: float, diverged: bool = False, stopped: bool = False) -> dict[str, Any]:
+    series = {"test/loss": [[5], [loss]], "train/loss": [[5], [loss]]}
+    return {
+        "series": {} if diverged else series, "diverged": "it did" if diverged else None, "stopped": stopped,
+        "chance": {"loss": 2.3, "accuracy": 0.1}, "iterations": 5, "done": 5, "test_interval": 5, "train_s": 1.0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("records", "chosen"),
+    [
+        ([[2.9, 2.8], [2.6, 2.7], [None, None]], 0.1),  # all of them worse than chance, which a diverged run counts
+        ([[2.9, 2.8], [None, 0.5], [None, None]], 0.01),
+        ([[None, None], [None, 0.5], [None, None]], 0.1),
+        ([["stopped", 1.0], [2.6, 2.7], [None, None]], 0.1),
+    ],
+)
+def test_tuning_chooses_no_point_at_which_a_run_diverged(
+    comparison: Path, tmp_path: Path, synthetic: Path, records: list[list[Any]], chosen: float
+) -> None:
+    (tmp_path / "data").symlink_to(synthetic)
+    (tmp_path / "data_val").mkdir()
+    for name, part in (("train", "train"), ("test", "val")):
+        (tmp_path / "data_val" / f"synthetic_{part}_lmdb").symlink_to(synthetic / f"synthetic_{name}_lmdb")
+    (tmp_path / "data_val" / "mean.binaryproto").symlink_to(synthetic / "mean.binaryproto")
+    tune = "tune: {over: {base_lr: [0.01, 0.1, 1.0]}, metric: loss, seeds: [101, 102]}"
+    comparison.write_text(f"solver: solver.prototxt\ndataset: {tmp_path}/data\nvariants: [{{name: plain}}]\n{tune}\n")
+    experiment = read_experiment(comparison)
+    assert experiment.tune is not None
+    tuning = plan_tuning(experiment, experiment.tune, "numpy", "fp32", None)
+    given = iter([one for point in records for one in point])
+    made = {
+        run.id: record(1.0, stopped=True) if (one := next(given)) == "stopped" else record(one or 0.0, one is None)
+        for run in tuning.runs
+    }
+    (entry,) = tuning.choose(made)
+    assert entry["chosen"] == {"base_lr": chosen}
+    assert [point["failed"] for point in entry["grid"]] == [
+        sum(one is None or one == "stopped" for one in point) for point in records
+    ]
+
+
+def test_an_experiment_all_of_whose_runs_diverge_before_their_first_test_has_results(
+    comparison: Path, tmp_path: Path
+) -> None:
+    contrast = "{metric: loss, of: {variant: split}, against: {variant: merged}, expect: '> 0'}"
+    text = comparison.read_text().replace("name: A", "learning_rates: [1e30]\nseeds: [1, 2, 3]\nname: A")
+    comparison.write_text(f"{text}contrasts: [{contrast}]\n")
+    results = results_of(compare(comparison, tmp_path, engine="numpy", display=Silent()))
+    assert [cell["diverged"] for cell in results["cells"]] == [3, 3, 3]
+    for cell in results["cells"]:
+        assert cell["metrics"]["accuracy"]["values"] == pytest.approx([0.1] * 3)
+        assert cell["metrics"]["loss"]["values"] == pytest.approx([2.302585] * 3)
+    assert "Diverged: 3 of 3 runs of split." in results["headline"]
 
 
 # -- the file that shows everything ---------------------------------------------------------------------------

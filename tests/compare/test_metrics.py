@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from dragon.compare.config import Metric
-from dragon.compare.metrics import builtin_metrics, curve, lower_is_better, measure, measure_over, resolve_metric
+from dragon.compare.metrics import (
+    builtin_metrics,
+    curve,
+    lower_is_better,
+    measure,
+    measure_over,
+    never_reached,
+    resolve_metric,
+)
 
 CURVE = ([5, 10, 15, 20], [0.2, 0.4, 0.7, 0.6])
 
@@ -152,6 +160,15 @@ def test_quotients() -> None:
         assert measure(Metric("m", quotient=(a, b), power=0.5), run, metrics) is None
     assert measure(Metric("m", quotient=("last", "first"), power=1e6), run, metrics) is None, "too large for a number"
     assert [m.name for m in resolve_metric("growth", metrics)] == ["growth", "last", "first"]
+
+
+def test_a_run_that_never_gets_to_a_score_is_told_from_one_that_does_at_the_end() -> None:
+    run = record()
+    there, beyond = (Metric("m", "first_at_least", "test/accuracy", value=value) for value in (0.7, 0.71))
+    assert (never_reached(there, run), never_reached(beyond, run)) == (False, True)
+    assert measure(beyond, run, {}) == run["iterations"]
+    assert never_reached(replace(there, end=0), run), "not within its part of the run"
+    assert not never_reached(replace(beyond, take="max"), run)
 
 
 def test_levels_without_a_value_are_left_out() -> None:

@@ -188,13 +188,19 @@ def tuning_section(view: View, csv: Mapping[str, str]) -> str:
     parts = []
     for entry in view.results.get("tuning") or []:
         grid = entry.get("grid") or []
-        fields = [k for k in (grid[0] if grid else {}) if k not in ("score", "mean")]
+        fields = [k for k in (grid[0] if grid else {}) if k not in ("score", "mean", "failed")]
         best = entry.get("chosen") or {}
         rows = []
         for row in grid:
             chosen = all(row.get(k) == best.get(k) for k in fields)
             mean = view.text(str(entry.get("metric") or "accuracy"), row.get("mean"))
-            rows.append([*(escape(level_text(row[k])) for k in fields), f"<b>{mean} ← chosen</b>" if chosen else mean])
+            ended = (
+                f' <span class="alarm">{row["failed"]} of {len(row["score"])} failed</span>'
+                if row.get("failed")
+                else ""
+            )
+            said = f"<b>{mean} ← chosen</b>" if chosen else mean
+            rows.append([*(escape(level_text(row[k])) for k in fields), said + ended])
         levels = ", ".join(f"{k} {level_text(v)}" for k, v in (entry.get("levels") or {}).items())
         heading = swatch(view.colour(str(entry["variant"])), f"{entry['variant']} {levels}".strip())
         parts.append(f"<div><h3>{heading}</h3>{table([*map(escape, fields), _tuned(entry)], rows)}</div>")
