@@ -23,7 +23,8 @@ def edge_lines(results: Record) -> list[str]:
         for name, chosen in (entry.get("chosen") or {}).items():
             levels = [point[name] for point in entry.get("grid") or [] if isinstance(point.get(name), Real)]
             for end, of in (("lowest", min), ("highest", max)):
-                if len(set(levels)) > 1 and chosen == of(levels):
+                beyond = end == "highest" or chosen > 0  # no field that is tuned goes below 0
+                if len(set(levels)) > 1 and chosen == of(levels) and beyond:
                     where = selection({"variant": entry["variant"], **(entry.get("levels") or {})})
                     found.setdefault((name, level_text(chosen), end), []).append(where)
     return [

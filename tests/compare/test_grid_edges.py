@@ -38,3 +38,9 @@ def test_what_has_no_choice_has_no_edge() -> None:
     assert edge_lines({}) == []
     assert edge_lines({"tuning": None}) == []
     assert edge_lines({"tuning": [entry("bn", {"base_lr": 1}, {"base_lr": 1})]}) == []
+
+
+def test_nothing_lies_below_zero() -> None:
+    grid = [{"momentum": value} for value in (0.0, 0.9)]
+    assert edge_lines({"tuning": [entry("bn", {"momentum": 0.0}, *grid)]}) == []
+    assert len(edge_lines({"tuning": [entry("bn", {"momentum": 0.9}, *grid)]})) == 1
