@@ -65,8 +65,9 @@ class PyNet(Wiring):
     ) -> dict[str, Array]:
         """Run the net from layer `start` to layer `end` (names, inclusive) and return outputs by name.
 
-        blobs: names to return besides the outputs. inputs: arrays for input blobs, of the blob's shape in axis 0.
-        With `end` the tops of that layer are returned instead of the net's outputs.
+        blobs: names to return besides the outputs. inputs: arrays for all input blobs, of the blob's size in axis 0,
+        broadcast in the others. With `end` the tops of that layer are returned instead of the net's outputs. Raises
+        UsageError for other inputs than the net's, ArrayShapeError for arrays that do not fit.
         """
         first = self._layer_at(start, 0)
         last = self._layer_at(end, len(self.nodes) - 1)
@@ -79,7 +80,7 @@ class PyNet(Wiring):
                     f"Input blob arguments do not match net inputs: got {sorted(inputs)}, expected {self.inputs}{hint}"
                 )
             for name, array in inputs.items():
-                self._set_input(name, array)
+                _set_batch(self._blob(name).data, array, f'input "{name}"')
         self.run_forward(first, last)
         return Outputs((name, self._blob(name).data) for name in names)
 
@@ -93,7 +94,8 @@ class PyNet(Wiring):
     ) -> dict[str, Array]:
         """Run backward from layer `start` down to layer `end` (names, inclusive) and return input diffs by name.
 
-        diffs: names of further diffs to return. outputs: arrays for the diffs of the net's output blobs.
+        diffs: names of further diffs to return. outputs: arrays for the diffs of all output blobs of the net, as
+        `forward` takes inputs, with the same errors. With `end` the diffs of that layer's bottoms are returned.
         """
         first = self._layer_at(start, len(self.nodes) - 1)
         last = self._layer_at(end, 0)
@@ -104,10 +106,7 @@ class PyNet(Wiring):
                     f"Top diff arguments do not match net outputs: got {sorted(outputs)}, expected {self.outputs}"
                 )
             for name, diff in outputs.items():
-                blob = self._blob(name)
-                if np.shape(diff)[:1] != blob.shape[:1]:
-                    raise ArrayShapeError(f'diff "{name}" is not batch sized: {np.shape(diff)}, expected {blob.shape}')
-                blob.diff[...] = diff
+                _set_batch(self._blob(name).diff, diff, f'diff "{name}"')
         self.run_backward(first, last)
         return Outputs((name, self._blob(name).diff) for name in names)
 
@@ -187,7 +186,7 @@ class PyNet(Wiring):
         return self.nodes[index].top_names
 
     def layer_index(self, name: str) -> int:
-        """Position of a layer by name; PrototxtError with the nearest name when there is none."""
+        """Position of a layer by name. Raises UnknownLayerError with the nearest name when there is none."""
         try:
             return self.layer_names.index(name)
         except ValueError:
@@ -291,18 +290,6 @@ class PyNet(Wiring):
     def _blob(self, name: str) -> Blob:
         return self.blobs[name]
 
-    def _set_input(self, name: str, array: Array) -> None:
-        blob = self._blob(name)
-        if np.shape(array)[:1] != blob.shape[:1]:
-            raise ArrayShapeError(f'Input "{name}" is not batch sized: {np.shape(array)}, expected {blob.shape}')
-        kind = np.asarray(array).dtype
-        if kind.kind not in "biuf":
-            raise ArrayShapeError(f'input "{name}": got values of type {kind}, expected numbers')
-        try:
-            blob.data[...] = array
-        except ValueError:
-            raise ArrayShapeError(f'input "{name}": got shape {np.shape(array)}, expected {blob.shape}') from None
-
     def _batches(self, arrays: dict[str, Array]) -> Iterator[dict[str, Array]]:
         """The arrays cut into batches of the net's size, the last one padded with zeros."""
         if not arrays:
@@ -321,3 +308,19 @@ class PyNet(Wiring):
         """Stacked values without the padding of the last batch."""
         total = len(next(iter(arrays.values()))) if arrays else None
         return Outputs((name, np.asarray(values)[:total]) for name, values in collected.items())
+
+
+def _set_batch(target: Array, given: Array, what: str) -> None:
+    """Copy what a script gives to a blob's array. Raises ArrayShapeError for another shape and for values of no number.
+
+    what: the blob, for messages.
+    """
+    shape, kind = np.shape(given), np.asarray(given).dtype
+    if shape[:1] != target.shape[:1]:
+        raise ArrayShapeError(f"{what} is not batch sized: {shape}, expected {target.shape}")
+    if kind.kind not in "biuf":
+        raise ArrayShapeError(f"{what}: got values of type {kind}, expected numbers")
+    try:
+        target[...] = given
+    except ValueError:
+        raise ArrayShapeError(f"{what}: got shape {shape}, expected {target.shape}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 import dragon as caffe
 from dragon import layers as L
 from dragon import params as P
-from dragon.errors import ShapeError, UsageError
+from dragon.errors import ArrayShapeError, ShapeError, UsageError
 from dragon.proto import dragon_pb2 as pb
 
 FULLY_CONNECTED = """
@@ -113,6 +114,27 @@ def test_partial_runs_and_wording_of_errors(model: str) -> None:
         net.forward(dat=np.zeros((2, 3, 8, 8)))
     with pytest.raises(ShapeError, match="is not batch sized"):
         net.forward(data=np.zeros((1, 3, 8, 8)))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.zeros((1, 4)), r"is not batch sized: \(1, 4\), expected \(2, 4\)"),
+        (np.zeros((2, 5)), r"got shape \(2, 5\), expected \(2, 4\)"),
+        (np.full((2, 4), "a"), "got values of type <U1, expected numbers"),
+        (np.full((2, 4), 1j), "got values of type complex128, expected numbers"),
+    ],
+)
+def test_arrays_for_inputs_and_diffs_that_do_not_fit(tmp_path: Path, value: Any, message: str) -> None:
+    text = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 4 } } }'
+    text += 'layer { name: "relu" type: "ReLU" bottom: "x" top: "y" }'
+    (tmp_path / "net.prototxt").write_text(f"force_backward: true {text}")
+    net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TRAIN)
+    with pytest.raises(ArrayShapeError, match=f'input "x".*{message}'):
+        net.forward(x=value)
+    net.forward()
+    with pytest.raises(ArrayShapeError, match=f'diff "y".*{message}'):
+        net.backward(y=value)
 
 
 LOSS_LAYER = """
