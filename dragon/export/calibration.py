@@ -63,7 +63,7 @@ def calibration_batches(
         own.transform_param.CopyFrom(layer.transform_param)
         own.transform_param.mirror = False
     own.data_param.source, own.data_param.backend, own.data_param.batch_size = source, backend, shape[0]
-    return _of_layer(own, name, Deployed(Definition(pb.NetParameter())), count)
+    return _of_layer(own, name, deployed, count)
 
 
 def _refuse_ranges(path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dragon.bases.layer import TEST
+from dragon.data.mean import write_mean
 from dragon.export.onnx import verify
 from dragon.export.samples import random_weights
 from dragon.graph.net import Net
@@ -175,6 +176,19 @@ def test_int8_from_the_nets_own_data(small: Path, dragon: Dragon) -> None:
     given = ("export", "--model", "net.prototxt", "--weights", "n.caffemodel", "--int8", "--onnx", "x.onnx")
     for more in ((), ("--transform",), ("--calibration", "data/synthetic_test_lmdb")):
         result = dragon(*given, *more, "--calibration-batches", "2")
+        assert result.code == 0, result.err
+
+
+def test_a_mean_file_beside_the_net_is_found_from_another_folder(
+    small: Path, dragon: Dragon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_mean("mean.binaryproto", np.full((3, 32, 32), 128, np.float32))
+    edit(small / "net.prototxt", "mean_value: 128", 'mean_file: "mean.binaryproto"')
+    (small / "elsewhere").mkdir()
+    monkeypatch.chdir(small / "elsewhere")
+    given = ("export", "--model", "../net.prototxt", "--weights", "../n.caffemodel", "--onnx", "x.onnx")
+    for more in (("--transform", "--verify"), ("--int8", "--calibration", "../data/synthetic_test_lmdb")):
+        result = dragon(*given, *more)
         assert result.code == 0, result.err
 
 

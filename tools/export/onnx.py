@@ -130,7 +130,9 @@ def _inside(deployed: Deployed, net: Net, flags: Preprocessing, transform: bool)
     if len(names) != 1:
         raise UsageError(f"preprocessing needs a net with one input, this one has {', '.join(names)}")
     shape = net.blobs[names[0]].shape
-    chosen = of_transform_param(deployed.data[names[0]], shape[2:]) if transform else flags
+    chosen = flags
+    if transform:
+        chosen = of_transform_param(deployed.data[names[0]], shape[2:], deployed.definition.folder)
     return {names[0]: chosen.fitted(shape)}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from dragon.counting import how_many
 from dragon.data.transform import Transformer
 from dragon.errors import UsageError
 from dragon.export.onnx.graph import Graph
+from dragon.files import paths
 from dragon.proto import dragon_pb2 as pb
 from dragon.rng import Stream
 
@@ -71,14 +73,18 @@ class Preprocessing:
         return np.asarray(images * self.scale, np.float32)
 
 
-def of_transform_param(layer: pb.LayerParameter, size: Sequence[int]) -> Preprocessing:
+def of_transform_param(layer: pb.LayerParameter, size: Sequence[int], folder: Path | None) -> Preprocessing:
     """What the transform_param of a data layer does in TEST to images that have been cropped to `size` (H, W).
 
-    Raises DataError for a mean file that cannot be read, UsageError for a mirror, which is random.
+    folder: that of the layer's prototxt, where the mean file is looked for too. Raises DataError for a mean file that
+    cannot be read, UsageError for a mirror, which is random.
     """
-    p = layer.transform_param
+    p = pb.TransformationParameter()
+    p.CopyFrom(layer.transform_param)
     if p.mirror:
         raise UsageError(f'the transform_param of "{layer.name}" mirrors at random, which no file can hold')
+    if p.mean_file:
+        p.mean_file = str(paths.find(p.mean_file, folder) or p.mean_file)  # where it is missing, the reader says so
     transformer = Transformer(p, TEST, Stream(1, layer.name))
     mean = transformer.mean
     if mean is not None and mean.shape[1:] not in ((1, 1), tuple(size)):
