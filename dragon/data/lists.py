@@ -85,5 +85,8 @@ def number_in(text: str) -> int | float | None:
             value: int | float = kind(text)
         except ValueError:
             continue
-        return value if isinstance(value, int) or math.isfinite(value) else None
+        try:
+            return value if math.isfinite(value) else None
+        except OverflowError:  # an integer beyond all floats
+            return None
     return None

@@ -12,7 +12,7 @@ import pytest
 
 from dragon.data import write_lmdb
 from dragon.data.images import read_image_list
-from dragon.data.lists import read_lines
+from dragon.data.lists import number_in, read_lines
 from dragon.data.windows import read_windows
 from dragon.errors import DataError
 from dragon.tools.convert_imageset import read_list
@@ -57,6 +57,13 @@ def test_forms_of_lists(content: bytes, expected: list[tuple[str, float]], tmp_p
     path.write_bytes(content)
     assert read_image_list(str(path)) == expected
     assert [(name, label) for _, name, label in read_list(str(path))] == expected
+
+
+@pytest.mark.parametrize("text", ["9" * 400, "9" * 5000, "1e999", "nan", "-inf", "1_0", "\u0661", ""])
+def test_words_that_are_no_number(text: str) -> None:
+    assert number_in(text) is None
+    assert number_in("-12") == -12
+    assert number_in("1.5e1") == 15
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "gbk", "latin-1"])
