@@ -87,7 +87,7 @@ def _join_alike(records: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np
         return None
     shape = (first.channels, first.height, first.width)
     size = shape[0] * shape[1] * shape[2]
-    if size <= 0 or min(shape) < 0 or len(first.data) != size:
+    if min(shape) <= 0 or len(first.data) != size:
         return None
     image = dragon_pb2.Datum(channels=shape[0], height=shape[1], width=shape[2], data=first.data)
     head = image.SerializeToString(deterministic=True)[:-size]
@@ -122,7 +122,7 @@ def _join_raw(datums: Sequence[dragon_pb2.Datum]) -> NDArray[np.uint8] | None:
     shape = (datums[0].channels, datums[0].height, datums[0].width)
     size = shape[0] * shape[1] * shape[2]
     pixels = [datum.data for datum in datums]
-    if size <= 0 or any(len(p) != size for p in pixels):
+    if min(shape) <= 0 or any(len(p) != size for p in pixels):
         return None
     if any(d.encoded or (d.channels, d.height, d.width) != shape for d in datums):
         return None

@@ -117,6 +117,13 @@ def test_damaged_records_are_named(images: NDArray[np.uint8], record: bytes, mes
     assert "\n" not in str(caught.value)
 
 
+def test_negative_sizes_whose_product_fits_are_an_error() -> None:
+    record = dragon_pb2.Datum(channels=-1, height=-1, width=3, data=b"abc", float_data=[1]).SerializeToString()
+    for other in (record, dragon_pb2.Datum(channels=-1, height=-1, width=3, data=b"abc").SerializeToString()):
+        with pytest.raises(DataError, match=r"record 0 is a damaged Datum: its shape is \(-1, -1, 3\)"):
+            decode_batch([record, other])
+
+
 def test_cut_image_file_is_an_error() -> None:
     content = png(small_images(1, (64, 64, 3))[0], "RGB")
     with pytest.raises(DataError, match="cannot be read"):
