@@ -13,6 +13,8 @@ import pytest
 from dragon.data import Color, LmdbReader
 from dragon.data.detection.record import decode_annotated
 from dragon.data.detection.shapes import write_shapes
+from dragon.data.detection.voc import read_voc
+from dragon.errors import DataError
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_message
 from tests.tools.conftest import Dragon
@@ -233,6 +235,13 @@ def test_wrong_annotations(folder: Path, dragon: Dragon, change: tuple[str, str]
     assert result.code == 2
     assert words in result.error
     assert not Path("db").exists()
+
+
+def test_document_types_are_found_in_any_encoding(tmp_path: Path) -> None:
+    text = '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE a [<!ENTITY b "c">]>' + XML.replace(">cat<", ">&b;<")
+    (tmp_path / "a.xml").write_bytes(text.encode("utf-16"))
+    with pytest.raises(DataError, match=r"a\.xml: has a document type of its own, which is not read"):
+        read_voc(tmp_path / "a.xml")
 
 
 @pytest.mark.parametrize(

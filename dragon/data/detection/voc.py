@@ -16,6 +16,15 @@ __all__ = ["read_split_list", "read_voc", "voc_xml"]
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
+class _DoctypeError(Exception):
+    """A file has a document type, in which entities can be defined."""
+
+
+class _WithoutDoctype(ET.TreeBuilder):
+    def doctype(self, name: str, pubid: str, system: str) -> None:
+        raise _DoctypeError
+
+
 def read_voc(path: str | Path) -> Described:
     """The objects of an annotation file, with the numbers that stand there. Raises DataError.
 
@@ -25,10 +34,10 @@ def read_voc(path: str | Path) -> Described:
         content = read_bytes(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    if b"<!DOCTYPE" in content or b"<!ENTITY" in content:
-        raise DataError(f"{path}: has a document type of its own, which is not read")
     try:
-        root = ET.fromstring(content)
+        root = ET.fromstring(content, ET.XMLParser(target=_WithoutDoctype()))
+    except _DoctypeError:
+        raise DataError(f"{path}: has a document type of its own, which is not read") from None
     except (ET.ParseError, ValueError, LookupError) as error:
         raise DataError(f"{path}: not an XML file: {one_line(str(error))}") from None
     if root.tag != "annotation":
