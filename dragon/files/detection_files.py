@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dragon.counting import how_many
-from dragon.errors import DataError, PrototxtError, nearest
+from dragon.errors import DataError, NumericError, PrototxtError, nearest
 from dragon.files.atomic import write_atomically
 from dragon.files.names import file_names
 from dragon.files.reading import read_text, was_read
@@ -30,7 +30,7 @@ class DetectionFiles:
     PREFIX.txt, lines "image label score xmin ymin xmax ymax". COCO: one file PREFIX.json, a list of objects with
     image_id, category_id, bbox (x, y, width, height) and score. Coordinates are pixels of the original images, whose
     names and sizes are the lines "name height width" of name_size_file. Raises PrototxtError for bad settings,
-    DataError for files that cannot be read or written.
+    DataError for files that cannot be read or written, NumericError for boxes that are NaN.
     """
 
     def __init__(self, param: pb.SaveOutputParameter, background: int, find: Callable[[str], str]) -> None:
@@ -71,6 +71,8 @@ class DetectionFiles:
             resize = self._param.resize_param if self._param.HasField("resize_param") else None
             xmin, ymin, xmax, ymax = original_boxes(np.asarray(row[3:7], np.float64), size, resize)
             box = [round(float(v), 2) for v in (xmin, ymin, xmax - xmin, ymax - ymin)]
+            if not np.isfinite(box).all():
+                raise NumericError(f'a box found in image "{name}" is not finite')
             self._found.append((name, label, float(np.float32(row[2])), box))
         self._seen += 1
         if self._seen == self._total:
@@ -144,7 +146,10 @@ def names_and_sizes(path: str) -> list[tuple[str, tuple[int, int]]]:
             continue
         try:
             name, height, width = line.split()
-            found.append((name, (int(height), int(width))))
+            size = int(height), int(width)
+            if min(size) < 1:
+                raise ValueError
+            found.append((name, size))
         except ValueError:
             raise DataError(f'{path}:{number}: expected "name height width", got "{line.strip()[:60]}"') from None
     if not found:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dragon.bases.boxes import decode_boxes, overlaps, suppress
-from dragon.errors import DataError, PrototxtError, ShapeError
+from dragon.errors import DataError, NumericError, PrototxtError, ShapeError
 from dragon.files.detection_files import original_boxes
 from dragon.proto import dragon_pb2 as pb
 from tests.layers.helpers import One
@@ -206,11 +206,24 @@ def test_boxes_of_a_part_of_the_image() -> None:
     np.testing.assert_allclose(box, [[40, 25, 100, 50], [0, 0, 20, 100]])
 
 
+@pytest.mark.parametrize("form", ["VOC", "COCO", "ILSVRC"])
+def test_boxes_that_are_nan_are_not_written(form: str, tmp_path: Path) -> None:
+    one = saving(tmp_path, form)
+    offsets = np.zeros((2, 8))
+    offsets[0, 0] = np.nan
+    with pytest.raises(NumericError, match='a box found in image "a" is not finite'):
+        one.forward(offsets)
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_files_that_cannot_be_written_say_why(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(PrototxtError, match=r'\(DetectionOutput\): output_format is one of .*"VOCC" \(did you mean'):
         saving(tmp_path, "VOCC")
     with pytest.raises(DataError, match=r'sizes.txt:2: expected "name height width", got "b"'):
         saving(tmp_path, "VOC", sizes="a 1 1\nb\n")
+    for size in ("0 5", "5 -1"):
+        with pytest.raises(DataError, match=f'sizes.txt:1: expected "name height width", got "a {size}"'):
+            saving(tmp_path, "VOC", sizes=f"a {size}\nb 1 1\n")
     with pytest.raises(DataError, match="names 2 images, num_test_image is 3"):
         saving(tmp_path, "VOC", "num_test_image: 3")
     one = saving(tmp_path, "VOC", sizes="a 9 9\nb 9 9\nc 9 9\n")
