@@ -35,10 +35,10 @@ _NUMBER = (
 _STAMP = re.compile(r"^[IWEF](\d{2})(\d{2}) (\d{2}):(\d{2}):(\d{2})\.(\d{6})")  # month, day, time
 _STAMP_YEAR = re.compile(r"^[IWEF](\d{4})(\d{2})(\d{2}) (\d{2}):(\d{2}):(\d{2})\.(\d{6})")  # glog 0.5 and later
 _CREATED = re.compile(r"Log file created at: (\d{4})/")
-_ITERATION = re.compile(r"Iteration (\d+)\b")
+_ITERATION = re.compile(r"Iteration (\d{1,18})\b")
 _LOSS = re.compile(r"Iteration \d+.*, loss = " + _NUMBER)
 _RATE = re.compile(r"Iteration \d+, lr = " + _NUMBER)
-_TESTING = re.compile(r"Iteration \d+, Testing net(?: \(#(\d+)\))?")
+_TESTING = re.compile(r"Iteration \d+, Testing net(?: \(#(\d{1,18})\))?")
 _OUTPUT = re.compile(r"(Train|Test) net output #(\d+): (.+?) = " + _NUMBER + r"\s*(?:\(|$)")
 _SCORE = re.compile(r"(Test) score #(\d+):(?: (.+?) =)? " + _NUMBER + r"\s*(?:\(|$)")
 _SOLVING = re.compile(r"(?:^|\] )Solving ?(.*)")

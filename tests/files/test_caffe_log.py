@@ -117,6 +117,9 @@ def test_a_file_that_is_no_log(tmp_path: Path) -> None:
         read_log(tmp_path / "x")
     with pytest.raises(DataError, match="cannot be read"):
         read_log(tmp_path / "y")
+    (tmp_path / "x").write_text(f"Iteration {'9' * 5000}, loss = 1\n")
+    with pytest.raises(DataError, match="no line of a solver"):
+        read_log(tmp_path / "x")
 
 
 @pytest.mark.parametrize(
