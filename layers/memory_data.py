@@ -85,6 +85,10 @@ class MemoryData(Source):
 
     def load_state(self, state: dict[str, int | float | bytes]) -> None:
         position = int(state["position"])
+        if position % self.batch:
+            raise DataError(
+                f"the snapshot is at item {position}, no multiple of batch_size {self.batch}", layer=self.where
+            )
         if self.arrays is not None and position >= len(self.arrays[0]):
             raise DataError(f"the snapshot is at item {position}, there are {len(self.arrays[0])}", layer=self.where)
         self.position = position

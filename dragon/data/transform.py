@@ -128,7 +128,7 @@ class Transformer:
     ) -> NDArray[Any]:
         """As `apply`, with the result of `draw` for these images; for transforms that are `windows_only`."""
         flips, rows, columns = places[:, 0] == 1, places[:, 1], places[:, 2]
-        if isinstance(images, np.ndarray) and not self._random_crop:
+        if isinstance(images, np.ndarray) and len(images) and not self._random_crop:
             self._window(images, rows[0], columns[0], out)
         else:
             for i, image in enumerate(images):

@@ -52,6 +52,13 @@ def test_messages() -> None:
         layer.set_arrays(X, np.arange(3))
     with pytest.raises(DataError, match="3 items, no multiple of batch_size 2"):
         layer.set_arrays(X[:3], np.arange(3))
+    with pytest.raises(DataError, match="0 items, no multiple of batch_size 2"):
+        layer.add_images(X[:0], [])
+    layer.set_arrays(X, np.arange(4))
+    with pytest.raises(DataError, match="the snapshot is at item 3, no multiple of batch_size 2"):
+        layer.load_state({"position": 3})
+    with pytest.raises(DataError, match="the snapshot is at item 4, there are 4"):
+        layer.load_state({"position": 4})
     with pytest.raises(PrototxtError, match="each at least 1"):
         One('type: "MemoryData" memory_data_param { batch_size: 2 channels: 1 height: 2 }', n_top=2)
 
