@@ -30,13 +30,17 @@ _COUNTS = ("params", "deployed_params", "statistics", "multiply_adds")
 
 @dataclass(frozen=True)
 class Weights:
-    """A file of trained weights: where it can be had, what it is, and its checksums as far as they are published."""
+    """A file of trained weights: where it can be had, what it is, and its checksums as far as they are published.
+
+    member: the name of the file in the archive that lies at the address; the checksums are those of the archive then.
+    """
 
     url: str
     what: str
     sha256: str | None
     sha1: str | None = None
     md5: str | None = None
+    member: str | None = None
     license: str | None = None
 
 

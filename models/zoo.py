@@ -19,7 +19,6 @@ __all__ = [
 
 DEPLOY, TRAIN_VAL, SOLVER = "deploy.prototxt", "train_val.prototxt", "solver.prototxt"
 _WEIGHTS = (".caffemodel", ".h5", ".safetensors")
-_ARCHIVES = (".gz", ".tgz", ".tar", ".zip")
 
 
 class NetFile(str):
@@ -47,16 +46,12 @@ class Offer:
     url: str | None
     checksum: tuple[str, str] | None
     license: str | None = None
+    member: str | None = None
 
     @property
     def is_direct(self) -> bool:
-        """Whether the address gives the file itself, not an archive or a page for a browser."""
-        return self.url is not None and _suffix(self.url) in _WEIGHTS
-
-    @property
-    def is_archive(self) -> bool:
-        """Whether the address gives an archive that holds the file: the checksum is not that of the file."""
-        return self.url is not None and _suffix(self.url) in _ARCHIVES
+        """Whether the address gives the file or an archive with it, not a page for a browser."""
+        return self.url is not None and (self.member is not None or _suffix(self.url) in _WEIGHTS)
 
 
 def _suffix(url: str) -> str:
@@ -138,9 +133,10 @@ def offers(name: str, root: Path = ROOT) -> list[Offer]:
     for entry in read_facts(name, root).weights:
         known = (("sha256", entry.sha256), ("sha1", entry.sha1), ("md5", entry.md5))
         checksum = next(((kind, digest) for kind, digest in known if digest), None)
-        base = PurePosixPath(unquote(urlsplit(entry.url).path)).name
-        file = base if _suffix(entry.url) in _WEIGHTS else f"{name}.caffemodel"
-        found.append(Offer(entry.what, cache_folder() / name / file, entry.url, checksum, entry.license))
+        base = PurePosixPath(entry.member or unquote(urlsplit(entry.url).path))
+        file = base.name if base.suffix in _WEIGHTS else f"{name}.caffemodel"
+        path = cache_folder() / name / file
+        found.append(Offer(entry.what, path, entry.url, checksum, entry.license, entry.member))
     return found
 
 

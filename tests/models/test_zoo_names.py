@@ -101,8 +101,10 @@ def test_weights_of_the_web_lie_in_the_cache() -> None:
     assert find_weights("squeezenet_v1.1") == offer.path == require_weights("squeezenet_v1.1")
 
 
-def test_an_archive_or_a_page_is_not_the_file() -> None:
-    assert not offers("ssd300_vgg")[0].is_direct
+def test_a_page_is_not_the_file_but_an_archive_has_it() -> None:
+    (offer,) = offers("ssd300_vgg")
+    assert offer.is_direct
+    assert offer.path.name == "VGG_VOC0712_SSD_300x300_iter_120000.caffemodel"
     assert not offers("densenet121")[0].is_direct
 
 
@@ -110,7 +112,7 @@ def test_an_archive_or_a_page_is_not_the_file() -> None:
     ("name", "ways"),
     [
         ("caffenet", ["`dragon zoo download caffenet` fetches them"]),
-        ("ssd300_vgg", ["yourself", "http://www.cs.unc.edu/"]),
+        ("densenet121", ["yourself", "https://drive.google.com/"]),
         ("resnet20_cifar10", ["`dragon zoo train resnet20_cifar10` trains them"]),
         ("nin_cifar10", ["nobody offers any; `dragon train --solver nin_cifar10` trains the net"]),
     ],

@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from dragon.counting import how_many
-from dragon.data.download import download
+from dragon.data.download import download, read_tar
 from dragon.errors import DataError, DragonError, UsageError
+from dragon.files.atomic import write_atomically
 from dragon.files.stored_weights import read_weights
 from dragon.models import zoo
 from dragon.models.facts import ROOT
@@ -25,7 +26,7 @@ def command(names: tuple[str, ...], timeout: float) -> None:
 
     They are kept in `dragon/zoo` of $XDG_CACHE_HOME, by default ~/.cache, and found there by every command that takes
     the name. What is there already is kept; an interrupted download goes on. A file with another checksum than the
-    readme's is thrown away.
+    readme's is thrown away. Of an archive only the weights are kept.
 
     \b
     Example: dragon zoo download squeezenet_v1.1
@@ -62,9 +63,15 @@ def _fetch_one(offer: zoo.Offer, timeout: float) -> None:
     """Raises DataError for a file that cannot be fetched, has another checksum, or holds no weights."""
     offer.path.parent.mkdir(parents=True, exist_ok=True)
     algorithm, digest = offer.checksum or ("sha256", None)
+    target = offer.path if offer.member is None else offer.path.with_name(f"{offer.path.name}.archive")
     with progress_bar() as progress:
-        download(str(offer.url), offer.path, digest, progress, timeout, algorithm)
-    if offer.checksum is not None:
+        download(str(offer.url), target, digest, progress, timeout, algorithm)
+    if offer.member is not None:
+        try:
+            write_atomically(offer.path, read_tar(target, [offer.member])[offer.member])
+        finally:
+            target.unlink(missing_ok=True)
+    elif offer.checksum is not None:
         return
     try:
         for _ in read_weights(offer.path):

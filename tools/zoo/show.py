@@ -51,7 +51,7 @@ def _weights(name: str) -> list[str]:
         if offer.url:
             lines.append(f"  address   {offer.url}")
         checksum = " ".join(offer.checksum) if offer.checksum else "unknown: nobody has published one"
-        lines.append(f"  checksum  {checksum}{' of the archive' if offer.checksum and offer.is_archive else ''}")
+        lines.append(f"  checksum  {checksum}{' of the archive' if offer.checksum and offer.member else ''}")
         if offer.license:
             lines.append(f"  license   {offer.license}")
     if recipe is not None:

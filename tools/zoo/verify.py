@@ -43,7 +43,7 @@ def command(names: tuple[str, ...]) -> int:
 
 
 def _checksum(offer: zoo.Offer) -> str:
-    if offer.checksum is None or offer.is_archive:
+    if offer.checksum is None or offer.member is not None:
         return "unknown"
     try:
         with offer.path.open("rb") as content:
