@@ -59,7 +59,7 @@ def results(folder: str | Path) -> Results:
     return found
 
 
-def metric(found: Results, name: str, **of: Any) -> list[dict[str, Any]]:
+def metric(found: Results, name: str, /, **of: Any) -> list[dict[str, Any]]:
     """A metric of the cells with these levels: variant, levels, seeds, values by seed, mean, low and high.
 
     of: "variant" and factors, such as variant="bn", base_lr=0.01; none of them takes all cells. Raises UsageError for a

@@ -32,6 +32,9 @@ def test_metrics_of_chosen_cells(tmp_path: Path) -> None:
     (one,) = lab.metric(found, "accuracy", variant="plain", base_lr=0.1)
     assert (one["seeds"], one["mean"]) == ([1, 2], 0.5)
     assert lab.metric(found, "best") == over
+    for one in found["cells"]:
+        one["levels"] = {"name": one["levels"]["base_lr"], "found": "a"}
+    assert [entry["variant"] for entry in lab.metric(found, "accuracy", name=0.1, found="a")] == ["bn", "plain"]
     with pytest.raises(UsageError, match="did you mean"):
         lab.metric(found, "acuracy")
     with pytest.raises(UsageError, match="did you mean"):

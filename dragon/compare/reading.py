@@ -85,7 +85,7 @@ def _read(path: str | Path, top: Section, text: str, quick: bool) -> Experiment:
         budget_s=_budget(top),
         test_interval=top.integer("test_interval"),
         test_batches=top.integer("test_batches"),
-        dataset=top.text("dataset"),
+        dataset=_dataset(top, folder),
         shuffle=top.flag("shuffle", False) if "shuffle" in top.values else None,
         set=top.section("set"),
         equal=_pairs(top, names),
@@ -116,6 +116,14 @@ def _one_list_of_rates(top: Section, variants: Sequence[Variant], factors: Seque
         if "learning_rates" in section.values:
             name = section.name("learning_rates")
             section.fail(f'"{name}" is another way to write the factor base_lr: give one of them', "learning_rates")
+
+
+def _dataset(top: Section, folder: Path) -> str | None:
+    """The folder of data from the working directory, else from the folder of the file where it is there."""
+    given = top.text("dataset")
+    if given and not Path(given).exists() and (folder / given).exists():
+        return str(folder / given)
+    return given
 
 
 def _words(top: Section, key: str) -> str:

@@ -212,6 +212,20 @@ def test_the_content_of_the_data_is_in_the_key(comparison: Path, synthetic: Path
     assert plans[1].first("plain").id != before
 
 
+def test_data_beside_the_file_are_found_from_another_folder(
+    comparison: Path, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = plan_of(comparison).first("plain").id
+    (tmp_path / "beside").symlink_to(synthetic)
+    add(comparison, f"dataset: {synthetic}", "dataset: beside")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert plan_of(Path("..", comparison.name)).first("plain").id == before
+    (tmp_path / "elsewhere" / "beside").mkdir()
+    with pytest.raises(DataError, match=r'"beside" holds 0 folders'):
+        plan_of(comparison)
+
+
 # -- mistakes ---------------------------------------------------------------------------------------------------
 MISTAKES = {
     "unknown factor": ("batch_size: [5", "bach_size: [5", 'no field "bach_size" (did you mean "batch_size"'),

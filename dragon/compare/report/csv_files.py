@@ -55,13 +55,20 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _heads(levels: Iterable[str], others: Iterable[str]) -> list[str]:
+    """The columns of factors: a factor may have the name of another column, such as a metric."""
+    taken = set(others)
+    return [f"{name} (factor)" if name in taken else name for name in levels]
+
+
 def _levels(view: View) -> list[str]:
     return list(dict.fromkeys(name for cell in view.cells for name in cell.get("levels") or {}))
 
 
 def _cells(view: View) -> str:
     levels = _levels(view)
-    head = ["variant", *levels, "metric", "mean", "low", "high", "n", "interval"]
+    others = ["metric", "mean", "low", "high", "n", "interval"]
+    head = ["variant", *_heads(levels, others), *others]
     rows = (
         [cell["variant"], *(view.level(cell, name) for name in levels), metric]
         + [entry.get(key) for key in ("mean", "low", "high", "n", "kind")]
@@ -82,13 +89,19 @@ def _runs(view: View) -> str:
             rows.append(
                 [cell["variant"], *(view.level(cell, n) for n in levels), seed, *(v[0] if v else None for v in values)]
             )
-    return _text(["variant", *levels, "seed", *metrics], rows)
+    return _text(["variant", *_heads(levels, ["seed", *metrics]), "seed", *metrics], rows)
 
 
 def _grid(view: View) -> list[Record]:
     return [
-        {"variant": entry["variant"], **(entry.get("levels") or {}), **row, "chosen": _is_chosen(row, entry)}
+        {
+            "variant": entry["variant"],
+            **dict(zip(_heads(levels, [*row, "chosen"]), levels.values(), strict=True)),
+            **row,
+            "chosen": _is_chosen(row, entry),
+        }
         for entry in view.results.get("tuning") or []
+        for levels in [entry.get("levels") or {}]
         for row in entry.get("grid") or []
     ]
 
@@ -123,5 +136,6 @@ def _curves(view: View) -> dict[str, str]:
                 rows.setdefault(curve_file(name), []).append(
                     [*where, *(p.get(k) for k in ("iter", "mean", "low", "high", "n"))]
                 )
-    head = ["series", "variant", *levels, "iteration", "mean", "low", "high", "n"]
+    others = ["iteration", "mean", "low", "high", "n"]
+    head = ["series", "variant", *_heads(levels, ["series", *others]), *others]
     return {path: _text(head, found) for path, found in rows.items()}

@@ -115,6 +115,23 @@ def test_every_figure_is_in_a_csv_file_beside_the_page_and_in_it(results: Result
     assert [row["verdict"] for row in contrasts] == ["agrees", "agrees", "disagrees"]
 
 
+def test_a_factor_may_have_the_name_of_a_column(results: Results, tmp_path: Path) -> None:
+    text = json.dumps(results)
+    for name in ("accuracy", "seed", "metric", "mean", "iteration", "series"):
+        renamed = json.loads(text)
+        for one in renamed["cells"]:
+            one["levels"][name] = one["levels"].pop("base_lr")
+        renamed["tuning"][0]["levels"] = {name: "a"}
+        write_report(renamed, tmp_path)
+        for path in tmp_path.rglob("*.csv"):
+            head, *rows = csv.reader(io.StringIO(path.read_text()))
+            assert len(set(head)) == len(head), path
+            assert {len(row) for row in rows} == {len(head)}, path
+        runs = rows_of((tmp_path / "runs.csv").read_text())
+        column = f"{name} (factor)" if name in ("accuracy", "seed") else name
+        assert {float(row[column]) for row in runs} == set(RATES)
+
+
 def test_large_csv_files_are_only_linked() -> None:
     assert 'href="data:' in csv_link("cells.csv", "a,b\n" * 10)
     assert csv_link("curves/a.csv", "a,b\n" * 100_000) == ' <a class="csv" href="curves/a.csv">a.csv</a>'
