@@ -85,12 +85,22 @@ def fix_paths(definition: Definition[pb.NetParameter]) -> None:
 def use_dataset(net: pb.NetParameter, folder: str, test: str = "test") -> None:
     """Let the Data layers read a folder made by `dragon data`. Raises DataError if the folder lacks their data.
 
-    test: the part that test nets read, "test" or "val".
+    test: the part that test nets read, "test" or "val". Raises DataError too for a net that reads its tests elsewhere.
     """
     root = Path(folder)
     if not root.exists():
         raise DataError(f'the data folder "{folder}" does not exist{missing_hint(root / "train")}')
-    for layer in reads_data(net):
+    layers = reads_data(net)
+    readers = [layer for layer in net.layer if class_of(layer).reads_data and not class_of(layer).is_input]
+    others = [layer for layer in readers if layer not in layers]
+    tested = [layer for layer in others if pb.TEST in phases(layer)]
+    if (others and not layers) or (tested and test != "test"):
+        layer = (tested or others)[0]
+        raise DataError(
+            f'layer "{layer.name}" ({layer.type}) reads none of the data folder "{folder}"'
+            + ("; tuning needs tests with its validation images" if test != "test" else "")
+        )
+    for layer in layers:
         part = "train" if pb.TRAIN in phases(layer) else test
         found = sorted(root.glob(f"*_{part}_lmdb"))
         if len(found) != 1:

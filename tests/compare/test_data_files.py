@@ -16,6 +16,7 @@ from PIL import Image
 from dragon.compare.data_files import file_digest, forget_files, list_digest
 from dragon.compare.plan import Run, make_plan
 from dragon.compare.reading import read_experiment
+from dragon.compare.tuning import plan_tuning
 from dragon.errors import DataError
 
 HDF5 = """
@@ -185,3 +186,33 @@ def test_a_missing_list_is_one_line(tmp_path: Path) -> None:
     net.write_text(net.read_text().replace("HDF5Data", "Data").replace("hdf5_data_param", "data_param"))
     with pytest.raises(DataError, match=r'"gone\.txt" does not exist'):
         run_of(path)
+
+
+def test_a_net_that_reads_other_data_takes_no_folder_of_data(tmp_path: Path, synthetic: Path) -> None:
+    """It would be tuned on its test data."""
+    path = hdf5_lists(tmp_path)
+    text = path.read_text()
+    path.write_text(f"{text}dataset: {synthetic}\n")
+    with pytest.raises(DataError, match=r'variant "plain": layer "data" \(HDF5Data\) reads none of the data folder'):
+        run_of(path)
+
+
+def test_tuning_needs_tests_of_the_validation_images(comparison: Path, synthetic: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    hdf5_lists(tmp_path / "rows")
+    net = comparison.with_name("plain.prototxt")
+    head, train, _, rest = net.read_text().split("layer { name", 3)
+    own = HDF5.replace("LIST", f"{tmp_path}/rows/list.txt").replace("hdf5_data", "include { phase: TEST } hdf5_data")
+    net.write_text("layer { name".join([head, train, rest]) + own)
+    (tmp_path / "data").symlink_to(synthetic)
+    (tmp_path / "data_val").mkdir()
+    for name, part in (("train", "train"), ("test", "val")):
+        (tmp_path / "data_val" / f"synthetic_{part}_lmdb").symlink_to(synthetic / f"synthetic_{name}_lmdb")
+    tune = "tune: {over: {base_lr: [0.01, 0.1]}}"
+    comparison.write_text(f"solver: solver.prototxt\ndataset: {tmp_path}/data\nvariants: [{{name: plain}}]\n{tune}\n")
+    experiment = read_experiment(comparison)
+    assert experiment.tune is not None
+    with pytest.raises(
+        DataError, match=r"\(HDF5Data\) reads none of .*; tuning needs tests with its validation images"
+    ):
+        plan_tuning(experiment, experiment.tune, "numpy", "fp32", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,3 +31,13 @@ def test_each_run_has_a_folder_with_its_series(comparison: Path, tmp_path: Path)
         assert [[(e.step, e.value) for e in events] for events in scores.values()] == [
             [(5, pytest.approx(0.1)), (10, pytest.approx(0.5))]
         ]
+
+
+def test_runs_whose_names_make_one_folder_are_kept_apart(comparison: Path, tmp_path: Path) -> None:
+    run = make_plan(read_comparison(comparison), "numpy", "fp32").runs[0]
+    levels: list[dict[str, Any]] = [{"how": "a b"}, {"how": "a_b"}, {"how": "ä" * 300}, {"how": "ä" * 301}]
+    runs = [replace(run, id=str(k), levels=one) for k, one in enumerate(levels)]
+    records = {run.id: {"series": {"train/loss": [[1], [2.5]]}} for run in runs}
+    for _ in range(2):
+        write_events(runs, records, tmp_path / "tb")
+        assert [len(list(folder.iterdir())) for folder in (tmp_path / "tb").iterdir()] == [1] * 4
