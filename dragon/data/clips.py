@@ -103,6 +103,10 @@ class ClipReader(ListedReader):
         self.maker = BatchMaker(made, batch_size, first, resized=size is not None)
         self.shape = self._form(self.maker.shape)
 
+    def close(self) -> None:
+        """Close the video that was read last."""
+        self._last = None
+
     def fill(self, batch: Batch | None = None) -> Batch:
         """The next batch. Raises DataError."""
         chosen = [self._entries[i] for i in self.take()]

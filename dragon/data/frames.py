@@ -114,17 +114,17 @@ class VideoFrames:
 
     def __len__(self) -> int:
         if self._count is None:
-            with self._opened() as container:
+            with _opened(self._path) as container:
                 stated = container.streams.video[0].frames
                 if not 0 < stated < _TRUSTED:
-                    stated = sum(1 for _ in self._guarded(container.decode(video=0)))
+                    stated = sum(1 for _ in _guarded(self._path, container.decode(video=0)))
                 self._count = stated
         return self._count
 
     def read(self, numbers: Sequence[int]) -> list[Image]:
         """The frames with these numbers, in rising order. Raises DataError for one that is not there."""
         if self._decoding is None or numbers[0] < self._next:
-            self._decoding, self._next = self._decode(), 0
+            self._decoding, self._next = _decode(self._path), 0
         found: list[Image] = []
         for number in numbers:
             frame = None
@@ -142,31 +142,33 @@ class VideoFrames:
             return np.ascontiguousarray(frame.to_ndarray(format="gray"))[np.newaxis]
         return np.ascontiguousarray(frame.to_ndarray(format="bgr24").transpose(2, 0, 1))
 
-    def _opened(self) -> Any:
-        try:
-            import av
-        except ImportError:
-            raise DataError(f'"{self._path}": a video file needs a package: {install_command("video")}') from None
-        try:
-            container = av.open(
-                self._path, container_options={"protocol_whitelist": "file", "format_whitelist": _FORMATS}
-            )
-        except (av.FFmpegError, OSError, ValueError) as error:
-            raise DataError(f'video "{self._path}" cannot be read: {one_line(str(error))}') from None
-        if not container.streams.video:
-            container.close()
-            raise DataError(f'"{self._path}" has no video stream')
-        return container
 
-    def _decode(self) -> Iterator[Any]:
-        with self._opened() as container:
-            yield from self._guarded(container.decode(video=0))
+def _opened(path: str) -> Any:
+    try:
+        import av
+    except ImportError:
+        raise DataError(f'"{path}": a video file needs a package: {install_command("video")}') from None
+    try:
+        container = av.open(path, container_options={"protocol_whitelist": "file", "format_whitelist": _FORMATS})
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise DataError(f'video "{path}" cannot be read: {one_line(str(error))}') from None
+    if not container.streams.video:
+        container.close()
+        raise DataError(f'"{path}" has no video stream')
+    return container
 
-    def _guarded(self, frames: Iterator[Any]) -> Iterator[Any]:
-        """The frames, with the library's errors as DataError."""
-        try:
-            yield from frames
-        except DataError:
-            raise
-        except Exception as error:  # the decoders raise exceptions of many types
-            raise DataError(f'video "{self._path}" is damaged: {one_line(str(error))}') from None
+
+def _decode(path: str) -> Iterator[Any]:
+    """The frames of a video. No method, so that the file is closed when VideoFrames is dropped, without a cycle."""
+    with _opened(path) as container:
+        yield from _guarded(path, container.decode(video=0))
+
+
+def _guarded(path: str, frames: Iterator[Any]) -> Iterator[Any]:
+    """The frames, with the library's errors as DataError."""
+    try:
+        yield from frames
+    except DataError:
+        raise
+    except Exception as error:  # the decoders raise exceptions of many types
+        raise DataError(f'video "{path}" is damaged: {one_line(str(error))}') from None

@@ -44,7 +44,7 @@ class ListedReader:
         self._epoch = None
 
     def close(self) -> None:
-        """Do nothing: no file stays open."""
+        """Release the files; here no file stays open."""
 
     def fill(self, batch: Batch | None = None) -> Batch:
         """The next batch, in the arrays of `batch` if one is given. Raises DataError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -289,3 +290,17 @@ def test_a_mean_file_of_clips(folder: Path) -> None:
     frames = FRAMES[0, :2].transpose(3, 0, 1, 2)[::-1]
     np.testing.assert_array_equal(one.forward()[0], frames - np.arange(6.0).reshape(3, 2, 1, 1))
     one.layer.close()
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs Linux's /proc")
+def test_one_video_is_open_at_a_time_and_none_behind_the_layer(folder: Path) -> None:
+    def opened() -> list[str]:
+        files = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+        return [file for file in files if file.startswith(str(folder)) and file.endswith(".mkv")]
+
+    one = make(folder, "v0.mkv 0 1\nv1.mkv 0 1\n", "batch_size: 1 new_length: 2")
+    for _ in range(4):
+        one.forward()
+    assert len(opened()) <= 1
+    one.layer.close()
+    assert not opened()
