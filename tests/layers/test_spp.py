@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from dragon.bases.layer import TEST
 from dragon.errors import PrototxtError, ShapeError
 from dragon.gradient import check_gradient
 from tests.layers.helpers import One
@@ -49,3 +50,23 @@ def test_messages() -> None:
         One('type: "SPP"', X)
     with pytest.raises(ShapeError, match="level 2 needs 4 x 4 bins"):
         One('type: "SPP" spp_param { pyramid_height: 4 }', X[:, :, :3, :3])
+
+
+def test_stochastic_pooling_draws_from_the_streams_of_the_layer() -> None:
+    """So that it goes on after a resume, and does not begin again where the size changes."""
+    text, x = 'type: "SPP" spp_param { pyramid_height: 2 pool: STOCHASTIC }', np.abs(X)
+    one, resumed = One(text, x), One(text, x)
+    first = one.forward().copy()
+    assert one.layer.rng.draws == 2  # a draw for each level
+    resumed.layer.rng.draws = one.layer.rng.draws
+    np.testing.assert_array_equal(one.forward(), resumed.forward())
+    one.forward(x[:, :, :5])
+    assert not np.array_equal(one.forward(x), first)
+
+
+def test_stochastic_pooling_follows_the_phase() -> None:
+    one = One('type: "SPP" spp_param { pyramid_height: 2 pool: STOCHASTIC }', np.abs(X))
+    one.forward()
+    one.layer.phase = TEST
+    expected = One('type: "SPP" spp_param { pyramid_height: 2 pool: STOCHASTIC }', np.abs(X), phase=TEST).forward()
+    np.testing.assert_array_equal(one.forward(), expected)
