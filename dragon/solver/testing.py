@@ -48,7 +48,7 @@ def run_test(solver: Solver, index: int) -> OrderedDict[str, Array]:
         if solver.stopped:
             break
     means = collected.means(done)
-    if solver.param.test_compute_loss:
+    if solver.param.test_compute_loss and done:
         means["(loss)"] = np.asarray(losses / done)
     if solver.stopped:
         restore(before)

@@ -56,3 +56,8 @@ def test_a_solver_that_only_tests(caplog: pytest.LogCaptureFixture) -> None:
     assert sum("Testing net" in record.getMessage() for record in caplog.records) == 1
     with pytest.raises(PrototxtError, match="lr_policy poly needs a positive max_iter, got 0"):
         one.step(1)
+
+
+def test_no_batches_have_no_mean() -> None:
+    one = toy_solver(test_iter=[0], test_interval=1, test_compute_loss=True)
+    assert dict(one.test()) == {}
