@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -101,7 +102,11 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+_asking = threading.Lock()
+
+
 def _umask() -> int:
-    current = os.umask(0o077)
-    os.umask(current)
+    with _asking:  # it is asked for by setting another one, which a second thread would take for the real one
+        current = os.umask(0o077)
+        os.umask(current)
     return current

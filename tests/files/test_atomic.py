@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,28 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
         fail()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_threads_leave_the_umask_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, before = os.umask, os.umask(0o022)
+
+    def slow(mask: int) -> int:
+        found = real(mask)
+        time.sleep(0.01)
+        return found
+
+    monkeypatch.setattr(os, "umask", slow)
+    paths = [tmp_path / str(i) for i in range(4)]
+    threads = [threading.Thread(target=write_atomically, args=(path, b"")) for path in paths]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        left = real(before)
+    assert left == 0o022
+    assert [path.stat().st_mode & 0o777 for path in paths] == [0o644] * 4
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
