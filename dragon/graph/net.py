@@ -305,5 +305,7 @@ def _positional(
     if len(args) > 4:
         raise UsageError(f"Net takes a model and at most 4 further arguments by position, got {len(args)}")
     if isinstance(args[0], (str, Path)):  # model, weights, phase
+        if len(args) > 2:
+            raise UsageError(f"Net takes a model, weights and a phase by position, got {len(args) - 2} more")
         args = (*args[1:2], level, stages, args[0]) if len(args) > 1 else (phase, level, stages, args[0])
     return cast(_Positional, (*args, *(phase, level, stages, weights)[len(args) :]))

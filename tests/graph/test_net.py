@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import dragon
+from dragon.errors import UsageError
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
 
@@ -68,6 +69,12 @@ def test_every_way_to_make_a_net(form: str, tmp_path: Path) -> None:
     assert net.inputs == ["data"]
     assert net.outputs == ["fc"]
     assert net.forward()["fc"].shape == (4, 2)
+
+
+def test_more_arguments_than_have_a_meaning(tmp_path: Path) -> None:
+    (tmp_path / "net.prototxt").write_text("")
+    with pytest.raises(UsageError, match="Net takes a model, weights and a phase by position, got 1 more"):
+        dragon.Net(tmp_path / "net.prototxt", "w.caffemodel", dragon.TEST, 0)
 
 
 def test_shared_parameters_are_one_memory_and_collect_both_gradients() -> None:
