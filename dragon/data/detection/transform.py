@@ -6,6 +6,7 @@ The fork stores the image as a JPEG between these steps, which changes its pixel
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -62,10 +63,9 @@ class BoxTransform:
             raise DataError(wrong)
         if jitter is not None and not 0 <= jitter < 1:
             raise DataError(f"yolo_data_jitter must lie in [0, 1), got {jitter:g}")
-        if self._expand is not None and self._expand.max_expand_ratio < 1:
-            raise DataError(
-                f"expand_param needs a max_expand_ratio of at least 1, got {param.expand_param.max_expand_ratio:g}"
-            )
+        if self._expand is not None and not 1 <= self._expand.max_expand_ratio < math.inf:
+            ratio = self._expand.max_expand_ratio
+            raise DataError(f"expand_param needs a finite max_expand_ratio of at least 1, got {ratio:g}")
 
     @property
     def one_size(self) -> bool:

@@ -171,6 +171,8 @@ def test_an_image_without_boxes() -> None:
         ("distort_param { hue_delta: -1 }", "hue_delta must not be negative"),
         ("distort_param { contrast_lower: 2 contrast_upper: 1 }", "in order and not negative, got 2 and 1"),
         ("expand_param { max_expand_ratio: 0.5 }", "at least 1, got 0.5"),
+        ("expand_param { max_expand_ratio: inf }", "a finite max_expand_ratio of at least 1, got inf"),
+        ("expand_param { max_expand_ratio: nan }", "at least 1, got nan"),
     ],
 )
 def test_settings_that_contradict_each_other(text: str, words: str) -> None:
