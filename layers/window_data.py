@@ -67,7 +67,12 @@ class WindowData(Source):
         self.mirror: bool = transform.mirror
         self.color = Color.COLOR if windows[0].channels > 1 else Color.GRAY
         self.cached: dict[str, bytes] = {}
-        top[0].reshape(p.batch_size, 3 if windows[0].channels > 1 else 1, self.size, self.size)
+        channels = 3 if windows[0].channels > 1 else 1
+        if self.mean is not None and len(self.mean) not in (1, channels):
+            raise DataError(
+                f"the mean has {how_many(len(self.mean), 'channel')}, the windows have {channels}", layer=self.where
+            )
+        top[0].reshape(p.batch_size, channels, self.size, self.size)
         top[1].reshape(p.batch_size)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

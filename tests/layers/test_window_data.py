@@ -110,6 +110,7 @@ def test_square_takes_the_longer_side(source: Path) -> None:
         (None, "", "", "needs a batch_size and a crop_size, got 4 and 0"),
         (None, 'crop_mode: "round"', "crop_size: 4", 'crop_mode must be "warp" or "square"'),
         (None, "context_pad: 2", "crop_size: 4", "context_pad 2 leaves nothing of crop_size 4"),
+        (None, "", "crop_size: 4 mean_value: 1 mean_value: 2", "the mean has 2 channels, the windows have 3"),
         (None, "fg_fraction: 2", "crop_size: 4", r"fg_fraction must lie in \[0, 1\], got 2"),
     ],
 )
