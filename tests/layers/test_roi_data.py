@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,18 @@ def test_errors(folder: Path) -> None:
     (folder / "voc/ImageSets/Main/empty.txt").write_text("2\n")
     with pytest.raises(DataError, match='no image of "voc" has a box'):
         make('image_set: "empty"')
+
+
+def test_images_are_found_by_their_names_and_named(folder: Path) -> None:
+    """Also where a name has characters of patterns."""
+    voc = folder / "voc"
+    (voc / "ImageSets/Main/odd.txt").write_text("a[1]\n")
+    shutil.copy(next(voc.glob("JPEGImages/1.*")), voc / "JPEGImages" / "a[1].png")
+    shutil.copy(voc / "Annotations/1.xml", voc / "Annotations/a[1].xml")
+    make('image_set: "odd"', TEST).forward()
+    (voc / "JPEGImages" / "a[1].png").write_text("damaged")
+    with pytest.raises(DataError, match=r'image "voc/JPEGImages/a\[1\]\.png": the encoded image cannot be read'):
+        make('image_set: "odd"', TEST).forward()
 
 
 @pytest.mark.parametrize("engine", ["numpy", "onednn"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from glob import escape
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -13,7 +14,8 @@ from dragon.data.detection.geometry import BOX, DIFFICULT, LABEL
 from dragon.data.detection.reader import label_rows
 from dragon.data.detection.record import decode_annotated
 from dragon.data.detection.voc import read_split_list, read_voc
-from dragon.data.image_file import Color, decode_image, image_content
+from dragon.data.image_file import Color
+from dragon.data.images import read_image
 from dragon.data.source import open_source
 from dragon.errors import DataError
 from dragon.proto import dragon_pb2 as pb
@@ -98,10 +100,10 @@ class _Folder:
 
     def __getitem__(self, index: int) -> Example:
         name = self._names[index]
-        found = sorted((self._folder / "JPEGImages").glob(f"{name}.*"))
+        found = sorted((self._folder / "JPEGImages").glob(f"{escape(name)}.*"))
         if not found:
             raise DataError(f'"{self._folder}" has no image JPEGImages/{name}')
-        image = decode_image(image_content(found[0]), Color.COLOR)
+        image = read_image(str(found[0]), Color.COLOR)
         path = self._folder / "Annotations" / f"{name}.xml"
         height, width = image.shape[1:]
         rows = rows_of(read_voc(path), self._labels, (width, height), str(path))
