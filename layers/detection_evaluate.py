@@ -141,7 +141,7 @@ class DetectionEvaluate(NoGradient):
         seen = state.get("seen", 0)
         if not isinstance(seen, int) or not 0 <= seen < max(1, len(self.sizes)):
             raise WeightsError(
-                f"{self.where}: the stored position {seen!r} is not one of {how_many(len(self.sizes), 'image')}"
+                f"the stored position {seen!r} is not one of {how_many(len(self.sizes), 'image')}", layer=self.where
             )
         self.seen = seen
 

@@ -112,8 +112,9 @@ def test_overlaps_in_pixels(tmp_path: Path) -> None:
     other = one(found, labels, f'name_size_file: "{tmp_path}/sizes.txt"')
     other.layer.load_state({"seen": 3})
     np.testing.assert_array_equal(other.forward(), layer.forward())
-    with pytest.raises(WeightsError, match="the stored position 4 is not one of 4 images"):
+    with pytest.raises(WeightsError, match="the stored position 4 is not one of 4 images") as caught:
         other.layer.load_state({"seen": 4})
+    assert caught.value.layer == other.layer.where
 
 
 def test_nothing_found_and_nothing_there() -> None:
