@@ -14,7 +14,20 @@ _WRITTEN = (".caffemodel", ".solverstate", ".h5", ".prototxt", ".jsonl", ".json"
 
 
 def pytest_collection_finish() -> None:
-    """Take all that is there by now, thousands of tests, out of garbage collections: a captured net makes one each."""
+    _leave_out_of_collections()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    if nextitem is not None and nextitem.path != item.path:
+        _leave_out_of_collections()
+
+
+def _leave_out_of_collections() -> None:
+    """Take all that is there by now out of garbage collections, of which a captured net makes one each.
+
+    There are thousands of tests, and pytest keeps three reports of each that has run.
+    """
     gc.collect()
     gc.freeze()
 

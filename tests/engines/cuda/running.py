@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,8 +20,13 @@ Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 def parse(text: str) -> pb.NetParameter:
     param = pb.NetParameter()
-    text_format.Parse(text, param)
+    param.CopyFrom(_parsed(text))
     return param
+
+
+@functools.lru_cache(128)  # a test makes the same net on several engines, and for several values
+def _parsed(text: str) -> pb.NetParameter:
+    return text_format.Parse(text, pb.NetParameter())
 
 
 def inputs(shapes: Mapping[str, Sequence[int]]) -> str:

@@ -124,7 +124,7 @@ class Cudnn:
 
 
 def _convolve(wanted: str, arrays: dict[str, Any], settings: dict[str, Any]) -> None:
-    """Add to x, w or y what the other two give, tap by tap."""
+    """Add to x, w or y what the other two give."""
     x, w, y = arrays["x"], arrays["w"], arrays["y"]
     groups = settings["groups"]
     (ph, pw), (sh, sw), (dh, dw) = settings["pad"], settings["stride"], settings["dilation"]
@@ -132,18 +132,22 @@ def _convolve(wanted: str, arrays: dict[str, Any], settings: dict[str, Any]) -> 
     if wanted == "x":
         padded[...] = 0
     c, k = x.shape[1] // groups, w.shape[0] // groups
-    for g, i, j in itertools.product(range(groups), range(w.shape[2]), range(w.shape[3])):
-        rows, columns = (
-            slice(i * dh, i * dh + sh * (y.shape[2] - 1) + 1, sh),
-            slice(j * dw, j * dw + sw * (y.shape[3] - 1) + 1, sw),
-        )
-        part = padded[:, g * c : (g + 1) * c, rows, columns]
-        out, tap = y[:, g * k : (g + 1) * k], w[g * k : (g + 1) * k, :, i, j]
-        if wanted == "y":
-            out += np.einsum("nchw,kc->nkhw", part, tap)
-        elif wanted == "x":
-            part += np.einsum("nkhw,kc->nchw", out, tap)
+    rows, columns = sh * (y.shape[2] - 1) + 1, sw * (y.shape[3] - 1) + 1
+    taps = [
+        padded[:, :, i * dh : i * dh + rows : sh, j * dw : j * dw + columns : sw]
+        for i, j in itertools.product(range(w.shape[2]), range(w.shape[3]))
+    ]
+    for g in range(groups):
+        parts = [tap[:, g * c : (g + 1) * c] for tap in taps]
+        out, weights = y[:, g * k : (g + 1) * k], w[g * k : (g + 1) * k].reshape(k, c, -1)
+        if wanted == "x":
+            for part, one in zip(parts, np.tensordot(weights, out, (0, 1)).swapaxes(0, 1), strict=True):
+                part += one.swapaxes(0, 1)
+        elif wanted == "y":
+            out += np.tensordot(weights, np.stack(parts, 2), ((1, 2), (1, 2))).swapaxes(0, 1)
         else:
-            tap += np.einsum("nkhw,nchw->kc", out, part)
+            w[g * k : (g + 1) * k] += (
+                np.tensordot(out, np.stack(parts), ((0, 2, 3), (1, 3, 4))).swapaxes(1, 2).reshape(k, c, *w.shape[2:])
+            )
     if wanted == "x":
         x[...] = padded[:, :, ph : ph + x.shape[2], pw : pw + x.shape[3]]

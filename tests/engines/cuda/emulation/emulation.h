@@ -6,7 +6,6 @@
 //   - two threads touch the same shared memory, one of them writing, with no barrier between,
 //   - a barrier or a warp exchange is not reached by all threads that have to.
 // Shared memory is filled with NaN bits before each block.
-#include <csetjmp>
 #include <cmath>
 #include <cstdarg>
 #include <cstddef>
@@ -17,6 +16,7 @@
 #include <ucontext.h>
 
 #define EMULATOR __attribute__((no_sanitize("thread"), no_sanitize("undefined"), noinline, unused)) static
+#define EMULATOR_INLINE __attribute__((no_sanitize("thread"), no_sanitize("undefined"), unused)) static inline
 
 #define __global__
 #define __device__
@@ -67,7 +67,7 @@ static uint3 thread_index[MOST_THREADS];
 static State state[MOST_THREADS];
 static int barrier_line[MOST_THREADS];
 static Warp warps[MOST_THREADS / 32];
-static unsigned block_epoch;
+static unsigned block_epoch;  // no two blocks of a library share one: the shadow needs no clearing between them
 static Kernel kernel;
 static void** arguments;
 static const char* const* names;
@@ -77,13 +77,16 @@ static int n_ranges, last_range;
 static char* stacks;
 static bool started[MOST_THREADS];
 static ucontext_t contexts[MOST_THREADS], unused_context;
-static jmp_buf fibres[MOST_THREADS], scheduler, abandoned;
+typedef void* Jump[5];  // where to go on, for the compiler's own setjmp, which is faster than the library's
+static Jump fibres[MOST_THREADS], scheduler, abandoned;
 static char message[1024];
 static Cell* shadow;
 static char* dynamic;         // shared memory whose size the launch gives
 static size_t dynamic_size, most_dynamic;
 
-EMULATOR char* stack_of(int thread) { return stacks + (size_t)thread * STACK; }
+EMULATOR_INLINE char* stack_of(int thread) { return stacks + (size_t)thread * STACK; }
+
+EMULATOR __attribute__((noreturn)) void go_on(Jump at) { __builtin_longjmp(at, 1); }  // never where its setjmp is
 
 EMULATOR void fail(const char* format, ...) {
     uint3 t = thread_index[current];
@@ -94,11 +97,11 @@ EMULATOR void fail(const char* format, ...) {
     vsnprintf(message + n, sizeof message - n, format, rest);
     va_end(rest);
     memset(started, 0, sizeof started);  // the fibres are somewhere inside the kernel
-    _longjmp(abandoned, 1);
+    go_on(abandoned);
 }
 
 EMULATOR void leave() {
-    if (!_setjmp(fibres[current])) _longjmp(scheduler, 1);
+    if (!__builtin_setjmp(fibres[current])) go_on(scheduler);
 }
 
 EMULATOR void fibre() {
@@ -111,8 +114,8 @@ EMULATOR void fibre() {
 
 EMULATOR void resume(int thread) {
     current = thread;
-    if (_setjmp(scheduler)) return;
-    if (started[thread]) _longjmp(fibres[thread], 1);
+    if (__builtin_setjmp(scheduler)) return;
+    if (started[thread]) go_on(fibres[thread]);
     started[thread] = true;
     ucontext_t& c = contexts[thread];
     getcontext(&c);
@@ -126,12 +129,12 @@ EMULATOR void resume(int thread) {
 // -- accesses -------------------------------------------------------------------------------------------------
 extern "C" char __start_cuda_shared[] __attribute__((weak)), __stop_cuda_shared[] __attribute__((weak));
 
-EMULATOR size_t shared_size() { return __start_cuda_shared ? __stop_cuda_shared - __start_cuda_shared : 0; }
+EMULATOR_INLINE size_t shared_size() { return __start_cuda_shared ? __stop_cuda_shared - __start_cuda_shared : 0; }
 
 // Bytes of dynamic shared memory are counted behind the others.
 EMULATOR void* dynamic_shared() { return dynamic; }
 
-EMULATOR bool unordered(const Touch& before) {
+EMULATOR_INLINE bool unordered(const Touch& before) {
     if (before.thread < 0 || before.thread == current || before.block_epoch != block_epoch) return false;
     return before.thread / 32 != current / 32 || before.warp_epoch == warps[current / 32].epoch;
 }
@@ -231,10 +234,9 @@ EMULATOR uint64_t exchange(unsigned mask, uint64_t value, int source) {
 EMULATOR void run_block() {
     for (int t = 0; t < threads; ++t) state[t] = READY;
     memset(warps, 0, sizeof warps);
-    block_epoch = 1;
+    ++block_epoch;
     memset(__start_cuda_shared, 0xff, shared_size());
     if (dynamic_size) memset(dynamic, 0xff, dynamic_size);
-    memset(shadow, 0xff, (shared_size() + dynamic_size) * sizeof(Cell));
     for (bool backwards = emulation_backwards;; backwards = !backwards) {
         bool progress = false;
         for (int i = 0; i < threads; ++i) {
@@ -282,7 +284,9 @@ EMULATOR const char* launch(Kernel called, const char* const* argument_names, co
         free(shadow);
         free(dynamic);
         most_dynamic = dynamic_size;
-        shadow = (Cell*)malloc((shared_size() + most_dynamic) * sizeof(Cell) + 1);
+        size_t cells = (shared_size() + most_dynamic) * sizeof(Cell);
+        shadow = (Cell*)malloc(cells + 1);
+        memset(shadow, 0xff, cells);
         dynamic = (char*)aligned_alloc(4096, (most_dynamic + 4096) / 4096 * 4096);
     }
     kernel = called;
@@ -293,7 +297,7 @@ EMULATOR const char* launch(Kernel called, const char* const* argument_names, co
     last_range = 0;
     for (int t = 0; t < threads; ++t)
         thread_index[t] = {t % block.x, t / block.x % block.y, t / block.x / block.y};
-    if (_setjmp(abandoned)) {
+    if (__builtin_setjmp(abandoned)) {
         current = -1;
         return message;
     }
