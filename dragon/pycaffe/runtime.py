@@ -1,6 +1,7 @@
 """Logging, timing and the functions for several processes that pycaffe has besides nets, solvers and layers.
 
-Dragon trains in one process, so counts and ranks can be read and set, but only to those of one process.
+A script trains in one process. Counts and ranks can be read, as layers in Python do under `dragon train --ranks`, and
+set to what they are.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dragon.bases.layer import Layer, layer_types
 from dragon.errors import UsageError
 from dragon.graph.net import Net
 from dragon.solver.glog import LEVELS, log_to_stderr
-from dragon.solver.solver import Solver
+from dragon.solver.solver import Solver, present_ranks
 from dragon.solver.types import (
     AdaDeltaSolver,
     AdaGradSolver,
@@ -49,6 +50,7 @@ __all__ = [
 ]
 
 _log = logging.getLogger("dragon")
+_WHO = "a script trains in one process with one solver, of rank 0; `dragon train --ranks N` starts N"
 
 
 def layer_type_list() -> list[str]:
@@ -74,38 +76,40 @@ def log(message: str) -> None:
 
 
 def solver_count() -> int:
-    """Number of solvers that train together: 1."""
-    return 1
+    """Number of processes that train together: 1, or that of `dragon train --ranks`."""
+    ranks = present_ranks()
+    return 1 if ranks is None else ranks.size
 
 
 def solver_rank() -> int:
-    """Position of this solver among those that train together: 0."""
-    return 0
+    """Position of this process among those that train together, from 0."""
+    ranks = present_ranks()
+    return 0 if ranks is None else ranks.rank
 
 
 def set_solver_count(count: int) -> None:
-    """Accept a count of 1; raise UsageError for others."""
-    if count != 1:
-        raise UsageError(f"set_solver_count({count}): one process trains with one solver")
+    """Accept what `solver_count` says; raise UsageError for others."""
+    if count != solver_count():
+        raise UsageError(f"set_solver_count({count}): {_WHO}")
 
 
 def set_solver_rank(rank: int) -> None:
-    """Accept a rank of 0; raise UsageError for others."""
-    if rank != 0:
-        raise UsageError(f"set_solver_rank({rank}): one process trains with one solver, of rank 0")
+    """Accept what `solver_rank` says; raise UsageError for others."""
+    if rank != solver_rank():
+        raise UsageError(f"set_solver_rank({rank}): {_WHO}")
 
 
 def set_multiprocess(multiprocess: bool) -> None:
-    """Do nothing: Dragon trains in one process."""
+    """Do nothing: a script trains in one process, and `dragon train --ranks` has set what several need."""
 
 
 def has_nccl() -> bool:
-    """Whether solvers can train together over NCCL: no."""
+    """Whether a script can have solvers train together over NCCL: no. `dragon train --ranks` does it by itself."""
     return False
 
 
 class NCCL:
-    """Stands for pycaffe's exchange of gradients between solvers; sends nothing, since there is only one solver."""
+    """Stands for pycaffe's exchange of gradients between solvers; sends nothing, since a script trains with one."""
 
     def __init__(self, solver: Solver, uid: str) -> None:
         self.solver = solver

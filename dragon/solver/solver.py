@@ -7,6 +7,7 @@ Observers.
 from __future__ import annotations
 
 import logging
+import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -44,7 +45,7 @@ if TYPE_CHECKING:  # the first brings the parser of prototxt, the others what se
     from dragon.parallel.exchange import Exchange, Phases
     from dragon.parallel.ranks import Ranks
 
-__all__ = ["Observer", "Solver"]
+__all__ = ["Observer", "Solver", "present_ranks"]
 
 _log = logging.getLogger("dragon")
 
@@ -105,6 +106,8 @@ class Solver:
         self.failure: BaseException | None = None  # the error that ended the training early
         self.warned_outputs: set[tuple[int, str]] = set()  # (test net, output) that were not finite
         self.ranks = ranks
+        if ranks is not None:
+            _on_ranks.add(self)
         self.phases: list[Phases] = []  # of each rank, since the display before
         self.window: deque[float] = deque(maxlen=max(1, self.param.average_loss))  # the losses that are averaged
         self.plateau = Plateau() if self.param.lr_policy == PLATEAU else None
@@ -323,3 +326,11 @@ class Solver:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+_on_ranks: weakref.WeakSet[Solver] = weakref.WeakSet()
+
+
+def present_ranks() -> Ranks | None:
+    """The ranks that a solver of this process trains on; None where there is no such solver."""
+    return next((solver.ranks for solver in _on_ranks), None)
