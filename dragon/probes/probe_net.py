@@ -201,10 +201,14 @@ class ProbeNet:
                 yield node, before
 
     def use_batch_statistics(self, wanted: bool) -> None:
-        """Let all batch normalisations use the statistics of the batch, or the running ones, whatever the phase."""
+        """Let all batch normalisations use the statistics of the batch, or the running ones, whatever the phase.
+
+        Those of DecorrelatedBN and DenseBlock among them; in the latter the phase decides on dropout too.
+        """
         for layer in self.net.layers:
             if averages(layer):
                 layer.let_phase_decide()
+            if layer.buffers:
                 layer.phase = TRAIN if wanted else TEST
 
     def makers(self) -> list[Node]:

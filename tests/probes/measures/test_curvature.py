@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dragon.bases.layer import TEST
 from dragon.errors import UsageError
 from dragon.memory.storage import Array
 from dragon.probes import ProbeNet, Run, create, measure
 from dragon.probes.measures.jacobian import jacobians
 from tests.helpers import TRAINABLE
 from tests.probes.helpers import make_solver, observe, run_of
-from tests.probes.measures.nets import linear, quadratic
+from tests.probes.measures.nets import layer, linear, quadratic
 
 
 @pytest.mark.parametrize(("outputs", "images"), [(1, 16), (3, 4)])
@@ -97,6 +98,28 @@ def test_probes_of_learning_where_nothing_learns(name: str) -> None:
     observe(solver, (name, {}))
     with pytest.raises(UsageError, match=f'probe "{name}": nothing learns in this net'):
         solver.solve()
+
+
+@pytest.mark.parametrize("kind", ["BN", "BatchRenorm", "DecorrelatedBN"])
+def test_jacobian_behind_running_statistics(kind: str) -> None:
+    """By its own statistics a batch ties the images together, so that one row of a backward is of none of them."""
+    net = linear((3, 2), images=16).replace('bottom: "data" top: "ip1"', 'bottom: "bn" top: "ip1"')
+    run = run_of(net.replace('layer { name: "ip1"', layer(kind, "bn", "data") + 'layer { name: "ip1"'))
+    for _ in range(20):
+        run.source().run_forward()
+    test = run.source(TEST)
+    batch = run.batch(0, 4).arrays["data"]
+    ends = []
+    for image in batch.astype(np.float64):
+        test.blobs["data"].data[...] = image
+        sides = []
+        for step in (1e-2, -1e-2):
+            test.blobs["data"].data[:3] = image + step * np.eye(3)
+            test.run_forward(test.layer_index("bn"), test.layer_index("ip1"))
+            sides.append(test.blobs["ip1"].peek()[:3].astype(np.float64))
+        ends.append(np.linalg.svd((sides[0] - sides[1]) / 2e-2, compute_uv=False)[[0, -1]])
+    found = measure(create("jacobian", {"images": 4}), run)
+    assert (found["largest"], found["smallest"]) == pytest.approx(tuple(np.mean(ends, axis=0)), rel=1e-3)
 
 
 def test_jacobian_of_what_is_no_value_for_each_image() -> None:

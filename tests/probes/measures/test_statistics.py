@@ -119,6 +119,12 @@ def test_scores_by_the_size_of_the_test_batch(trained: Solver) -> None:
     }
 
 
+@pytest.mark.parametrize("kind", ["BN", "DecorrelatedBN"])
+def test_scores_by_the_batch_of_every_kind(kind: str) -> None:
+    values = looked_at(TRAINABLE.replace('"BN"', f'"{kind}"'), "test_batch", images=16, sizes=[8, 16])
+    assert len({values[f"loss/{name}"] for name in ("running", "batch/8", "batch/16")}) == 3
+
+
 def test_sizes_that_are_all_too_large(trained: Solver) -> None:
     with pytest.raises(UsageError, match='probe "test_batch": all sizes are above images, which is 8'):
         measure(create("test_batch", {"images": 8, "sizes": 9}), run_of(trained))
