@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dragon.bases.registry import class_of
 from dragon.bases.weighted import Weighted
+from dragon.counting import how_many
 from dragon.errors import UsageError
 from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
@@ -80,8 +81,10 @@ def _obstacle(model: Model, graphs: PhaseGraphs, norms: list[Normalisation], mak
         return f'it follows "{layer.name}" ({layer.type}), which has no weights to fold into'
     present = frozenset[int]().union(*(phases(n.layer) for n in norms))
     alike = present == phases(layer) and all(same_conditions(n.layer, layer) for n in norms)
-    if len(layer.bottom) != 1 or len(layer.top) != 1 or not alike:
-        return f'"{layer.name}" has several bottoms or is present in other phases'
+    if len(layer.bottom) != 1 or len(layer.top) != 1:
+        return f'"{layer.name}" has {how_many(len(layer.bottom), "bottom")} and {how_many(len(layer.top), "top")}'
+    if not alike:
+        return f'it and "{layer.name}" are not present in the same phases and stages'
     if not norm.by_running(pb.TEST):
         return "it normalises by the batch in TEST too"
     if not {graph.reader(index) for graph in graphs.of(index)} <= {n.index for n in norms}:

@@ -19,7 +19,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.proto.dialects import DOUBT, doubtful_layers
 from dragon.proto.layer_names import name_layers
-from dragon.surgery.normalisations import Normalisation, find_normalisations
+from dragon.surgery.normalisations import Normalisation, by_name, find_normalisations
 from dragon.surgery.refusals import refusals
 
 __all__ = ["Finding", "lint"]
@@ -70,6 +70,8 @@ def lint(definition: Definition[pb.NetParameter]) -> list[Finding]:
         refused = refusals(replace(definition, message=net))
         found += [(i, "refused", message) for i, message in refused if i not in known]
     found += [(i, "dialect", DOUBT) for i in doubtful_layers(net)]
+    for group in by_name(norms).values():
+        found += _one_phase(group)
     found += _tiny_batches(net, norms)
     found = sorted(dict.fromkeys(found), key=lambda remark: remark[0])  # layers of one name may say the same of a third
     return [
@@ -148,6 +150,23 @@ def _global_statistics(norm: Normalisation) -> Iterator[_Remark]:
             )  # fmt: skip
     if setting is False and pb.TEST in present:
         yield norm.index, "global-stats", f"use_global_stats: false in TEST makes results depend on the batch; {advice}"
+
+
+def _one_phase(norms: list[Normalisation]) -> Iterator[_Remark]:
+    """A remark about layers of one name that are in one phase alone, although a layer of both reads what they make."""
+    present = frozenset[int]().union(*(phases(norm.layer) for norm in norms))
+    norm = norms[0]
+    last = norm.index if norm.scale is None else norm.scale
+    readers = [norm.net.layer[at] for graph in norm.graphs.of(norm.index) for at in graph.readers(last)]
+    readers = [layer for layer in readers if not issubclass(class_of(layer), Scale)]  # `_no_scale` speaks of those
+    if len(present) > 1 or all(phases(layer) <= present for layer in readers):
+        return
+    why = (
+        "only TRAIN has it: TEST goes without, or with weights of another name"
+        if pb.TRAIN in present
+        else "only TEST has it: no training gives it statistics, since weights are found by name"
+    )
+    yield norm.index, "one-phase", f"{why}; leave out its phase, or give a layer of this name to the other phase"
 
 
 def _frozen(norm: Normalisation) -> bool:

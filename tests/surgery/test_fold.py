@@ -71,6 +71,10 @@ def test_a_batch_norm_without_scale() -> None:
         (HEAD + CONV + SPLIT + 'layer { name: "x" type: "Softmax" bottom: "conv1" top: "x" }', "read by other layers"),
         (NAMED + SPLIT + NAMED.replace('"conv1"', '"conv2"')[len(HEAD) :], '"conv1" are shared'),
         (HEAD + CONV + SPLIT.replace('"BatchNorm"', '"BatchNorm" phase: TRAIN'), "by the batch in TEST too"),
+        (
+            HEAD + CONV + SPLIT.replace('"BatchNorm"', '"BatchNorm" include { phase: TRAIN }'),
+            "not present in the same phases",
+        ),
     ],
 )
 def test_what_cannot_be_folded_stays_and_says_why(text: str, why: str) -> None:

@@ -35,6 +35,28 @@ def test_a_good_net() -> None:
     assert rules(GOOD) == []
 
 
+@pytest.mark.parametrize(("phase", "told"), [("TRAIN", "only TRAIN has it"), ("TEST", "only TEST has it")])
+def test_a_normalisation_of_one_phase(phase: str, told: str) -> None:
+    one = GOOD.replace('"BatchNorm"', f'"BatchNorm" include {{ phase: {phase} }}')
+    one = one.replace('"Scale"', f'"Scale" include {{ phase: {phase} }}')
+    assert rules(one) == [("bn", "one-phase")]
+    net = parse_text(one, pb.NetParameter())
+    assert told in str(lint(Definition(net, "n.prototxt", tuple(range(9))))[0])
+    beside = "".join(
+        f'layer {{ name: "{name}" type: "BN" bottom: "conv" top: "conv" include {{ phase: {phase} }} }}\n'
+        for name, phase in (("bn1", "TRAIN"), ("bn2", "TEST"))
+    )
+    two_names = GOOD.replace(next(line for line in GOOD.splitlines() if "BatchNorm" in line), beside).replace(SCALE, "")
+    assert rules(two_names) == [("bn1", "one-phase"), ("bn2", "one-phase")]
+    assert rules(two_names.replace("bn2", "bn1")) == []
+    branch = (
+        GOOD
+        + f"""layer {{ name: "aux" type: "BN" bottom: "data" top: "aux" include {{ phase: {phase} }} }}
+      layer {{ name: "auxloss" type: "SoftmaxWithLoss" bottom: "aux" bottom: "label" include {{ phase: {phase} }} }}"""
+    )
+    assert rules(branch) == [], "all of the branch is of one phase"
+
+
 def test_a_bias_on_another_axis_than_the_normalised_one() -> None:
     """BatchNorm takes the mean of each index of axis 1, in which a bias of axis 2 does not vanish."""
     sequences = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dragon.bases.layer import TRAIN
+from dragon.bases.layer import TEST, TRAIN
 from dragon.errors import UsageError, WeightsError
 from dragon.graph.net import Net
 from dragon.surgery.merge import merge
@@ -131,3 +131,16 @@ def test_what_cannot_be_shown() -> None:
     del net.layer[2:4]
     with pytest.raises(UsageError, match="has no batch normalisation"):
         show(Model(net))
+
+
+def test_a_layer_that_train_lacks_is_shown_without_drift() -> None:
+    net = definition("merged")
+    other = net.layer.add()
+    other.CopyFrom(net.layer[2])
+    other.name, other.include.add().phase = "test_only", TEST
+    other.bottom[:] = other.top[:] = net.layer[2].top
+    model = trained(net)
+    model.arrays["test_only"] = model.arrays["bn1"]
+    found = show(model)
+    measure_drift(found, Net(net, TRAIN, engine="numpy", seed=1), 2)
+    assert [(one.name, one.mean_drift is None) for one in found] == [("bn1", False), ("test_only", True)]

@@ -34,6 +34,17 @@ def test_merge_split_and_fold(trained: Path, dragon: Dragon) -> None:
     assert "bn" not in Net("f.prototxt", "f.caffemodel", TEST).layer_dict
 
 
+def test_show_measures_what_train_has(trained: Path, dragon: Dragon) -> None:
+    extra = 'layer { name: "late" type: "BN" bottom: "data" top: "late" include { phase: TEST } }'
+    path = trained / "net.prototxt"
+    path.write_text(path.read_text() + extra)
+    Net("net.prototxt", "net.caffemodel", TEST).save("more.caffemodel")
+    result = dragon("bn", "show", "--model", "net.prototxt", "--weights", "more.caffemodel", "--batches", "2")
+    rows = {line.split()[0]: line.split() for line in result.out.splitlines() if line}
+    assert (result.code, rows["late"][-3:]) == (0, ["-", "-", rows["late"][-1]]), result.err
+    assert "-" not in rows["bn"]
+
+
 def test_split_for_caffe_names_what_caffe_lacks(trained: Path, dragon: Dragon) -> None:
     edit(
         trained / "net.prototxt",

@@ -77,7 +77,7 @@ def command(
             net.close()
     head = ["layer", "type", "channels", "mean", "variance", "gamma", "beta", "eps", "part of eps"]
     head += ["mean off, in std", "exact / running variance"] if batches is not None else []
-    click.echo(table([*head, "dead"], [_row(one) for one in found], left=(0, 1)))
+    click.echo(table([*head, "dead"], [_row(one, len(head)) for one in found], left=(0, 1)))
     for one in found:
         for why, channels in one.dead.items():
             what = "likely " if why == "negative" and one.largest is None else ""
@@ -85,12 +85,13 @@ def command(
     return {"layers": [_document(one) for one in found]}
 
 
-def _row(one: Shown) -> list[str]:
+def _row(one: Shown, columns: int) -> list[str]:
+    """The cells of a layer but for the last, `columns` of them; "-" for what could not be measured, then the last."""
     ranges = [_range(values) for values in (one.mean, one.variance, one.gamma, one.beta)]
     row = [one.name, one.type, str(len(one.mean)), *ranges, f"{one.eps:.3g}", f"{one.eps_share:.2g}"]
     if one.mean_drift is not None and one.variance_drift is not None:
         row += [f"{one.mean_drift:.3g}", "{:.3g} to {:.3g}".format(*one.variance_drift)]
-    return [*row, str(one.dead_count)]
+    return [*row, *["-"] * (columns - len(row)), str(one.dead_count)]
 
 
 def _range(values: NDArray[Any]) -> str:
