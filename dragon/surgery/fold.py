@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dragon.bases.registry import class_of
 from dragon.bases.weighted import Weighted
 from dragon.counting import how_many
-from dragon.errors import UsageError
+from dragon.errors import LayerName, UsageError, WeightsError
 from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.model import Arrays, Model
@@ -30,7 +30,8 @@ def fold(
     """Fold every normalisation that can be folded into the layer before it; only those of `chosen` names if given.
 
     Returns the new model, the pairs (normalisation, layer it was folded into) and the pairs (normalisation, why it
-    cannot be folded). Raises UsageError for a net without normalisations or a model without weights.
+    cannot be folded). Raises UsageError for a net without normalisations or a model without weights, WeightsError for
+    weights that do not fit.
     """
     new = model.copy()
     if not model.arrays:
@@ -116,10 +117,11 @@ def _as_factors(norm: Normalisation, arrays: Mapping[str, Arrays]) -> tuple[NDAr
 def _fold_into(model: Model, norms: list[Normalisation], layer: pb.LayerParameter) -> None:
     arrays, norm = model.arrays, _deployed(norms)
     s, mean, beta = _as_factors(norm, arrays)
-    weight, *bias = arrays[layer.name]
-    old = bias[0].astype(np.float64).reshape(-1) if bias else np.zeros_like(mean)
     kind = class_of(layer)
     assert issubclass(kind, Weighted)  # else _obstacle would have said so
+    _check_sizes(layer, kind.product_param(layer), arrays[layer.name], len(mean))
+    weight, *bias = arrays[layer.name]
+    old = bias[0].astype(np.float64).reshape(-1) if bias else np.zeros_like(mean)
     folded = kind.scale_outputs(layer, weight.astype(np.float64), s)
     arrays[layer.name] = [folded.astype(weight.dtype), (s * (old - mean) + beta).astype(weight.dtype)]
     kind.product_param(layer).ClearField("bias_term")  # true is the default
@@ -127,3 +129,20 @@ def _fold_into(model: Model, norms: list[Normalisation], layer: pb.LayerParamete
     for index in sorted({index for n in norms for index in (n.index, *n.scales)}, reverse=True):
         arrays.pop(model.net.layer[index].name, None)
         del model.net.layer[index]
+
+
+def _check_sizes(layer: pb.LayerParameter, product: Any, arrays: Arrays, channels: int) -> None:
+    """Raise WeightsError for weights that are not those of the layer, or a normalisation of other channels."""
+    where, outputs = LayerName(layer.name, layer.type), int(product.num_output)
+    if channels != outputs:
+        raise WeightsError(
+            f"has {how_many(outputs, 'output')}, its normalisation {how_many(channels, 'channel')}", layer=where
+        )
+    if len(arrays) != 1 + product.bias_term:
+        raise WeightsError(
+            f"its weights have {how_many(len(arrays), 'blob')}, expected {1 + product.bias_term}", layer=where
+        )
+    weight, *bias = arrays
+    if weight.size % outputs or any(one.size != outputs for one in bias):
+        shapes = ", ".join(str(one.shape) for one in arrays)
+        raise WeightsError(f"has {how_many(outputs, 'output')}, its weights are of other sizes: {shapes}", layer=where)

@@ -71,10 +71,12 @@ def read_model(
 ) -> Model:
     """Definition and weights in today's form; layers that only the file has are left out.
 
+    weights: a path, or several with commas between them, of which a later one replaces layers of those before.
     profile: of the prototxt and the weights (see dragon.proto.profiles). assignments: changes of the definition. level,
     stages: of the state in which the model is run. Raises PrototxtError, WeightsError, or UsageError for an assignment
     that does not fit.
     """
+    from dragon.files.paths import split_paths
     from dragon.files.stored_weights import read_weights
     from dragon.proto.layer_names import name_layers
     from dragon.proto.profiles import find_profile
@@ -89,7 +91,12 @@ def read_model(
     if find_profile(net.profile or None).dialect:
         profile = None  # the blobs are those of the layers as they stand
     names = {layer.name for layer in net.layer}
-    stored = {name: [np.asarray(a) for a in arrays] for name, arrays in read_weights(weights, profile) if arrays}
+    stored = {
+        name: [np.asarray(a) for a in arrays]
+        for path in split_paths(str(weights))
+        for name, arrays in read_weights(path, profile)
+        if arrays
+    }
     known = {name: arrays for name, arrays in stored.items() if name in names}
     if not stored:
         raise WeightsError(f"{weights}: has no parameters of any layer; leave it out if {prototxt} has none either")

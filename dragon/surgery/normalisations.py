@@ -77,7 +77,7 @@ class Normalisation:
     def parts(self, arrays: Mapping[str, Arrays]) -> tuple[Arrays, Arrays]:
         """Statistics (mean, variance, and their weight if stored) and affine part (gamma and beta, or nothing), flat.
 
-        Raises WeightsError when the weights and the layers differ in their number of blobs.
+        Raises WeightsError when the weights and the layers differ in their number of blobs, or blobs in their size.
         """
         own = [a.reshape(-1) for a in arrays.get(self.layer.name, [])]
         layout = self.settings.blobs
@@ -94,6 +94,11 @@ class Normalisation:
                 affine = [affine[0], np.zeros_like(affine[0])]
         if not complete:
             raise WeightsError(self._what_is_wrong(len(own), arrays), layer=LayerName(self.layer.name, self.layer.type))
+        sizes = {array.size for array in (*statistics[:2], *affine)}
+        if len(sizes) > 1 or any(weight.size != 1 for weight in statistics[2:]):
+            found = ", ".join(str(array.size) for array in (*statistics, *affine))
+            message = f"the blobs of its weights differ in their number of channels: they have {found} values"
+            raise WeightsError(message, layer=LayerName(self.layer.name, self.layer.type))
         return statistics, affine
 
     def _what_is_wrong(self, found: int, arrays: Mapping[str, Arrays]) -> str:

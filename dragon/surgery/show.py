@@ -160,9 +160,9 @@ def measure_drift(shown: Sequence[Shown], net: Net, batches: int, progress: Prog
     recalibrate(net, batches, progress)
     layers = net.layer_dict
     for one in shown:
-        layer = layers.get(one.name)
-        if not isinstance(layer, BatchStatistics):  # TRAIN has no such layer
+        found = layers.get(one.name)
+        if not isinstance(found, BatchStatistics):  # TRAIN has no such layer
             continue
-        mean, variance = layer.peek_running()
+        mean, variance = found.peek_running()
         one.exact = np.asarray(mean, np.float64), np.asarray(variance, np.float64)
         one.judge()

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from dragon.bases.layer import TEST
-from dragon.errors import UsageError
+from dragon.errors import UsageError, WeightsError
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
 from dragon.surgery.fold import fold
+from dragon.surgery.merge import merge
 from dragon.surgery.model import Model
+from dragon.surgery.show import show
 from tests.surgery.helpers import CONV, FORMS, HEAD, SPLIT, TAIL, definition, largest, trained
 
 TARGETS = {
@@ -108,6 +110,38 @@ def test_what_is_no_number_is_not_folded(layer: str, blob: int, value: float) ->
     _, done, left = fold(old)
     assert done == []
     assert left == [("bn1", "with its statistics, scale and shift its outputs are NaN or infinite")]
+
+
+@pytest.mark.parametrize(
+    ("layer", "blob", "size", "message"),
+    [
+        ("bn1", 0, 5, 'layer "bn1" .*differ in their number of channels: they have 5, 6, 1, 6, 6 values'),
+        ("bn1", 2, 0, 'layer "bn1" .*they have 6, 6, 0, 6, 6 values'),
+        ("scale1", 1, 1, 'layer "bn1" .*they have 6, 6, 1, 6, 1 values'),
+        ("conv1", 1, 3, r'layer "conv1" .*has 6 outputs, its weights are of other sizes: \(6, 2, 3, 3\), \(3,\)'),
+        ("conv1", 0, 10, r'layer "conv1" .*has 6 outputs, its weights are of other sizes: \(10,\), \(6,\)'),
+    ],
+)
+def test_weights_of_other_sizes(layer: str, blob: int, size: int, message: str) -> None:
+    old = trained(definition("split"))
+    old.arrays[layer][blob] = np.resize(old.arrays[layer][blob], size)
+    with pytest.raises(WeightsError, match=message):
+        fold(old)
+    if layer != "conv1":
+        for operation in (merge, show):
+            with pytest.raises(WeightsError, match=message):
+                operation(old)
+
+
+def test_weights_of_other_layers() -> None:
+    old = trained(definition("split"))
+    del old.arrays["conv1"][1]
+    with pytest.raises(WeightsError, match=r'layer "conv1" .*its weights have 1 blob, expected 2'):
+        fold(old)
+    old = trained(definition("split"))
+    old.arrays |= {name: [np.resize(a, 5 if a.size > 1 else 1) for a in old.arrays[name]] for name in ("bn1", "scale1")}
+    with pytest.raises(WeightsError, match=r'layer "conv1" .*has 6 outputs, its normalisation 5 channels'):
+        fold(old)
 
 
 def test_the_formula_with_numbers() -> None:

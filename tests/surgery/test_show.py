@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dragon.bases.layer import TEST, TRAIN
+from dragon.bases.layer import TRAIN
 from dragon.errors import UsageError, WeightsError
 from dragon.graph.net import Net
+from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.merge import merge
 from dragon.surgery.model import Model
 from dragon.surgery.show import measure_drift, show
@@ -137,7 +138,8 @@ def test_a_layer_that_train_lacks_is_shown_without_drift() -> None:
     net = definition("merged")
     other = net.layer.add()
     other.CopyFrom(net.layer[2])
-    other.name, other.include.add().phase = "test_only", TEST
+    other.name = "test_only"
+    other.include.add(phase=pb.TEST)
     other.bottom[:] = other.top[:] = net.layer[2].top
     model = trained(net)
     model.arrays["test_only"] = model.arrays["bn1"]

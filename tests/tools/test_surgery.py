@@ -45,6 +45,19 @@ def test_show_measures_what_train_has(trained: Path, dragon: Dragon) -> None:
     assert "-" not in rows["bn"]
 
 
+def test_weights_in_several_files(trained: Path, dragon: Dragon) -> None:
+    net = Net("net.prototxt", "net.caffemodel", TEST)
+    arrays = {name: [blob.peek() for blob in blobs] for name, blobs in net.params.items()}
+    write_arrays("a.h5", net.param, {"conv": arrays["conv"], "bn": [0 * blob for blob in arrays["bn"]]})
+    write_arrays("b.h5", net.param, {name: blobs for name, blobs in arrays.items() if name != "conv"})
+    common = ("merge", "--model", "net.prototxt", "--out-weights")
+    assert dragon(*common, "one.caffemodel", "--weights", "net.caffemodel").code == 0
+    result = dragon(*common, "two.caffemodel", "--weights", "a.h5,b.h5")
+    assert (result.code, "the weights have none" in result.out) == (0, False), result.err
+    assert Path("one.caffemodel").read_bytes() == Path("two.caffemodel").read_bytes()
+    assert "gone.h5: no such weights file" in dragon(*common, "x.h5", "--weights", "a.h5,gone.h5").error
+
+
 def test_split_for_caffe_names_what_caffe_lacks(trained: Path, dragon: Dragon) -> None:
     edit(
         trained / "net.prototxt",

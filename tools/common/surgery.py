@@ -114,8 +114,8 @@ def surgery_options(needs_weights: bool, changes: bool = True) -> Callable[[Call
             type=WEIGHTS,
             cls=WeightsOption if needs_weights else click.Option,
             required=needs_weights,
-            metavar="FILE",
-            help="Its .caffemodel, HDF5 or .safetensors file; those of the zoo by default, where they are needed.",
+            metavar="FILE,...",
+            help="Its .caffemodel, HDF5 or .safetensors files; those of the zoo by default, where they are needed.",
         )
         @click.option("--out-model", metavar="FILE", help="Write the new prototxt here.")
         @click.option(
