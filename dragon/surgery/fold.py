@@ -126,6 +126,7 @@ def _fold_into(model: Model, norms: list[Normalisation], layer: pb.LayerParamete
     arrays[layer.name] = [folded.astype(weight.dtype), (s * (old - mean) + beta).astype(weight.dtype)]
     kind.product_param(layer).ClearField("bias_term")  # true is the default
     layer.top[0] = norm.last.top[0]
+    layer.loss_weight[:] = norm.last.loss_weight
     for index in sorted({index for n in norms for index in (n.index, *n.scales)}, reverse=True):
         arrays.pop(model.net.layer[index].name, None)
         del model.net.layer[index]

@@ -66,6 +66,9 @@ def _merge_settings(norm: Normalisation) -> None:
         if not scale.bias_term:  # there was no shift to learn
             affine = [*(affine or [pb.ParamSpec()]), pb.ParamSpec(lr_mult=0, decay_mult=0)]
         layer.top[0] = norm.last.top[0]
+        layer.loss_weight[:] = norm.last.loss_weight
+        if not all(norm.last.propagate_down):
+            layer.propagate_down[:] = [False]
     _set_average(p, settings)  # BN would take its own defaults otherwise
     p.ClearField("scale_bias")
     layer.type = "BN"
@@ -171,6 +174,8 @@ def _split_settings(norm: Normalisation, name: str, caffe: bool) -> pb.LayerPara
         if old.HasField(field):
             setattr(p, field, getattr(old, field))
     scale = pb.LayerParameter(name=name, type="Scale", bottom=[layer.top[0]], top=[layer.top[0]])
+    scale.loss_weight.extend(layer.loss_weight)
+    layer.ClearField("loss_weight")  # what the last layer makes is what counts
     scale.scale_param.bias_term = True
     fillers = (layer.bn_param, "slope_filler", "bias_filler") if bn_param else (old, "scale_filler", "bias_filler")
     for source_name, target in zip(fillers[1:], ("filler", "bias_filler"), strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dragon.bases.batch_statistics import normalization_of
 from dragon.bases.registry import class_of
 from dragon.bases.weighted import Weighted
-from dragon.errors import UsageError
+from dragon.errors import LayerName, UsageError
 from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.biases import Bias, add_bias, is_plain
@@ -68,7 +68,14 @@ def chosen_normalisations(graphs: PhaseGraphs, layers: Words | None) -> list[Nor
 
 
 def take_out(net: pb.NetParameter, graphs: PhaseGraphs, norms: list[Normalisation], bias: bool) -> None:
-    """Take normalisations with their Scales out of a definition; their readers read what they read."""
+    """Take normalisations with their Scales out of a definition; their readers read what they read.
+
+    Raises UsageError for one whose top counts in the loss.
+    """
+    for norm in norms:
+        if any(norm.last.loss_weight):
+            where = LayerName(norm.last.name, norm.last.type)
+            raise UsageError("its top counts in the loss: it can be neither removed nor moved", layer=where)
     for group in by_name(norms).values():
         if bias:
             _bring_bias_back(graphs, group)

@@ -85,6 +85,7 @@ def _replace_normalisations(model: Model, word: str, kind: str, fields: _Fields)
             add_specs(layers, *specs)
         for layer in layers:
             copy_rules(norm.layer, layer)
+        layers[-1].loss_weight.extend(norm.last.loss_weight)
         if norm.layer.HasField("phase"):
             layers[0].phase = norm.layer.phase
         fresh[norm.index] = layers

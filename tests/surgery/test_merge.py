@@ -12,9 +12,12 @@ from dragon.bases.layer import TEST, TRAIN
 from dragon.errors import NumericError, UsageError, WeightsError
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
+from dragon.surgery.fold import fold
 from dragon.surgery.merge import merge, split
 from dragon.surgery.model import Model, read_model, write_model
-from dragon.surgery.prove import prove
+from dragon.surgery.prove import build_net, prove
+from dragon.surgery.remove import remove
+from dragon.surgery.retype import replace_type
 from tests.surgery.helpers import CONV, FORMS, HEAD, SPLIT, TAIL, definition, largest, trained
 
 TO_MERGE = [form for form in FORMS if not form.startswith(("merged", "renorm"))]
@@ -74,6 +77,26 @@ def test_split_for_caffe_uses_its_fields_only_and_keeps_test() -> None:
     cumulative = merge(trained(definition("split, cumulative")))[0]
     with pytest.raises(UsageError, match='layer "bn1": Caffe cannot read a cumulative average'):
         split(cumulative, caffe=True)
+
+
+def test_what_counts_in_the_loss_goes_on_counting() -> None:
+    """It is the top of the last layer of a normalisation."""
+    one = FORMS["merged"][0].replace('top: "s1"', 'top: "s1" loss_weight: 0.5')
+    two = FORMS["split"][0].replace('top: "s1"', 'top: "s1" loss_weight: 0.5 propagate_down: false')
+    single, pair = (trained(parse_text(HEAD + CONV + text, pb.NetParameter())) for text in (one, two))
+    for old, new in ((single, split(single)[0]), (pair, merge(pair)[0]), (pair, fold(pair)[0])):
+        losses = []
+        for model in (old, new):
+            net = build_net(model, TEST, None)
+            losses.append(net.run_forward())
+        assert losses[0]
+        assert losses[1] == pytest.approx(losses[0])
+    assert list(merge(pair)[0].net.layer[2].propagate_down) == [False]
+    for model in (single, pair):
+        with pytest.raises(UsageError, match="its top counts in the loss: it can be neither removed nor moved"):
+            remove(Model(model.net))
+        renamed = replace_type(Model(model.net), {"bn1": "GroupNorm"}).net
+        assert [list(layer.loss_weight) for layer in renamed.layer] == [[], [], [0.5]]
 
 
 def test_caffes_fraction_is_the_weight_of_the_history() -> None:
