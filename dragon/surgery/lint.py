@@ -155,9 +155,8 @@ def _global_statistics(norm: Normalisation) -> Iterator[_Remark]:
 def _one_phase(norms: list[Normalisation]) -> Iterator[_Remark]:
     """A remark about layers of one name that are in one phase alone, although a layer of both reads what they make."""
     present = frozenset[int]().union(*(phases(norm.layer) for norm in norms))
-    norm = norms[0]
-    last = norm.index if norm.scale is None else norm.scale
-    readers = [norm.net.layer[at] for graph in norm.graphs.of(norm.index) for at in graph.readers(last)]
+    norm, ends = norms[0], {at for norm in norms for at in norm.scales or (norm.index,)}
+    readers = [norm.net.layer[at] for end in ends for graph in norm.graphs.of(end) for at in graph.readers(end)]
     readers = [layer for layer in readers if not issubclass(class_of(layer), Scale)]  # `_no_scale` speaks of those
     if len(present) > 1 or all(phases(layer) <= present for layer in readers):
         return

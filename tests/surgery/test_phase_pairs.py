@@ -170,7 +170,7 @@ def test_a_scale_that_reads_something_else_in_test_stays() -> None:
     _, done, left = fold(trained(net))
     assert done == []
     assert left[0][0] == "bn1"
-    assert "present in other phases" in left[0][1]
+    assert "not present in the same phases" in left[0][1]
 
 
 def test_statistics_of_the_batch_in_test_cannot_be_folded() -> None:
