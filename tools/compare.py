@@ -76,6 +76,9 @@ def command(
     \b
     Example: dragon compare lr_range --quick
     """
+    given = [what for what, there in (("--list", listing), ("--index", index), (name, name)) if there]
+    if len(given) > 1:
+        raise UsageError(f"{given[0]} goes without {given[1]}")
     if listing:
         from dragon.compare.listing import list_experiments
 

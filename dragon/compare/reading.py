@@ -11,7 +11,7 @@ from dragon.compare.config import Cost, CostSetting, Experiment, Factor, ProbeSe
 from dragon.compare.read_questions import read_contrasts, read_metrics, read_picture
 from dragon.compare.read_variants import read_factors, read_selections, read_variants
 from dragon.engines import ENGINES
-from dragon.errors import nearest
+from dragon.errors import UsageError, nearest
 from dragon.files.kinds import EXPERIMENT
 from dragon.files.yaml_tree import Section, plain, read_yaml
 from dragon.surgery.recalibrate import VARIANCES
@@ -41,6 +41,8 @@ def read_experiment(path: str | Path, quick: bool = False, seeds: int | None = N
     quick: with the changes of its key `quick`, if it has any. seeds: how many seeds in place of the file's, from its
     first one on.
     """
+    if seeds is not None and (not isinstance(seeds, int) or isinstance(seeds, bool) or not 0 < seeds <= _MAX_SEEDS):
+        raise UsageError(f"seeds must be a whole number from 1 to {_MAX_SEEDS:,}, got {seeds!r}")
     top, text = read_yaml(path, EXPERIMENT)
     top.check_keys(KEYS, ("variants",))
     changes = top.section("quick")

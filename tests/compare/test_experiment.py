@@ -106,6 +106,12 @@ def test_seeds_as_first_and_count(experiment: Path) -> None:
     assert read_experiment(experiment).seeds == [7, 8]
 
 
+@pytest.mark.parametrize("seeds", [0, -3, 2.5, True, 10_001, 10**12])
+def test_a_number_of_seeds_that_there_cannot_be_is_one_line(comparison: Path, seeds: Any) -> None:
+    with pytest.raises(UsageError, match=rf"seeds must be a whole number from 1 to 10,000, got {seeds}$"):
+        read_experiment(comparison, seeds=seeds)
+
+
 def test_base_takes_over_what_is_not_given(comparison: Path) -> None:
     comparison.write_text(
         comparison.read_text()

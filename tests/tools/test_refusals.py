@@ -39,3 +39,22 @@ def test_upgrade_writes_nothing_under_the_wrong_kind_of_name(
     result = dragon("upgrade", source, out)
     assert result.code == 2
     assert not Path(out).exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--list", "tuned"], "--list goes without tuned"),
+        (["tuned", "--index", "."], "--index goes without tuned"),
+        (["--list", "--index", "."], "--list goes without --index"),
+        (["tuned", "--seeds", "300000000"], "seeds must be a whole number from 1 to 10,000, got 300000000"),
+    ],
+)
+def test_compare_does_one_thing(
+    arguments: list[str], said: str, dragon: Dragon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = dragon("compare", *arguments)
+    assert (result.code, result.out) == (2, "")
+    assert said in result.err
+    assert not list(tmp_path.iterdir())
