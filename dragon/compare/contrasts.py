@@ -14,7 +14,7 @@ from typing import Any
 
 from dragon.compare.expectation import AGREES, UNDECIDED, Expectation, parse_expectation
 from dragon.compare.paired import NEUTRAL, Estimate, check_scale, estimate, seeds_for_half_width
-from dragon.compare.sentences import Sides, sentence
+from dragon.compare.sentences import DIVERGED, ENDS, NEVER, STOPPED, Sides, sentence
 from dragon.compare.wording import selection
 from dragon.errors import UsageError, nearest
 
@@ -29,14 +29,13 @@ MIN_SEEDS = 3  # fewer decide nothing
 class _Side:
     """The values of one side by seed (means over the selected cells), of how many seeds and runs.
 
-    diverged: of those runs. never: those that did not get to a score, and count with their whole length.
+    ended: how many of the runs diverged, were stopped, or did not get to a score and count with their whole length.
     """
 
     values: dict[int, float]
     seeds: int
     runs: int
-    diverged: int
-    never: int = 0
+    ended: Mapping[str, int]
 
 
 def check_contrast(contrast: Mapping[str, Any]) -> Expectation | None:
@@ -146,22 +145,19 @@ def _evaluate(
         else:
             record["verdict"] = UNDECIDED
         in_common = _in_common(a, b) if first == second else ""
-        if (in_common == "diverged" and record["verdict"] == AGREES) or (in_common == "never" and expectation):
+        if (in_common == DIVERGED and record["verdict"] == AGREES) or (in_common == NEVER and expectation):
             record["verdict"] = UNDECIDED
         record["seeds_for"] = _seeds_for(record, found, expectation)
-    diverged = [(selection(s), x.diverged, x.runs) for s, x in ((of, a), (against, b)) if s and x and x.diverged]
-    never = [(selection(s), x.never, x.runs) for s, x in ((of, a), (against, b)) if s is not None and x and x.never]
-    record["sentence"] = sentence(record, Sides(metric, metrics or {}, diverged, never, why, bool(in_common)))
+    sides = [(selection(s or {}), x) for s, x in ((of, a), (against, b)) if x is not None]
+    ended = [(how, x.ended[how], x.runs, name) for how in ENDS for name, x in sides if x.ended[how]]
+    record["sentence"] = sentence(record, Sides(metric, metrics or {}, ended, why, bool(in_common)))
     return record
 
 
 def _in_common(a: _Side, b: _Side | None) -> str:
-    """Why values that are equal on both sides say nothing: all runs "diverged", or "never" got to a score."""
-    if b is None:
-        return ""
-    if (a.never, b.never) == (a.runs, b.runs):
-        return "never"
-    return "diverged" if (a.diverged, b.diverged) == (a.runs, b.runs) else ""
+    """Why values that are equal on both sides say nothing: all runs DIVERGED, or NEVER got to a score."""
+    whole = [how for how in (NEVER, DIVERGED) if b and (a.ended[how], b.ended[how]) == (a.runs, b.runs)]
+    return whole[0] if whole else ""
 
 
 def _middle(values: Sequence[float], scale: str) -> float | None:
@@ -213,9 +209,11 @@ def _side(metric: str, of: Mapping[str, Any], cells: Sequence[Record], factor_me
         for seed, values in by_seed.items()
         if len(values) == len(entries) and all(v is not None and math.isfinite(v) for v in values)
     }
-    diverged = sum(cell.get("diverged") or 0 for cell in runs)
-    never = 0 if over else sum(cell["metrics"][metric].get("never") or 0 for cell in runs)
-    return _Side(finite, len(by_seed), sum(len(cell["seeds"]) for cell in runs), diverged, never)
+    ended = {
+        how: sum(cell.get(key) or 0 for cell in runs) for how, key in ((DIVERGED, "diverged"), (STOPPED, "stopped"))
+    }
+    ended[NEVER] = 0 if over else sum(cell["metrics"][metric].get("never") or 0 for cell in runs)
+    return _Side(finite, len(by_seed), sum(len(cell["seeds"]) for cell in runs), ended)
 
 
 # -- the whole experiment ------------------------------------------------------------------------------------

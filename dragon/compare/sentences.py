@@ -10,21 +10,22 @@ from dragon.compare.expectation import UNDECIDED
 from dragon.compare.wording import absolute, difference, figure, is_share, selection
 from dragon.counting import how_many
 
-__all__ = ["Sides", "sentence"]
+__all__ = ["DIVERGED", "ENDS", "NEVER", "STOPPED", "Sides", "sentence"]
+
+DIVERGED, STOPPED, NEVER = ENDS = ("Diverged", "Stopped at chance", "Never got there")
 
 
 @dataclass(frozen=True)
 class Sides:
     """What a sentence needs besides the record of a contrast.
 
-    diverged, never: the selections with runs that diverged, or never got to a score; how many of how many. why: why
-    there is no estimate, if so. nothing_learned: both sides are equal, since all their runs are such runs.
+    ended: one of ENDS, how many runs did so, of how many, and of which selection. why: why there is no estimate, if so.
+    nothing_learned: both sides are equal, since all their runs diverged, or never got to a score.
     """
 
     metric: str
     metrics: Mapping[str, Mapping[str, Any]]
-    diverged: Sequence[tuple[str, int, int]] = ()
-    never: Sequence[tuple[str, int, int]] = ()
+    ended: Sequence[tuple[str, int, int, str]] = ()
     why: str = ""
     nothing_learned: bool = False
 
@@ -86,10 +87,9 @@ def _signed(value: float, share: bool) -> str:
 
 
 def _limits(c: Mapping[str, Any], sides: Sides) -> list[str]:
-    lines = [f"Diverged: {k} of {how_many(n, 'run')} of {name}." for name, k, n in sides.diverged]
+    lines = [f"{how}: {k} of {how_many(n, 'run')} of {name}." for how, k, n, name in sides.ended]
     if c["mean"] is not None and c["missing"] and not c["deterministic"]:
         lines.append(f"Without a value: {how_many(c['missing'], 'seed')}.")
-    lines += [f"Never got there: {k} of {how_many(n, 'run')} of {name}." for name, k, n in sides.never]
     if sides.nothing_learned:
         return [*lines, "That both sides are equal says nothing."]
     if c["verdict"] == UNDECIDED and not c["deterministic"] and c["mean"] is not None:

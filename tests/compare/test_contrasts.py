@@ -211,6 +211,14 @@ def test_runs_that_never_got_there_are_counted_and_decide_nothing() -> None:
     assert found["sentence"].endswith("Never got there: 3 of 3 runs of b.")
 
 
+def test_runs_that_were_stopped_are_named_as_are_those_of_all_variants() -> None:
+    cells = [cell("a", [0.7, 0.71, 0.72]), cell("b", [0.1, 0.1, 0.6])]
+    cells[0]["stopped"], cells[1]["diverged"] = 1, 2
+    found = one({"of": {"variant": "a"}, "against": {"variant": "b"}}, cells)
+    assert found["sentence"].endswith("Diverged: 2 of 3 runs of b. Stopped at chance: 1 of 3 runs of a.")
+    assert "Diverged: 2 of 6 runs of all variants. Stopped at chance: 1 of 6" in one({"of": {}}, cells)["sentence"]
+
+
 def test_diverged_runs_of_a_metric_over_a_factor_are_those_of_the_selection() -> None:
     cells = [{**cell("bn", [*BN], rate=rate, eps=eps), "diverged": 1} for rate in (1, 2) for eps in ("small", "usual")]
     entry = {"variant": "bn", "levels": {"eps": "small"}, "metric": "range", "seeds": [1, 2, 3], "values": [2, 3, 4]}
