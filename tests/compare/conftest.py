@@ -56,10 +56,15 @@ def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def comparison(tmp_path: Path, synthetic: Path) -> Path:
     """The path of a comparison file, its nets and its solver beside it."""
+    return write_comparison(tmp_path, synthetic)
+
+
+def write_comparison(folder: Path, synthetic: Path) -> Path:
+    """What `comparison` does, for fixtures of longer scopes."""
     forms = {"plain": ("true", "", "conv"), "split": ("false", SPLIT, "bn"), "merged": ("false", MERGED, "bn")}
     for name, (bias, norm, top) in forms.items():
-        (tmp_path / f"{name}.prototxt").write_text(NET.format(bias=bias, norm=norm, top=top))
-    (tmp_path / "solver.prototxt").write_text(SOLVER)
-    path = tmp_path / "small.yaml"
+        (folder / f"{name}.prototxt").write_text(NET.format(bias=bias, norm=norm, top=top))
+    (folder / "solver.prototxt").write_text(SOLVER)
+    path = folder / "small.yaml"
     path.write_text(COMPARISON.format(data=synthetic))
     return path

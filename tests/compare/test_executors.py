@@ -18,6 +18,7 @@ import pytest
 from dragon.compare.executors import make_pool
 from dragon.compare.pool import Pool
 from dragon.errors import DataError, PrototxtError
+from tests.compare.conftest import write_comparison
 from tests.compare.jobs import jobs_of, series_of
 from tests.parallel.test_train import MPIEXEC, needs_mpi
 from tests.parallel.test_train import environment as rank_environment
@@ -35,9 +36,23 @@ FORMS = {
 @pytest.fixture
 def longer(comparison: Path) -> Path:
     """The small comparison, with one variant that trains for some seconds."""
+    return _lengthened(comparison)
+
+
+def _lengthened(comparison: Path) -> Path:
     text = comparison.read_text().partition("  - name: split")[0].replace("equal: [split, merged]\n", "")
     comparison.write_text(text + "seeds: [1, 2, 3]\niterations: 800\ntest_interval: 30\n")
     return comparison
+
+
+@pytest.fixture(scope="module")
+def local_series(tmp_path_factory: pytest.TempPathFactory, synthetic: Path) -> list[Any]:
+    """What three seeds of `longer` give on local workers."""
+    folder = tmp_path_factory.mktemp("local")
+    Pool(2).run(
+        jobs_of(_lengthened(write_comparison(folder, synthetic)), folder / "runs", 3), lambda job, message: None
+    )
+    return series_of(folder / "runs")
 
 
 def start(longer: Path, output: Path, form: str) -> subprocess.Popen[str]:
@@ -95,9 +110,8 @@ def needs_mpiexec() -> bool:
     "form", [pytest.param("dask", marks=needs_dask), *(pytest.param(f, marks=needs_mpi) for f in ("mpi", "mpiexec"))]
 )
 def test_one_of_several_workers_is_killed_and_the_results_are_those_of_local_ones(
-    longer: Path, tmp_path: Path, form: str
+    longer: Path, tmp_path: Path, form: str, local_series: list[Any]
 ) -> None:
-    Pool(2).run(jobs_of(longer, tmp_path / "local", 3), lambda job, message: None)
     output = tmp_path / "remote"
     process = start(longer, output, form)
     if form == "mpi" and needs_mpiexec():
@@ -112,7 +126,7 @@ def test_one_of_several_workers_is_killed_and_the_results_are_those_of_local_one
     out, _ = process.communicate(timeout=300)
     assert process.returncode == 0, out
     assert out.count("done in") == 4 or "\x1b[" in out  # the memory and three seeds; Open MPI gives ranks a terminal
-    assert sorted(map(str, series_of(output / "runs"))) == sorted(map(str, series_of(tmp_path / "local")))
+    assert sorted(map(str, series_of(output / "runs"))) == sorted(map(str, local_series))
 
 
 @pytest.mark.slow
@@ -144,8 +158,9 @@ def cluster() -> Iterator[Any]:
 
 @pytest.mark.slow
 @needs_dask
-def test_a_dask_worker_is_killed_with_its_job(longer: Path, tmp_path: Path, cluster: Any) -> None:
-    Pool(2).run(jobs_of(longer, tmp_path / "local", 3), lambda job, message: None)
+def test_a_dask_worker_is_killed_with_its_job(
+    longer: Path, tmp_path: Path, cluster: Any, local_series: list[Any]
+) -> None:
     runs = tmp_path / "remote"
     jobs = jobs_of(longer, runs, 3)
     killed: list[int] = []
@@ -161,7 +176,7 @@ def test_a_dask_worker_is_killed_with_its_job(longer: Path, tmp_path: Path, clus
         assert pool.jobs == 2
         pool.run(jobs, lambda job, message: None)
     killer.join()
-    assert series_of(runs) == series_of(tmp_path / "local")
+    assert series_of(runs) == local_series
     assert killed
 
 
