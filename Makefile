@@ -7,6 +7,8 @@ DEMO_DIR ?= demo
 GET = [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y
 # one thread in each of the test processes that run side by side
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+# the hundreds of processes that tests start find modules compiled, also where the environment keeps Python from writing them
+COMPILED := PYTHONDONTWRITEBYTECODE=
 
 CHECKS := types types-win32 types-darwin
 
@@ -37,7 +39,7 @@ $(VENV)/runs: pyproject.toml
 	@touch $@
 
 test: setup lint
-	$(ONE_THREAD) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -q
+	$(ONE_THREAD) $(COMPILED) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -q
 
 # The tests with other programs, which are large: PyTorch, W&B, MLflow, linters. Without them they are left out of `make test`.
 test-peers: setup
