@@ -50,7 +50,6 @@ class SPP(Layer):
             p.stride_h, p.stride_w = kernel
             p.pad_h, p.pad_w = pad
             layer = create(param, self.phase, self.context)
-            layer.rng = self.rng  # whose draws are in snapshots, and go on where the size changes
             pooled, flat = (Blob((), self.dtype, self.context.space) for _ in range(2))
             layer.setup(bottom, [pooled])
             self.levels.append(layer)
@@ -75,7 +74,8 @@ class SPP(Layer):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         for level, pooled in zip(self.levels, self.pooled, strict=True):
-            level.phase = self.phase
+            # both can be changed between runs; the draws are in snapshots, and go on where the size changes
+            level.phase, level.rng = self.phase, self.rng
             level.forward(bottom, [pooled])
         y = top[0].data
         for flat, place in zip(self.flat, pieces(1, self.flat), strict=True):
