@@ -73,9 +73,10 @@ class CocoScores:
         self._images += count
 
     def scores(self) -> dict[str, float]:
-        """COCO's twelve scores by name: of several overlaps, 0.5 to 0.95, the mean; -1 where there is nothing to find.
+        """COCO's twelve scores by name, AP and AR as means over the overlaps 0.5 to 0.95.
 
-        Classes that no label has do not count.
+        Classes that no label has do not count. A score is -1 where there is nothing to find, such as no small box; all
+        are 0 where nothing was found.
         """
         coco, evaluation = _modules()
         classes = [c for c in range(self._param.num_classes) if c != self._param.background_label_id]
