@@ -49,6 +49,7 @@ class WindowData(Source):
             self.bad_param(f"fg_fraction must lie in [0, 1], got {p.fg_fraction:g}")
         with self.naming_errors():
             windows = read_windows(self.find(p.source, "list of windows"))
+            self.root = self.prefix(p.root_folder)
             self.mean: Array | None = None
             if transform.mean_file:
                 self.mean = read_mean(transform.mean_file)
@@ -90,7 +91,8 @@ class WindowData(Source):
 
     def _fill(self, window: Window, mirror: bool, out: Array) -> None:
         p = self.param.window_data_param
-        image = read_image(p.root_folder + window.path, self.color, self._content(p.root_folder + window.path))
+        path = self.root + window.path
+        image = read_image(path, self.color, self._content(path))
         part, row, column = crop_window(image, window.box, self.size, p.context_pad, p.crop_mode == "square", mirror)
         at = (slice(None), slice(row, row + part.shape[1]), slice(column, column + part.shape[2]))
         values = part.astype(np.float32)

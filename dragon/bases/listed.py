@@ -52,9 +52,8 @@ class Listed(Prefetched):
         return Color.COLOR if self.list_param.is_color else Color.GRAY
 
     def root(self) -> str:
-        """The prefix of the names in the list, found as other paths are if it ends in a slash. Raises DataError."""
-        folder: str = self.list_param.root_folder
-        return self.find(folder, "root_folder") + "/" if folder.endswith("/") else folder
+        """The prefix of the names in the list, see `prefix`. Raises DataError."""
+        return self.prefix(self.list_param.root_folder)
 
     def order_of(self, count: int) -> Order:
         """The order in which each epoch takes `count` entries, for the thread that reads."""

@@ -63,6 +63,13 @@ class Source(Layer):
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         """Data has no gradient."""
 
+    def prefix(self, folder: str) -> str:
+        """`root_folder`, which names in a list begin with: found as other paths are if it ends in a slash.
+
+        Raises DataError.
+        """
+        return self.find(folder, "root_folder") + "/" if folder.endswith("/") else folder
+
     def order(self, epoch: int, count: int, what: str = "order") -> NDArray[np.intp]:
         """The order in which `epoch` takes `count` items: a permutation. what: names the random stream."""
         stream = self.rng.child(what)

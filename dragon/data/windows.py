@@ -44,8 +44,8 @@ def read_windows(path: str) -> list[Window]:
             at += 6
             for _ in range(count):
                 label, overlap, *corners = lines[at].split()
-                x1, y1, x2, y2 = map(int, corners)
-                found.append(Window(image, channels, int(label), float(overlap), (x1, y1, x2, y2)))
+                x1, y1, x2, y2 = map(_int32, corners)
+                found.append(Window(image, channels, _int32(label), float(overlap), (x1, y1, x2, y2)))
                 at += 1
     except (ValueError, IndexError):
         shown = f'"{lines[at]}"' if at < len(lines) else "the end of the file"
@@ -63,9 +63,11 @@ def crop_window(
 
     context: pixels of the input around the box. square: crop the smallest square around the box. mirror: flip it. Parts
     outside of the image are left out, so the position (row, column) need not be (0, 0). Raises DataError for a box
-    outside of the image.
+    outside of the image or without pixels.
     """
     x1, y1, x2, y2 = box
+    if x2 < x1 or y2 < y1:
+        raise DataError(f"window {box} has no pixels: its corners are x1, y1, x2, y2, inclusive")
     row = column = 0
     height = width = size
     if context or square:
@@ -88,6 +90,14 @@ def crop_window(
         raise DataError(f"window {box} lies outside of its image of shape {image.shape}")
     warped = resize_bilinear(part, height, width)
     return (warped[:, :, ::-1] if mirror else warped), row, column
+
+
+def _int32(text: str) -> int:
+    """The integer in `text`. Raises ValueError unless it has 32 bits at most, as Caffe's do."""
+    value = int(text)
+    if not -(2**31) <= value < 2**31:
+        raise ValueError
+    return value
 
 
 def _round(x: float) -> int:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dragon.bases.layer import Context
 from dragon.data.resize import resize_bilinear
 from dragon.errors import DragonError, PrototxtError
 from tests.layers.helpers import One
@@ -105,6 +106,8 @@ def test_square_takes_the_longer_side(source: Path) -> None:
         ("", "", "crop_size: 4", "holds no windows"),
         ("image.png\n", "", "crop_size: 4", r"windows\.txt:1: not a window file: \"image.png\""),
         (WINDOWS.replace("4 0.6 10 10", "4 0.6 10"), "", "crop_size: 4", r"windows\.txt:8: not a window file"),
+        (WINDOWS.replace("4 0.6 10", f"4 0.6 {2**31}"), "", "crop_size: 4", r"windows\.txt:8: not a window file"),
+        (WINDOWS.replace("4 0.6 10", f"{10**400} 0.6 10"), "", "crop_size: 4", r"windows\.txt:8: not a window file"),
         (WINDOWS.rsplit("\n", 2)[0], "", "crop_size: 4", r"windows\.txt:9: .* the end of the file"),
         (None, "fg_threshold: 0.95", "crop_size: 4", "has 0 foreground and 1 background window"),
         (None, "", "", "needs a batch_size and a crop_size, got 4 and 0"),
@@ -119,6 +122,22 @@ def test_messages(source: Path, content: str | None, setting: str, transform: st
         source.write_text(content)
     with pytest.raises(DragonError, match=rf'layer "one" \(WindowData\): .*{message}'):
         make(source, setting, transform)
+
+
+@pytest.mark.parametrize("setting", ["", "context_pad: 1", 'crop_mode: "square"'])
+def test_a_window_without_pixels(source: Path, setting: str) -> None:
+    source.write_text(WINDOWS.replace("2 3 5 6", "5 6 3 3"))
+    with pytest.raises(DragonError, match=r"window \(5, 6, 3, 3\) has no pixels"):
+        make(source, f"fg_threshold: 0.8 fg_fraction: 1 {setting}").forward()
+
+
+def test_images_are_found_beside_the_prototxt(source: Path) -> None:
+    (source.parent / "images").mkdir()
+    (source.parent / "image.png").rename(source.parent / "images" / "image.png")
+    text = """type: "WindowData" window_data_param { source: "windows.txt" root_folder: "images/" batch_size: 4
+                                                   fg_fraction: 0.5 } transform_param { crop_size: 4 }"""
+    one = One(text, n_top=2, context=Context(dtype=np.float32, seed=3, folder=source.parent))
+    assert one.forward().shape == (4, 3, 4, 4)
 
 
 def test_window_outside_of_its_image(source: Path) -> None:
