@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from dragon.bases.layer import TEST, TRAIN
+from dragon.engines.cuda.lowerings.lowering import find
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation.cudnn import Cudnn
-from tests.engines.cuda.running import by_kernels, inputs, layer, same
+from tests.engines.cuda.running import by_kernels, inputs, layer, make, same
 
 pytestmark = pytest.mark.usefixtures("cuda")
 
@@ -38,6 +39,17 @@ def test_convolution(kind: str, settings: tuple[str, str]) -> None:
     x = LINES if settings[0] == "lines" else VOLUMES
     text = inputs({"x": x.shape}) + layer(kind, f"convolution_param {{ {settings[1]} {FILLER} }}")
     by_kernels(same(text, {"x": x}), "one")
+
+
+@pytest.mark.parametrize(("size", "fits"), [(31, False), (9, True)])
+@pytest.mark.parametrize("kind", ["Convolution", "Deconvolution"])
+def test_an_unfolded_volume_of_more_elements_than_kernels_count_is_left_to_array_code(
+    kind: str, size: int, fits: bool
+) -> None:
+    shape = (1, 8, 51, 51, 51) if kind == "Convolution" else (1, 1, 21, 21, 21)
+    settings = f"convolution_param {{ num_output: {1 if kind == 'Convolution' else 8} kernel_size: {size} }}"
+    net = make(inputs({"x": shape}) + layer(kind, settings), "numpy")
+    assert (find(net.nodes[-1]) is not None) == fits
 
 
 def test_images_in_two_axes_and_several_bottoms() -> None:

@@ -39,6 +39,11 @@ class ConvolutionLowering(Filtering):
     def takes_channels_last(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
         return len(layer.window.kernel) == 2 and not cls._is_depthwise_layer(layer)
 
+    @classmethod
+    def _unfolded(cls, layer: Any) -> int:
+        wide, narrow = layer.bottom_view, layer.top_view
+        return math.prod((wide[1], *layer.window.kernel, *narrow[2:]))
+
     @property
     def _is_depthwise(self) -> bool:
         return self._is_depthwise_layer(self.layer)
@@ -144,6 +149,11 @@ class DeconvolutionLowering(Filtering):
     @classmethod
     def takes_channels_last(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
         return len(layer.window.kernel) == 2
+
+    @classmethod
+    def _unfolded(cls, layer: Any) -> int:
+        wide, narrow = layer.top_view, layer.bottom_view
+        return math.prod((wide[1], *layer.window.kernel, *narrow[2:]))
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         layer = self.layer

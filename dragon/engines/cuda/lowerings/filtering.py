@@ -21,11 +21,12 @@ from dragon.engines.cuda.device.cudnn import Convolver, Geometry
 from dragon.engines.cuda.device.cudnn_frontend import forward_product
 from dragon.engines.cuda.kernels import cast, elementwise
 from dragon.engines.cuda.kernels import convolution as kernels
+from dragon.engines.cuda.kernels.kernel import MOST
 from dragon.engines.cuda.lowerings import products_first, products_last
 from dragon.engines.cuda.lowerings.channels import Channels, channel_gradient
 from dragon.engines.cuda.lowerings.elementwise import element_wise
 from dragon.engines.cuda.lowerings.lowering import Lowering, aligned
-from dragon.engines.cuda.lowerings.windows import MOST_AXES, at_least_2d, named, spread_out, window_sizes
+from dragon.engines.cuda.lowerings.windows import MOST_AXES, at_least_2d, axes_of, named, spread_out, window_sizes
 from dragon.memory.blob import Blob
 
 __all__ = ["NO_SLOPE", "Filtering", "add_bias", "learn_bias"]
@@ -64,7 +65,15 @@ class Filtering(Lowering):
 
     @classmethod
     def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
-        return len(layer.window.kernel) <= MOST_AXES and bottom[0].count > 0 and top[0].count > 0
+        """Whether the kernels can. Over three axes, where only cuBLAS can, they have to count an unfolded image."""
+        if not (len(layer.window.kernel) <= MOST_AXES and bottom[0].count > 0 and top[0].count > 0):
+            return False
+        return axes_of(layer.window) == 2 or cls._unfolded(layer) <= MOST
+
+    @classmethod
+    def _unfolded(cls, layer: Any) -> int:
+        """Elements of one image's columns; 0 where these are a blob of the layer, whose size is checked anyway."""
+        return 0
 
     def window_of(self, wide: Any, narrow: Any) -> dict[str, int]:
         """The kernels' arguments for images with at least two spatial axes."""
