@@ -31,6 +31,7 @@ __all__ = [
 Record = dict[str, Any]
 Curve = tuple[list[int], list[float | None]]
 
+_LARGEST = 1e100
 LAST = 100  # iterations whose mean is the training loss of a run
 _TRAIN_LOSS = "train/loss"
 _TESTED_LOSS = "train/loss@tested"
@@ -111,7 +112,17 @@ def curve(record: Record, name: str) -> Curve | None:
 
 
 def measure(metric: Metric, record: Record, metrics: Mapping[str, Metric]) -> float | None:
-    """The metric of a run; None if the run has not what it is made of."""
+    """The metric of a run; None if the run has not what it is made of.
+
+    A value whose cube, which statistics take, would be no finite number is none, and one whose cube would be 0 is 0.
+    """
+    value = _measured(metric, record, metrics)
+    if value is None or not abs(value) <= _LARGEST:
+        return None
+    return value if abs(value) * _LARGEST >= 1 else 0.0
+
+
+def _measured(metric: Metric, record: Record, metrics: Mapping[str, Metric]) -> float | None:
     if metric.take == "time":
         return _TIMES[metric.name](record)
     if pair := metric.minus or metric.quotient:

@@ -24,6 +24,7 @@ __all__ = ["NEUTRAL", "SCALES", "Estimate", "check_scale", "estimate", "seeds_fo
 NEUTRAL = {"difference": 0.0, "ratio": 1.0, "sd_ratio": 1.0}  # what a scale gives for two equal sides
 SCALES = tuple(NEUTRAL)
 _MOST_SEEDS = 100_000
+_MOST_LOG = 690.0  # of a ratio of about 1e299
 _EQUAL = 1.2e-7  # values that differ by less of themselves are equal: nets compute in float32
 
 Range = tuple[float, float]
@@ -95,9 +96,14 @@ def estimate(a: Sequence[float], b: Sequence[float] | None, scale: str = "differ
     if min(*a, *b) <= 0:
         raise UsageError(f"a ratio needs positive values, got {min(*a, *b):g}")
     logs = _mean_of([_minus(x, y) and math.log(x) - math.log(y) for x, y in zip(a, b, strict=True)])
-    ends = [r and (math.exp(r[0]), math.exp(r[1])) for r in (logs.t, logs.bootstrap)]
-    ratios = tuple(math.exp(v) for v in logs.values)
-    return Estimate(scale, ratios, math.exp(logs.mean), ends[0], ends[1], logs.n, logs.sd)
+    ends = [r and (_exp(r[0]), _exp(r[1])) for r in (logs.t, logs.bootstrap)]
+    ratios = tuple(_exp(v) for v in logs.values)
+    return Estimate(scale, ratios, _exp(logs.mean), ends[0], ends[1], logs.n, logs.sd)
+
+
+def _exp(value: float) -> float:
+    """The exponential, at most that of _MOST_LOG: the interval of a few very different ratios has no end else."""
+    return math.exp(min(value, _MOST_LOG))
 
 
 def _minus(x: float, y: float) -> float:

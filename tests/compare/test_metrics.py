@@ -162,6 +162,13 @@ def test_quotients() -> None:
     assert [m.name for m in resolve_metric("growth", metrics)] == ["growth", "last", "first"]
 
 
+@pytest.mark.parametrize(("power", "value"), [(600, None), (-600, 0.0), (-3, 3.0**-3), (3, 27.0)])
+def test_a_value_beyond_what_statistics_can_take_is_none(power: float, value: float | None) -> None:
+    metrics = {name: Metric(name, name, "test/accuracy") for name in ("first", "last")}
+    found = measure(Metric("m", quotient=("last", "first"), power=power), record(), metrics)
+    assert found == (None if value is None else pytest.approx(value))
+
+
 def test_a_run_that_never_gets_to_a_score_is_told_from_one_that_does_at_the_end() -> None:
     run = record()
     there, beyond = (Metric("m", "first_at_least", "test/accuracy", value=value) for value in (0.7, 0.71))

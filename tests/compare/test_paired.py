@@ -149,3 +149,13 @@ def test_values_that_are_equal_but_for_float32_differ_in_nothing() -> None:
     assert estimate([chance] * 3, [0.1] * 3, "ratio").t == (1, 1)
     with pytest.raises(UsageError, match="differ from seed to seed"):
         estimate([0.2, 0.3, 0.4], [0.1, chance, 0.1], "sd_ratio")
+
+
+@pytest.mark.parametrize("size", [1e30, 1e99])
+def test_ratios_that_have_nothing_in_common_have_a_finite_interval(size: float) -> None:
+    """Such as those of two rates of which a grid goes from very small to very large ones."""
+    found = estimate([size, 1 / size, size], [1 / size, size, size], "ratio")
+    assert found.t is not None
+    assert 0 <= found.t[0] < 1e-90
+    assert 1e90 < found.t[1] < 1e300
+    assert math.isfinite(estimate([size, -size, size / 2], None).t[1])  # type: ignore[index]
