@@ -64,7 +64,7 @@ FAMILY(swish, x * logistic(a * x), dy * swish_dx_of(x, logistic(a * x), a))
 FAMILY(threshold, x > a ? 1 : 0, 0)
 FAMILY(scaled, a * x, a * dy)
 
-// out = a x + b y (Eltwise SUM with coefficients, copies); out may be x or y.
+// out = a x + b y (Eltwise SUM with coefficients); out may be x or y.
 KERNEL weighted_sum(const stored* x, const stored* y, stored* out, Index count, int vectors, real a, real b) {
     if (vectors) {
         GRID_LOOP(i, count / LANES) {

@@ -9,7 +9,7 @@ from dragon.engines.cuda.kernels import elementwise as kernels
 from dragon.engines.cuda.kernels.kernel import Kernel
 from dragon.engines.cuda.lowerings.lowering import Lowering, aligned
 
-__all__ = ["element_wise", "weighted_sum"]
+__all__ = ["copied", "element_wise", "weighted_sum"]
 
 
 def element_wise(
@@ -20,6 +20,11 @@ def element_wise(
     lowering.launch(kernel, **arrays, count=some.size, vectors=aligned(*arrays.values()), **settings)
 
 
-def weighted_sum(lowering: Lowering, x: Any, y: Any, out: Any, a: float = 1.0, b: float = 0.0) -> None:
-    """Compute out = a x + b y; as it stands, a copy of x."""
+def copied(lowering: Lowering, x: Any, out: Any) -> None:
+    """Compute out = x."""
+    element_wise(lowering, kernels.scaled.forward, {"x": x, "out": out}, {"a": 1.0, "b": 0.0, "c": 0.0})
+
+
+def weighted_sum(lowering: Lowering, x: Any, y: Any, out: Any, a: float, b: float) -> None:
+    """Compute out = a x + b y."""
     element_wise(lowering, kernels.weighted_sum, {"x": x, "y": y, "out": out}, {"a": a, "b": b})

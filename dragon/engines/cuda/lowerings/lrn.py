@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from dragon.engines.cuda.kernels.elementwise import weighted_sum
 from dragon.engines.cuda.kernels.lrn import lrn_backward, lrn_forward, lrn_ratio
+from dragon.engines.cuda.lowerings.elementwise import copied
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
 from dragon.memory.blob import Blob
 
@@ -42,7 +42,7 @@ class LRNLowering(Lowering):
         layer, x, y = self.layer, bottom[0].data, top[0].data
         if top[0] is bottom[0]:  # neighbours read x while y is written, and so does backward
             kept = self.buffer("x", x.shape, self.stored)
-            self.launch(weighted_sum, x=x, y=x, out=kept, count=x.size, vectors=False, a=1.0, b=0.0)
+            copied(self, x, kept)
             x = kept
         self.launch(
             lrn_forward, x=x, y=y, base=self.buffer("base", x.shape), count=x.size, **self._region(x.shape),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from dragon.engines.cuda.kernels import elementwise as kernels
-from dragon.engines.cuda.lowerings.elementwise import element_wise, weighted_sum
+from dragon.engines.cuda.lowerings.elementwise import copied, element_wise
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
 from dragon.memory.blob import Blob
 
@@ -52,7 +52,7 @@ class FamilyLowering(Lowering):
         x, y = bottom[0].data, top[0].data
         if top[0] is bottom[0] and self.learns and getattr(self.layer, "needs_input", False):
             kept = self.buffer("x", x.shape, self.stored)
-            weighted_sum(self, x, x, kept)
+            copied(self, x, kept)
         family, settings = self._family()
         element_wise(self, family.forward, {"x": x, "out": y}, settings)
 

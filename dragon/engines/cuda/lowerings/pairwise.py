@@ -10,7 +10,7 @@ from dragon.bases.layer import Layer
 from dragon.engines.cuda.kernels import broadcast as kernels
 from dragon.engines.cuda.kernels.rows import axpy_rows
 from dragon.engines.cuda.lowerings.channels import Channels, channel_sums, totals
-from dragon.engines.cuda.lowerings.elementwise import weighted_sum
+from dragon.engines.cuda.lowerings.elementwise import copied
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
 from dragon.engines.cuda.lowerings.rearranging import AXES, Strided, copy, numbered, strides_of
 from dragon.engines.cuda.lowerings.scale import affine
@@ -80,7 +80,7 @@ class PairwiseLowering(Lowering):
             if not whole:
                 self._sum(product, blob)
             elif product is dy:
-                weighted_sum(self, dy, dy, blob.diff)
+                copied(self, dy, blob.diff)
 
     def _sum(self, dy: Any, blob: Blob) -> None:
         """The diff of a broadcast blob: dy summed over the repeated axes."""
@@ -122,4 +122,4 @@ class AxpyLowering(Lowering):
         if propagate_down[1]:
             affine(self, at, dy, bottom[0].data, None, bottom[1].diff)
         if propagate_down[2] and top[0] is not bottom[2]:
-            weighted_sum(self, dy, dy, bottom[2].diff)
+            copied(self, dy, bottom[2].diff)

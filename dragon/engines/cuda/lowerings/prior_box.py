@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dragon.engines.cuda.lowerings.elementwise import weighted_sum
+from dragon.engines.cuda.lowerings.elementwise import copied
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
 from dragon.memory.blob import Blob
 
@@ -28,7 +28,7 @@ class PriorBoxLowering(Lowering):
             values[0] = layer.boxes.reshape(-1)
             values[1].reshape(-1, 4)[...] = layer.variance
             self.device.upload(whole, values.reshape(y.shape))
-        weighted_sum(self, whole, whole, y)
+        copied(self, whole, y)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.layer.backward(top, propagate_down, bottom)  # raises an error where a gradient is asked for

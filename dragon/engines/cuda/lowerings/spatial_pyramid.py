@@ -7,7 +7,7 @@ from typing import Any
 
 from dragon.bases.layer import Layer
 from dragon.engines.cuda.lowerings.concat import pieces
-from dragon.engines.cuda.lowerings.elementwise import weighted_sum
+from dragon.engines.cuda.lowerings.elementwise import copied, weighted_sum
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
 from dragon.engines.cuda.lowerings.pooling import PoolingLowering
 from dragon.engines.cuda.lowerings.rearranging import copy
@@ -52,5 +52,8 @@ class SPPLowering(Lowering):
         for number, ((lowering, pooled), plan) in enumerate(zip(self._levels(), self._places(top[0]), strict=True)):
             copy(self, plan.reverse, dy, pooled.diff)
             lowering.backward([pooled], [True], bottom)
-            weighted_sum(self, dx, sums if number else dx, sums, 1.0, float(number > 0))
-        weighted_sum(self, sums, sums, dx)
+            if number:
+                weighted_sum(self, dx, sums, sums, 1.0, 1.0)
+            else:
+                copied(self, dx, sums)
+        copied(self, sums, dx)
