@@ -27,10 +27,14 @@ def _constant(out: Array, p: pb.FillerParameter, rng: Stream) -> None:
 
 
 def _uniform(out: Array, p: pb.FillerParameter, rng: Stream) -> None:
+    if p.min > p.max:
+        raise ValueError(f"min must not exceed max, got {p.min:g} and {p.max:g}")
     out[...] = rng.generator().uniform(p.min, p.max, out.shape)
 
 
 def _gaussian(out: Array, p: pb.FillerParameter, rng: Stream) -> None:
+    if p.std < 0:
+        raise ValueError(f"std must not be negative, got {p.std:g}")
     generator = rng.generator()
     out[...] = generator.normal(p.mean, p.std, out.shape)
     if p.sparse >= 0:
@@ -42,6 +46,8 @@ def _gaussian(out: Array, p: pb.FillerParameter, rng: Stream) -> None:
 
 
 def _positive_unitball(out: Array, p: pb.FillerParameter, rng: Stream) -> None:
+    if not out.size or not out.ndim:
+        raise ShapeError(f"a positive_unitball filler needs outputs with inputs, the shape is {out.shape}")
     out[...] = rng.generator().random(out.shape)
     rows = out.reshape(out.shape[0], -1)
     rows /= rows.sum(axis=1, keepdims=True)
@@ -130,5 +136,5 @@ def fill(out: Array, param: pb.FillerParameter, rng: Stream, who: str) -> None:
         filler(out, param, rng)
     except ShapeError as error:
         raise ShapeError(f"{who}: {error}") from None
-    except (ValueError, OverflowError, ZeroDivisionError) as error:  # a negative std, a range that overflows
+    except (ValueError, OverflowError, ZeroDivisionError) as error:  # also a range that overflows
         raise PrototxtError(f"{who}: cannot be filled by {param.type}: {error}") from None

@@ -9,7 +9,7 @@ import pytest
 
 from dragon.bases.fillers import FILLERS, fill, may_wait
 from dragon.bases.layer import TRAIN, Context, Layer
-from dragon.errors import PrototxtError, ShapeError
+from dragon.errors import DragonError, PrototxtError, ShapeError
 from dragon.graph.net import Net
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
@@ -85,6 +85,20 @@ def test_errors_name_the_blob_and_the_nearest_filler() -> None:
     with pytest.raises(PrototxtError, match="sparse"):
         filled(type="uniform", sparse=2)
     assert len(FILLERS) == 8
+
+
+@pytest.mark.parametrize(
+    ("shape", "settings", "message"),
+    [
+        ((2, 3), {"type": "gaussian", "std": -1}, "cannot be filled by gaussian: std must not be negative, got -1"),
+        ((2, 3), {"type": "uniform", "min": 2}, "cannot be filled by uniform: min must not exceed max, got 2 and 1"),
+        ((), {"type": "positive_unitball"}, r"positive_unitball filler needs outputs with inputs, the shape is \(\)"),
+        ((0, 3), {"type": "positive_unitball"}, r"needs outputs with inputs, the shape is \(0, 3\)"),
+    ],
+)
+def test_settings_that_fill_nothing(shape: tuple[int, ...], settings: dict[str, object], message: str) -> None:
+    with pytest.raises(DragonError, match=message):
+        filled(shape, **settings)
 
 
 def test_alpha_of_msra_is_the_slope_of_the_relu() -> None:
