@@ -5,6 +5,7 @@ Source: weiliu89/caffe, branch ssd, im_transforms.cpp and data_transformer.cpp.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -25,12 +26,13 @@ _LEAST_EXPANSION = 0.01
 def check_distortion(p: pb.DistortionParameter) -> str:
     """What is wrong with a distort_param, in words; "" for a good one."""
     for name in ("brightness", "hue"):
-        if getattr(p, f"{name}_delta") < 0:
-            return f"{name}_delta must not be negative, got {getattr(p, f'{name}_delta'):g}"
+        delta = getattr(p, f"{name}_delta")
+        if not 0 <= delta < math.inf:
+            return f"{name}_delta must be finite and not negative, got {delta:g}"
     for name in ("contrast", "saturation"):
         low, high = getattr(p, f"{name}_lower"), getattr(p, f"{name}_upper")
-        if not 0 <= low <= high:
-            return f"{name}_lower and {name}_upper must be in order and not negative, got {low:g} and {high:g}"
+        if not 0 <= low <= high < math.inf:
+            return f"{name}_lower and {name}_upper must be in order, finite and not negative, got {low:g} and {high:g}"
     return ""
 
 
