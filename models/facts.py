@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,7 @@ def made(cls: type[Any], values: Any, where: str) -> Any:
     try:
         return cls(**values)
     except TypeError:
-        missing = [f.name for f in fields(cls) if f.name not in values and f.default is not None]
+        missing = [f.name for f in fields(cls) if f.name not in values and f.default is MISSING]
         raise UsageError(f"{where}: lacks {', '.join(missing)}") from None
 
 

@@ -48,6 +48,11 @@ def test_a_wrong_recipe_is_one_line(tmp_path: Path, text: str, message: str) -> 
     assert str(caught.value).startswith(str(tmp_path / "net" / FILE))
 
 
+def test_only_what_has_no_default_is_said_to_lack(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"lacks seed$"):
+        recipe_of(tmp_path, RECIPE.replace("seed: 1\n", ""))
+
+
 def test_settings_take_the_place_of_the_solvers() -> None:
     """ResNet-20's solver has steps; a new policy leaves none of them."""
     recipe = Recipe(1, "numpy", "fp32", 1, 1, 'max_iter: 10 lr_policy: "cosine"')
