@@ -20,28 +20,32 @@ def carries_state(layer: Layer) -> bool:
 
 @contextmanager
 def restored_tops(nodes: Iterable[Node]) -> Iterator[None]:
-    """Give the tops of these layers their values back afterwards."""
+    """Give the tops of these layers their values back afterwards, also behind an error."""
     storages = {id(blob.data_storage): blob.data_storage for node in nodes for blob in node.tops}
     before = [(storage, storage.read().copy()) for storage in storages.values()]
-    yield
-    for storage, value in before:  # a value that is there already stays where it is, and one of other shapes is gone
-        if storage.count == value.size and not np.array_equal(storage.read(), value, equal_nan=True):
-            storage.overwrite()[...] = value
+    try:
+        yield
+    finally:
+        for storage, value in before:  # a value that is there already stays where it is; one of other shapes is gone
+            if storage.count == value.size and not np.array_equal(storage.read(), value, equal_nan=True):
+                storage.overwrite()[...] = value
 
 
 @contextmanager
 def restored_layer(layer: Layer) -> Iterator[None]:
-    """Give a layer its random stream, running statistics and state back afterwards."""
+    """Give a layer its random stream, running statistics and state back afterwards, also behind an error."""
     draws = layer.rng.draws
     state = layer.state() if carries_state(layer) else None
     buffers = [layer.blobs[j].data_storage for j in layer.buffers]
     before = [(storage, storage.read().copy()) for storage in buffers]
-    yield
-    layer.rng.draws = draws
-    if state is not None:
-        layer.load_state(state)
-    for storage, value in before:
-        storage.overwrite()[...] = value
+    try:
+        yield
+    finally:
+        layer.rng.draws = draws
+        if state is not None:
+            layer.load_state(state)
+        for storage, value in before:
+            storage.overwrite()[...] = value
 
 
 def run_missing(nodes: Sequence[Node], layers: range, ran: list[bool], forward: Callable[[int], object]) -> None:
