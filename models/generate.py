@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dragon.counting import how_many
+from dragon.errors import UsageError, nearest
 from dragon.files.atomic import write_atomically
 from dragon.models.facts import count, without_data, write_counts
 from dragon.models.nets import (
@@ -67,9 +68,15 @@ def counts_of(name: str, folder: Path) -> dict[str, int]:
 
 
 def write_all(folder: Path, names: Iterable[str] = MODELS) -> list[Path]:
-    """Write the prototxt files of these models under `folder`, and their counts into readmes there; the paths."""
-    written = []
-    for name in names:
+    """Write the prototxt files of these models under `folder`, and their counts into readmes there; the paths.
+
+    Raises UsageError for a name that is none of MODELS, before anything is written.
+    """
+    written, chosen = [], list(names)
+    for name in chosen:
+        if name not in MODELS:
+            raise UsageError(f'no family in models/nets has a model "{name}"{nearest(name, MODELS)}')
+    for name in chosen:
         model = MODELS[name]
         (folder / name).mkdir(parents=True, exist_ok=True)
         for file, text in model.files(name).items():
@@ -82,4 +89,7 @@ def write_all(folder: Path, names: Iterable[str] = MODELS) -> list[Path]:
 
 if __name__ == "__main__":
     where = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
-    print(f"{how_many(len(write_all(where, sys.argv[2:] or MODELS)), 'file')} written")
+    try:
+        print(f"{how_many(len(write_all(where, sys.argv[2:] or MODELS)), 'file')} written")
+    except UsageError as error:
+        sys.exit(f"models/generate.py: error: {error}")

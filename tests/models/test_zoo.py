@@ -15,7 +15,7 @@ from dragon import TEST, TRAIN, Net
 from dragon.errors import UsageError
 from dragon.models.facts import read_facts, without_fillers
 from dragon.models.facts import without_data as with_noise
-from dragon.models.generate import MODELS, counts_of
+from dragon.models.generate import MODELS, counts_of, write_all
 from dragon.models.nets.maps import Fitted, Labelling
 from dragon.models.nets.model import Finding, Model, Regression
 from dragon.models.recipes import FILE, read_recipe
@@ -84,6 +84,12 @@ def test_a_folder_holds_what_is_generated_and_a_readme(name: str) -> None:
     recipe = read_recipe(name)
     trained = set() if recipe is None else {FILE, *([recipe.file] if recipe.file and recipe.url is None else [])}
     assert {p.name for p in (ROOT / name).iterdir()} == {*MODELS[name].files(name), "readme.md", *trained}
+
+
+def test_an_unknown_name_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r'has a model "lenett" \(did you mean "lenet"'):
+        write_all(tmp_path, ["cifar10_quick", "lenett"])
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", MODELS)
