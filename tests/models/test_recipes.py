@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from pathlib import Path
 
@@ -91,3 +92,14 @@ def test_weights_that_ship_are_those_of_the_recipe(name: str) -> None:
     assert recipe.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     with Net(ROOT / name / "deploy.prototxt", str(path), phase=TEST, engine="numpy"):
         pass
+
+
+@pytest.mark.parametrize("name", [name for name in recipes() if (ROOT / name / "training.csv").is_file()])
+def test_the_log_of_a_training_ends_with_its_accuracy(name: str) -> None:
+    recipe = read_recipe(name)
+    assert recipe is not None
+    with (ROOT / name / "training.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert int(rows[-1]["iteration"]) == solver_of(name, recipe).max_iter
+    measured = [value for key, value in rows[-1].items() if key.startswith("test: ") and value]
+    assert recipe.accuracy in [round(float(value), 4) for value in measured]

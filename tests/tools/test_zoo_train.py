@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from pathlib import Path
 
@@ -31,6 +32,11 @@ def digest(path: Path = WEIGHTS) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def read_table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "training.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 @pytest.mark.parametrize("engine", ["numpy", "onednn"])
 def test_bytes_are_the_same_each_time(zoo: Path, dragon: Dragon, engine: str) -> None:
     (zoo / "weights.yaml").write_text(RECIPE.format(engine=engine))
@@ -42,11 +48,16 @@ def test_bytes_are_the_same_each_time(zoo: Path, dragon: Dragon, engine: str) ->
     assert made.accuracy is not None
     assert (made.instructions is None) == (engine == "numpy")
     assert "Iteration 10" in Path("weights/small/log.txt").read_text()
+    table = read_table(Path("weights/small"))
+    assert [row["iteration"] for row in table] == ["0", "5", "10"]
+    assert [bool(row["test: accuracy"]) for row in table] == [True, False, True]
+    assert all(float(row["train loss"]) > 0 for row in table)
 
     (zoo / "weights.yaml").write_text(Path("weights/small/weights.yaml").read_text())
     again = dragon("zoo", "train", "small", "--output", "again")
     assert "are those of the recipe, bit for bit" in again.out
     assert digest(Path("again/small/small.caffemodel")) == made.sha256
+    assert read_table(Path("again/small")) == read_table(Path("weights/small"))
 
 
 def test_other_bytes_are_reported(zoo: Path, dragon: Dragon) -> None:
@@ -58,7 +69,7 @@ def test_other_bytes_are_reported(zoo: Path, dragon: Dragon) -> None:
 
 def test_goes_on_where_it_stopped(zoo: Path, dragon: Dragon) -> None:
     dragon("zoo", "train", "small")
-    whole = digest()
+    whole, table = digest(), read_table(Path("weights/small"))
     for path in Path("weights/small").glob("small*12*"):
         path.unlink()
     WEIGHTS.unlink()
@@ -67,6 +78,7 @@ def test_goes_on_where_it_stopped(zoo: Path, dragon: Dragon) -> None:
     assert "Iteration 5 " not in result.out
     assert "Iteration 10" in result.out
     assert digest() == whole
+    assert read_table(Path("weights/small")) == table
 
 
 def test_another_engine_than_the_recipe_s(zoo: Path, dragon: Dragon) -> None:

@@ -39,6 +39,7 @@ from dragon.tools.observers.log_file import logged_to
 from dragon.tools.observers.metrics import MetricsObserver
 from dragon.tools.runs.resuming import snapshots_of
 from dragon.tools.test import score
+from dragon.tools.zoo import training_table
 
 __all__ = ["command"]
 
@@ -59,8 +60,9 @@ def command(names: tuple[str, ...], iterations: int | None, engine: str | None, 
     """Train the weights that Dragon offers for the nets NAME, or for all that have a recipe.
 
     The recipe is models/NAME/weights.yaml: seed, engine, threads, and what differs from solver.prototxt. The data sets
-    come from `dragon data`. DIR/NAME gets the solver, the log, metrics.jsonl, snapshots, NAME.caffemodel, and a
-    weights.yaml with accuracy and checksum. The same command goes on with a training that was interrupted.
+    come from `dragon data`. DIR/NAME gets the solver, the log, metrics.jsonl, snapshots, NAME.caffemodel, training.csv
+    (the log as a table, without times), and a weights.yaml with accuracy and checksum. The same command goes on with a
+    training that was interrupted.
 
     The bytes are the same each time on one machine with one engine. On another, oneDNN may choose other instructions or
     blocks, and cuDNN other algorithms, which sum in another order.
@@ -123,6 +125,7 @@ def _train(name: str, recipe: Recipe, folder: Path, iterations: int | None) -> b
         recipe, file=weights.name, size=weights.stat().st_size, sha256=sha256, accuracy=accuracy,
         instructions=_instructions(recipe.engine), card=_card(recipe.engine),
     )  # fmt: skip
+    write_atomically(folder / training_table.FILE, training_table.training_table(folder / "metrics.jsonl").encode())
     write_atomically(folder / FILE, _text(name, made).encode())
     click.echo(f"{name}: accuracy {accuracy:.4f} on the test set; {folder / FILE} written{_compared(recipe, made)}")
     return True

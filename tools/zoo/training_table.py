@@ -1,0 +1,40 @@
+"""The log of a training as a table, which is the same each time: it goes with the weights that the training made."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+__all__ = ["FILE", "training_table"]
+
+FILE = "training.csv"
+
+
+def training_table(metrics: Path) -> str:
+    """The rates, losses and test outputs in a metrics.jsonl as CSV, a row for each iteration that has any.
+
+    Of an iteration that was logged twice, before and after an interruption, the later line counts. There are no times.
+    """
+    rows: dict[int, dict[str, float]] = {}
+    for line in metrics.read_text(encoding="utf-8").splitlines():
+        event = json.loads(line)
+        if event["event"] in ("display", "test"):
+            rows.setdefault(event["iteration"], {}).update(_values(event))
+    columns = ["rate", "train loss", *dict.fromkeys(name for row in rows.values() for name in row if ":" in name)]
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["iteration", *columns])
+    for iteration, row in sorted(rows.items()):
+        table.writerow([iteration, *(f"{row[name]:.6g}" if name in row else "" for name in columns)])
+    return text.getvalue()
+
+
+def _values(event: dict[str, Any]) -> dict[str, float]:
+    """The numbers of an event; what was not finite is null in the file."""
+    values = {"rate": event.get("lr"), "train loss": event.get("loss")}
+    if event["event"] == "test":
+        values = {f"test: {name}": value for name, value in event["outputs"].items()}
+    return {name: value for name, value in values.items() if isinstance(value, int | float)}
