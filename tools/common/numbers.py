@@ -63,12 +63,15 @@ def sizes(text: str) -> tuple[int, ...]:
     return found if 0 < min(found) <= max(found) <= _INT64_MAX else ()
 
 
-def input_shape(text: str | None, flag: str = "--shape") -> tuple[int, ...] | None:
-    """The value of --shape, or of another flag; None where it is not given. Raises UsageError."""
+def input_shape(text: str | None, flag: str = "--shape", least: int = 1) -> tuple[int, ...] | None:
+    """The value of --shape, or of another flag; None where it is not given. Raises UsageError.
+
+    least: axes that it has at least.
+    """
     if text is None:
         return None
     shape = sizes(text)
-    if not shape:
+    if len(shape) < least:
         raise UsageError(f'{flag} takes numbers like 1,3,32,32, got "{text}"')
     return shape
 

@@ -18,7 +18,7 @@ from dragon.surgery.model import Model, read_model, write_model
 from dragon.surgery.prove import check_runs, prove
 from dragon.tools.common.json_output import json_option
 from dragon.tools.common.models import TRAIN_VAL, WEIGHTS, WeightsOption
-from dragon.tools.common.numbers import Count, sizes
+from dragon.tools.common.numbers import Count, input_shape
 from dragon.tools.common.outputs import check_outputs
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
@@ -149,8 +149,9 @@ def surgery_options(needs_weights: bool, changes: bool = True) -> Callable[[Call
                 raise UsageError("nothing to write: give --out-model, --out-weights or both")
             inputs = [model, *(weights or "").split(",")]
             check_outputs(inputs, {"--out-model": out_model, "--out-weights": out_weights})
+            noise = input_shape(shape, least=2)
             files = SurgeryChoice(
-                model, weights, out_model, out_weights, _shape(shape), batches, profile, level, stages, assignments
+                model, weights, out_model, out_weights, noise, batches, profile, level, stages, assignments
             )
             return function(*args, files=files, **more)
 
@@ -168,12 +169,3 @@ def _weights_of_the_zoo(model: str) -> str:
 
 def _no_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
-
-
-def _shape(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    shape = sizes(text)
-    if len(shape) < 2:
-        raise UsageError(f'--shape takes numbers like 10,3,32,32, got "{text}"')
-    return shape
