@@ -39,7 +39,8 @@ from dragon.tools.observers.log_file import logged_to
 from dragon.tools.observers.metrics import MetricsObserver
 from dragon.tools.runs.resuming import snapshots_of
 from dragon.tools.test import score
-from dragon.tools.zoo import training_table
+from dragon.tools.zoo.training_table import FILE as TABLE
+from dragon.tools.zoo.training_table import training_table
 
 __all__ = ["command"]
 
@@ -120,12 +121,13 @@ def _train(name: str, recipe: Recipe, folder: Path, iterations: int | None) -> b
     click.echo(f"{weights}: {how_many(weights.stat().st_size, 'byte')}, SHA-256 {sha256}")
     if iterations:
         return True
-    accuracy = _accuracy(name, weights, param, recipe)
+    output, accuracy = _accuracy(name, weights, param, recipe)
     made = replace(
         recipe, file=weights.name, size=weights.stat().st_size, sha256=sha256, accuracy=accuracy,
         instructions=_instructions(recipe.engine), card=_card(recipe.engine),
     )  # fmt: skip
-    write_atomically(folder / training_table.FILE, training_table.training_table(folder / "metrics.jsonl").encode())
+    table = training_table(folder / "metrics.jsonl", param.max_iter, output, accuracy)
+    write_atomically(folder / TABLE, table.encode())
     write_atomically(folder / FILE, _text(name, made).encode())
     click.echo(f"{name}: accuracy {accuracy:.4f} on the test set; {folder / FILE} written{_compared(recipe, made)}")
     return True
@@ -155,8 +157,8 @@ def _solve(solver: Solver, folder: Path) -> None:
         solver.solve()
 
 
-def _accuracy(name: str, weights: Path, solver: pb.SolverParameter, recipe: Recipe) -> float:
-    """The accuracy on the test set; of a detector the mean average precision."""
+def _accuracy(name: str, weights: Path, solver: pb.SolverParameter, recipe: Recipe) -> tuple[str, float]:
+    """The output that says it, and the accuracy on the test set; of a detector the mean average precision."""
     net = Net(
         ROOT / name / "train_val.prototxt",
         phase=TEST,
@@ -167,7 +169,8 @@ def _accuracy(name: str, weights: Path, solver: pb.SolverParameter, recipe: Reci
     with net:
         (means,) = score([net], solver.test_iter[0], solver.ap_version)
         which = ["accuracy", *detection_tops(net)]
-    return round(float(next(means[output] for output in which if output in means)), 4)
+    output = next(output for output in which if output in means)
+    return output, round(float(means[output]), 4)
 
 
 def _instructions(engine: str) -> str | None:

@@ -13,22 +13,26 @@ __all__ = ["FILE", "training_table"]
 FILE = "training.csv"
 
 
-def training_table(metrics: Path) -> str:
+def training_table(metrics: Path, iteration: int, output: str, value: float) -> str:
     """The rates, losses and test outputs in a metrics.jsonl as CSV, a row for each iteration that has any.
 
     Of an iteration that was logged twice, before and after an interruption, the later line counts. There are no times.
+    iteration, output, value: the last one, and what the weights score. It stands in place of the training's own last
+    test, before which Caffe's solver runs one more batch, and running averages take it in.
     """
     rows: dict[int, dict[str, float]] = {}
     for line in metrics.read_text(encoding="utf-8").splitlines():
         event = json.loads(line)
         if event["event"] in ("display", "test"):
             rows.setdefault(event["iteration"], {}).update(_values(event))
+    last = {name: number for name, number in rows.get(iteration, {}).items() if ":" not in name}
+    rows[iteration] = {**last, f"test: {output}": value}
     columns = ["rate", "train loss", *dict.fromkeys(name for row in rows.values() for name in row if ":" in name)]
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["iteration", *columns])
-    for iteration, row in sorted(rows.items()):
-        table.writerow([iteration, *(f"{row[name]:.6g}" if name in row else "" for name in columns)])
+    for at, row in sorted(rows.items()):
+        table.writerow([at, *(f"{row[name]:.6g}" if name in row else "" for name in columns)])
     return text.getvalue()
 
 
