@@ -6643,10 +6643,11 @@ def Pooling(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Pooling]) -> Any:
     """The maximum, the average or a random element of each window.
 
     The output size is (size + 2 pad - kernel) / stride + 1, rounded up (or down, as `round_mode` or forks' `ceil_mode`
-    say), less a last window that would start beyond the image. An average divides by the part of the window that lies
-    on the image and its padding; by the part on the image alone with `pool: AVE_EXC_PAD` (Synopsys Caffe, AVE_TF in its
-    older files) and with `avg_include_pad: false` (Intel Caffe). pad_t, pad_b, pad_l and pad_r pad each side of an
-    image by its own width, in place of pad, as in Synopsys Caffe.
+    say), less a last window that would start beyond the image; Caffe keeps that one where nothing is padded, and its
+    average is NaN. An average divides by the part of the window that lies on the image and its padding; by the part on
+    the image alone with `pool: AVE_EXC_PAD` (Synopsys Caffe, AVE_TF in its older files) and with `avg_include_pad:
+    false` (Intel Caffe). pad_t, pad_b, pad_l and pad_r pad each side of an image by its own width, in place of pad, as
+    in Synopsys Caffe.
 
     Windows whose axes differ have kernel_shape, stride_shape and pad_shape, one value for each spatial axis, in place
     of kernel_size, stride and pad. Reading a net moves C3D's (Pooling3D: kernel_depth, temporal_stride) and Intel

@@ -97,7 +97,7 @@ class Normalisation:
         sizes = {array.size for array in (*statistics[:2], *affine)}
         if len(sizes) > 1 or any(weight.size != 1 for weight in statistics[2:]):
             found = ", ".join(str(array.size) for array in (*statistics, *affine))
-            message = f"the blobs of its weights differ in their number of channels: they have {found} values"
+            message = f"the blobs of its weights differ in their number of channels: their sizes are {found}"
             raise WeightsError(message, layer=LayerName(self.layer.name, self.layer.type))
         return statistics, affine
 

@@ -115,9 +115,9 @@ def test_what_is_no_number_is_not_folded(layer: str, blob: int, value: float) ->
 @pytest.mark.parametrize(
     ("layer", "blob", "size", "message"),
     [
-        ("bn1", 0, 5, 'layer "bn1" .*differ in their number of channels: they have 5, 6, 1, 6, 6 values'),
-        ("bn1", 2, 0, 'layer "bn1" .*they have 6, 6, 0, 6, 6 values'),
-        ("scale1", 1, 1, 'layer "bn1" .*they have 6, 6, 1, 6, 1 values'),
+        ("bn1", 0, 5, 'layer "bn1" .*differ in their number of channels: their sizes are 5, 6, 1, 6, 6'),
+        ("bn1", 2, 0, 'layer "bn1" .*their sizes are 6, 6, 0, 6, 6'),
+        ("scale1", 1, 1, 'layer "bn1" .*their sizes are 6, 6, 1, 6, 1'),
         ("conv1", 1, 3, r'layer "conv1" .*has 6 outputs, its weights are of other sizes: \(6, 2, 3, 3\), \(3,\)'),
         ("conv1", 0, 10, r'layer "conv1" .*has 6 outputs, its weights are of other sizes: \(10,\), \(6,\)'),
     ],
