@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from pathlib import Path
-from typing import Any
+
+from dragon.tools.observers.metrics import Record, read_records
 
 __all__ = ["FILE", "training_table"]
 
@@ -18,13 +18,12 @@ def training_table(metrics: Path, iteration: int, output: str, value: float) -> 
 
     Of an iteration that was logged twice, before and after an interruption, the later line counts. There are no times.
     iteration, output, value: the last one, and what the weights score. It stands in place of the training's own last
-    test, before which Caffe's solver runs one more batch, and running averages take it in.
+    test, before which Caffe's solver runs one more batch, and running averages take it in. Raises OSError.
     """
     rows: dict[int, dict[str, float]] = {}
-    for line in metrics.read_text(encoding="utf-8").splitlines():
-        event = json.loads(line)
-        if event["event"] in ("display", "test"):
-            rows.setdefault(event["iteration"], {}).update(_values(event))
+    for record in read_records(metrics):
+        if record["event"] in ("display", "test"):
+            rows.setdefault(record["iteration"], {}).update(_values(record))
     last = {name: number for name, number in rows.get(iteration, {}).items() if ":" not in name}
     rows[iteration] = {**last, f"test: {output}": value}
     columns = ["rate", "train loss", *dict.fromkeys(name for row in rows.values() for name in row if ":" in name)]
@@ -36,9 +35,9 @@ def training_table(metrics: Path, iteration: int, output: str, value: float) -> 
     return text.getvalue()
 
 
-def _values(event: dict[str, Any]) -> dict[str, float]:
-    """The numbers of an event; what was not finite is null in the file."""
-    values = {"rate": event.get("lr"), "train loss": event.get("loss")}
-    if event["event"] == "test":
-        values = {f"test: {name}": value for name, value in event["outputs"].items()}
+def _values(record: Record) -> dict[str, float]:
+    """The numbers of a record; what was not finite is null in the file."""
+    values = {"rate": record.get("lr"), "train loss": record.get("loss")}
+    if record["event"] == "test":
+        values = {f"test: {name}": value for name, value in record["outputs"].items()}
     return {name: value for name, value in values.items() if isinstance(value, int | float)}
