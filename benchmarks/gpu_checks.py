@@ -79,8 +79,9 @@ def sanitizer(seconds: float, say: Callable[[str], object]) -> bool | None:
         say(f"{'compute-sanitizer' if program is None else 'pytest'} is missing: memory accesses were not checked")
         return None
     passed: bool | None = True
-    for tool in ("memcheck", "racecheck"):
-        command = [program, "--tool", tool, "--error-exitcode", "1", *_pytest(str(Path(SANITIZED)))]
+    # CuPy's packages ask the driver for functions that it does not have, which memcheck would count as errors
+    for tool, options in (("memcheck", ["--report-api-errors", "no"]), ("racecheck", [])):
+        command = [program, "--tool", tool, *options, "--error-exitcode", "1", *_pytest(str(Path(SANITIZED)))]
         status, lines = run_for(seconds / 2, command, {"DRAGON_TEST_GPU": "1"})
         say(f"{tool}: {'ended: no time is left' if status is None else (lines or ['no output'])[-1].strip()}")
         passed = passed and (None if status is None else status == 0)

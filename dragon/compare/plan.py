@@ -85,8 +85,8 @@ class Run:
             "stop": self.stop,
             "probes": self.probes,
             **({"exact_variance": self.exact_variance} if exact and self.exact_variance != "pooled" else {}),
-            # sums of several threads are rounded differently
-            **({"threads": self.threads} if (self.threads or 1) > 1 else {}),
+            # sums of several threads are rounded differently; a GPU does not use them
+            **({"threads": self.threads} if (self.threads or 1) > 1 and engine != "cuda" else {}),
         }
 
 

@@ -207,6 +207,18 @@ def test_threads_are_planned_for_all_runs_and_in_the_key_where_they_round(
     assert plan(4)["plain"].id != plan(1)["plain"].id
 
 
+def test_threads_are_not_in_the_key_of_a_run_on_a_gpu(comparison: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that an experiment goes on with another --jobs, which gives each run other threads."""
+    monkeypatch.setattr(training, "_SMALL", 0)
+    experiment = read_experiment(comparison)
+
+    def ids(engine: str, threads: int) -> list[str]:
+        return [run.id for run in make_plan(experiment, engine, "fp32", share=lambda runs: threads).runs]
+
+    assert ids("cuda", 4) == ids("cuda", 1)
+    assert ids("numpy", 4) != ids("numpy", 1)
+
+
 def test_the_content_of_the_data_is_in_the_key(comparison: Path, synthetic: Path, tmp_path: Path) -> None:
     before = plan_of(comparison).first("plain").id
     write_synthetic(tmp_path / "same", train=200, test=60)
