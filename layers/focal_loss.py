@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dragon.bases.layer import register
-from dragon.bases.loss import Loss, class_labels, label_spans
+from dragon.bases.loss import Loss, class_labels, label_spans, without_ignored
 from dragon.layers.sigmoid import sigmoid
 from dragon.layers.softmax import softmax
 from dragon.layers.softmax_with_loss import cross_entropy
@@ -80,8 +80,7 @@ class FocalLoss(Loss):
             right = xp.take_along_axis(prob.reshape(self.spans), target[:, None], axis=1)[:, 0]
             weight = xp.full_like(right, alpha)
             self.target = target
-        if valid is not None:
-            weight = weight * valid.reshape(weight.shape)
+        self.valid = None if valid is None else valid.reshape(weight.shape)
         wrong = xp.maximum(1 - right, xp.finfo(x.dtype).tiny)  # not 0, to a power below 0
         gamma = x.dtype.type(p.gamma)
         focus = weight * wrong**gamma
@@ -90,7 +89,7 @@ class FocalLoss(Loss):
         self.divisor: Any = self.normalizer(outer, inner, outer * inner)
         if valid is not None and self.normalization == pb.LossParameter.VALID:
             self.divisor = xp.maximum(valid.sum(), 1)
-        top[0].data[...] = (focus * surprise).sum() / self.divisor
+        top[0].data[...] = without_ignored(focus * surprise, self.valid).sum() / self.divisor
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.check_propagation(propagate_down)
@@ -99,9 +98,11 @@ class FocalLoss(Loss):
         dx, scale = bottom[0].diff, top[0].diff / self.divisor
         xp = xp_of(dx)
         if self.binary:
-            xp.multiply(self.slope * self.sign * (1 - self.prob.data), scale, out=dx)
+            xp.multiply(without_ignored(self.slope * self.sign * (1 - self.prob.data), self.valid), scale, out=dx)
             return
         outer, _, inner = self.spans
         slope, d = self.slope * scale, dx.reshape(self.spans)
         xp.multiply(self.prob.data.reshape(self.spans), -slope[:, None], out=d)
         d[xp.arange(outer)[:, None], self.target, xp.arange(inner)] += slope
+        if self.valid is not None:
+            d[...] = without_ignored(d, self.valid[:, None])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dragon.bases.layer import register
-from dragon.bases.loss import Loss, class_labels, label_spans
+from dragon.bases.loss import Loss, class_labels, label_spans, without_ignored
 from dragon.errors import DataError, WeightsError
 from dragon.layers.softmax import softmax
 from dragon.memory.blob import Blob
@@ -63,11 +63,11 @@ class InfogainLoss(Loss):
             top[1].share_data(self.prob)
 
     def _rows(self, bottom: Sequence[Blob]) -> tuple[Array, Array | None]:
-        """The row of H for each label, (outer, classes, inner), 0 for ignored labels; mask of the others."""
+        """The row of H for each label (outer, classes, inner), and the labels that count (outer, 1, inner)."""
         outer, classes, inner = self.spans
         label, valid = class_labels(self, bottom[1].data, classes, self.ignore_label)
         rows = self._gain(bottom).data.reshape(classes, classes)[label.reshape(outer, inner)].swapaxes(1, 2)
-        return (rows if valid is None else rows * valid.reshape(outer, 1, inner)), valid
+        return rows, None if valid is None else valid.reshape(outer, 1, inner)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         outer, _, inner = self.spans
@@ -76,12 +76,14 @@ class InfogainLoss(Loss):
         rows, valid = self._rows(bottom)
         softmax(bottom[0].data.reshape(self.spans), 1, prob)
         self.divisor = self.normalizer(outer, inner, outer * inner if valid is None else int(valid.sum()))
-        top[0].data[...] = -(rows * xp.log(xp.maximum(prob, _MIN_PROBABILITY))).sum() / self.divisor
+        losses = without_ignored(rows * xp.log(xp.maximum(prob, _MIN_PROBABILITY)), valid)
+        top[0].data[...] = -losses.sum() / self.divisor
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.check_propagation(propagate_down)
         if propagate_down[0]:
-            rows, _ = self._rows(bottom)
+            rows, valid = self._rows(bottom)
             prob = self.prob.data.reshape(self.spans)
-            dx = (prob * rows.sum(axis=1, keepdims=True) - rows) * (top[0].diff / self.divisor)
+            dx = without_ignored(prob * rows.sum(axis=1, keepdims=True) - rows, valid)
+            dx *= top[0].diff / self.divisor
             bottom[0].diff[...] = dx.reshape(bottom[0].shape)

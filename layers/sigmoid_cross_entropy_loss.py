@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dragon.bases.layer import register
-from dragon.bases.loss import Loss
+from dragon.bases.loss import Loss, without_ignored
 from dragon.layers.sigmoid import sigmoid
 from dragon.memory.blob import Blob
 from dragon.memory.xp import xp_of
@@ -39,7 +39,7 @@ class SigmoidCrossEntropyLoss(Loss):
         count = x.size
         if self.ignore_label is not None:
             valid = target != self.ignore_label
-            losses *= valid
+            losses = without_ignored(losses, valid)
             count = int(valid.sum())
         n = x.shape[0]
         self.divisor = self.normalizer(n, x.size // max(1, n), count)
@@ -53,5 +53,5 @@ class SigmoidCrossEntropyLoss(Loss):
             sigmoid(bottom[0].data, dx)
             dx -= target
             if self.ignore_label is not None:
-                dx *= target != self.ignore_label
+                dx[...] = without_ignored(dx, target != self.ignore_label)
             dx *= top[0].diff / self.divisor

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from dragon.bases.layer import register
-from dragon.bases.loss import Loss, class_labels, label_spans
+from dragon.bases.loss import Loss, class_labels, label_spans, without_ignored
 from dragon.counting import how_many
 from dragon.layers.softmax import softmax
 from dragon.memory.blob import Blob
@@ -65,12 +65,10 @@ class SoftmaxWithLoss(Loss):
         """The loss of equal probabilities: ln(classes); None where labels are weighted."""
         return None if self.weights else math.log(self.spans[1])
 
-    def _weigh(self, values: Array, label: Array, valid: Array | None) -> None:
-        """Multiply `values` (outer, inner) in place by the weights of their labels, and by 0 for ignored ones."""
-        if self.weights:
-            values *= xp_of(values).asarray(self.weights, dtype=values.dtype)[label]
-        if valid is not None:
-            values *= valid.reshape(values.shape)
+    def _weights_of(self, label: Array, like: Array) -> Array:
+        """The weights of labels, in the library and type of `like`."""
+        weights: Array = xp_of(like).asarray(self.weights, dtype=like.dtype)[label]
+        return weights
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         outer, classes, inner = self.spans
@@ -79,7 +77,9 @@ class SoftmaxWithLoss(Loss):
         softmax(bottom[0].data.reshape(self.spans), 1, prob)
         label = label.reshape(outer, inner)
         losses = cross_entropy(prob, label)
-        self._weigh(losses, label, valid)
+        if self.weights:
+            losses *= self._weights_of(label, losses)
+        losses = without_ignored(losses, None if valid is None else valid.reshape(losses.shape))
         self.take_each(losses, top)
         self.divisor = self.normalizer(outer, inner, outer * inner if valid is None else int(valid.sum()))
         top[0].data[...] = losses.sum() / self.divisor
@@ -99,8 +99,8 @@ class SoftmaxWithLoss(Loss):
         rows, columns = xp.arange(outer)[:, None], xp.arange(inner)
         label = label.reshape(outer, inner)
         dx[rows, label, columns] -= 1
-        if self.weights or valid is not None:
-            factor = xp.ones((outer, inner), dx.dtype)
-            self._weigh(factor, label, valid)
-            dx *= factor[:, None]
+        if self.weights:
+            dx *= self._weights_of(label, dx)[:, None]
+        if valid is not None:
+            dx[...] = without_ignored(dx, valid.reshape(outer, 1, inner))
         dx *= top[0].diff / self.divisor

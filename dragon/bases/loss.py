@@ -19,7 +19,7 @@ from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["Loss", "class_labels", "label_spans"]
+__all__ = ["Loss", "class_labels", "label_spans", "without_ignored"]
 
 
 class Loss(Layer):
@@ -102,6 +102,14 @@ def label_spans(layer: Layer, shape: tuple[int, ...], labels: tuple[int, ...], a
             f"got {math.prod(labels)} (shape {labels})"
         )
     return outer, shape[axis], inner
+
+
+def without_ignored(values: Array, valid: Array | None) -> Array:
+    """`values` with 0 where `valid` is false, even in place of NaN: what stands at ignored labels does not count.
+
+    valid: as `class_labels` gives it, of a shape that broadcasts to that of `values`.
+    """
+    return values if valid is None else xp_of(values).where(valid, values, values.dtype.type(0))
 
 
 def class_labels(layer: Layer, labels: Array, classes: int, ignore: int | None) -> tuple[Array, Array | None]:

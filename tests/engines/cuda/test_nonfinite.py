@@ -7,6 +7,7 @@ import pytest
 
 import dragon
 from tests.engines.cuda.running import make
+from tests.engines.ignored_labels import KINDS, check
 from tests.engines.nonfinite import CHAINS, Chain, faults, places
 from tests.layers.catalogue import CASES, Case
 
@@ -30,3 +31,8 @@ def test_every_layer(name: str) -> None:
 @pytest.mark.parametrize("name", CHAINS)
 def test_fused(name: str, phase: int) -> None:
     _agrees(Chain(CHAINS[name]), phase)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_stands_at_ignored_labels_does_not_count(kind: str) -> None:
+    check(kind, lambda text: make(text, "cuda"))

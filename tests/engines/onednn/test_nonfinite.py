@@ -10,6 +10,7 @@ from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.plan import guarded
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
+from tests.engines.ignored_labels import KINDS, check
 from tests.engines.nonfinite import CHAINS, CONV, POOL, RELU, Chain, faults, layer, places
 from tests.engines.onednn.comparing import fill, make_net, notes
 from tests.layers.catalogue import CASES, Case
@@ -135,3 +136,8 @@ def test_a_pooling_after_a_normalisation_of_the_batch_checks_nothing(monkeypatch
     net.run_forward()
     assert False in checks
     assert np.isnan(net.blobs["pool"].peek()).any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_stands_at_ignored_labels_does_not_count(kind: str) -> None:
+    check(kind, lambda text: make_net(text, "onednn"))

@@ -15,6 +15,7 @@ from dragon.bases.layer import TEST, TRAIN, Layer, find_class
 from dragon.export.torch.form import reason_of
 from dragon.export.torch.module import Exported, export
 from dragon.graph.net import Net
+from tests.engines.ignored_labels import KINDS, definition
 from tests.export.torch.helpers import make_net, run_source
 from tests.layers.catalogue import CASES, Case
 
@@ -112,3 +113,22 @@ def test_a_wrong_value_is_noticed(name: str) -> None:
     net.forward()
     y = module(*(torch.from_numpy(value) for value in case.values().values()))
     assert not np.allclose(y.detach().numpy(), net.blobs[net.outputs[0]].peek(), **CLOSE)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "softmax with hard examples"])
+def test_what_stands_at_ignored_labels_does_not_count(kind: str) -> None:
+    text, given, ignored = definition(kind)
+    module = run_source(export(make_net(text, TRAIN))).train()
+    found = []
+    for planted in (0, np.nan, np.inf):
+        x = torch.from_numpy(np.where(ignored, planted, given["x"]).astype(np.float64)).requires_grad_()
+        others = [torch.from_numpy(value.astype(np.float64)) for name, value in given.items() if name != "x"]
+        loss = module.loss(module(x, *others))
+        loss.backward()
+        assert x.grad is not None
+        found.append((loss.item(), x.grad.numpy()))
+    assert found[0][0] > 0
+    assert not found[0][1][ignored].any()
+    for loss, gradient in found[1:]:
+        np.testing.assert_allclose(loss, found[0][0], **CLOSE)
+        np.testing.assert_allclose(gradient, found[0][1], **CLOSE)

@@ -80,7 +80,7 @@ def softmax_loss(b: Builder, node: Node) -> Backward | None:
         np.log(np.maximum(picked, TINY, out=picked), out=picked)
         count = outer * inner
         if valid is not None:
-            picked *= valid.reshape(outer, inner)
+            np.copyto(picked, 0, where=~valid.reshape(outer, inner))  # NaN does not count there
             count = int(valid.sum())
         layer.divisor = layer.normalizer(outer, inner, count)
         loss[0] = -picked.sum() / layer.divisor
@@ -103,7 +103,7 @@ def softmax_loss(b: Builder, node: Node) -> Backward | None:
             np.multiply(prob, factor, out=dx)
             dx[rows, indices.reshape(outer, inner), columns] -= factor
             if valid is not None:
-                np.multiply(dx, valid.reshape(outer, 1, inner), out=dx)
+                np.copyto(dx, 0, where=~valid.reshape(outer, 1, inner))
 
         b.run(step)
 

@@ -20,7 +20,10 @@ def softmax_loss(
     outer = x.shape[:axis].numel()
     scores = x.movedim(axis, -1).flatten(0, -2) if x.dim() > 1 else x[None]
     label = label.flatten().long()
-    valid = label.numel() if ignore is None else (label != ignore).sum()
+    valid: Tensor | int = label.numel()
+    if ignore is not None:
+        valid = (label != ignore).sum()
+        scores = torch.where((label != ignore)[:, None], scores, 0)  # what is ignored may be NaN
     factors = torch.tensor(weights, dtype=x.dtype, device=x.device) if weights else None
     total = F.cross_entropy(scores, label, factors, ignore_index=-100 if ignore is None else ignore, reduction="sum")
     return total / normalizer(mode, outer, label.numel(), valid, fixed)
@@ -31,9 +34,10 @@ def infogain_loss(
 ) -> Tensor:
     """-sum_k H[label, k] log(softmax(x)_k), divided as `mode` says."""
     outer = x.shape[:axis].numel()
-    logs = F.log_softmax(x, axis).movedim(axis, -1).flatten(0, -2).clamp(min=-46.0517)  # log(1e-20)
     label = label.flatten().long()
     counted = torch.ones_like(label) if ignore is None else (label != ignore).long()
+    scores = torch.where(counted[:, None] != 0, x.movedim(axis, -1).flatten(0, -2), 0)
+    logs = F.log_softmax(scores, 1).clamp(min=-46.0517)  # log(1e-20)
     rows = gain.reshape(logs.shape[1], -1)[label * counted] * counted[:, None]
     return -(rows * logs).sum() / normalizer(mode, outer, label.numel(), counted.sum(), fixed)
 
@@ -41,11 +45,13 @@ def infogain_loss(
 def sigmoid_cross_entropy_loss(x: Tensor, target: Tensor, mode: str, ignore: int | None, fixed: float) -> Tensor:
     """The binary cross-entropy of sigmoid(x), divided as `mode` says."""
     target = target.reshape(x.shape).to(x.dtype)
-    losses = F.binary_cross_entropy_with_logits(x, target, reduction="none")
     valid: Tensor | int = x.numel()
     if ignore is not None:
-        losses = losses * (target != ignore)
+        x = torch.where(target != ignore, x, 0)
         valid = (target != ignore).sum()
+    losses = F.binary_cross_entropy_with_logits(x, target, reduction="none")
+    if ignore is not None:
+        losses = losses * (target != ignore)
     return losses.sum() / normalizer(mode, x.shape[0], x.numel(), valid, fixed)
 
 
@@ -106,9 +112,9 @@ def focal_loss(
     x: Tensor, label: Tensor, axis: int, alpha: float, gamma: float, mode: str, ignore: int | None, fixed: float
 ) -> Tensor:
     """-alpha (1 - p)^gamma log(p) with p = softmax(x)[label] along `axis`, divided as `mode` says."""
-    logs = F.log_softmax(x, axis).movedim(axis, -1).flatten(0, -2)
     label = label.flatten().long()
     counted = torch.ones_like(label) if ignore is None else (label != ignore).long()
+    logs = F.log_softmax(torch.where(counted[:, None] != 0, x.movedim(axis, -1).flatten(0, -2), 0), 1)
     own = logs.gather(1, (label * counted)[:, None])[:, 0]
     losses = -alpha * (1 - own.exp()).clamp(min=1e-37) ** gamma * own * counted
     valid = label.numel() if ignore is None else counted.sum()
@@ -121,6 +127,7 @@ def binary_focal_loss(
     """The same of each value by itself, with p = sigmoid(x) for targets 1 and 1 - sigmoid(x) for targets 0."""
     target = target.reshape(x.shape)
     counted = torch.ones_like(x) if ignore is None else (target != ignore).to(x.dtype)
+    x = torch.where(counted != 0, x, 0)
     logs = F.logsigmoid(torch.where(target == 1, x, -x))
     weight = torch.where(target == 1, alpha, 1 - alpha) * counted
     losses = -weight * (1 - logs.exp()).clamp(min=1e-37) ** gamma * logs
