@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from dragon.bases.registry import find_class, layer_types
-from dragon.errors import LayerName, UsageError, nearest
+from dragon.errors import UsageError, nearest
 from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.fields import set_fields
 from dragon.surgery.model import Model, Note, silent_note
 from dragon.surgery.normalisations import copy_rules
-from dragon.surgery.selection import Words, find_type, select
+from dragon.surgery.selection import Words, find_type, suitable
 from dragon.surgery.values import free_name, rename_value
 
 __all__ = ["add"]
@@ -31,7 +31,7 @@ def add(
     after: all readers of the chosen layer's first top read the new layer's. before: the chosen layer alone reads it, in
     place of its first bottom. New layers are called TYPE_LAYER, such as dropout_ip1; layers of one name (in TRAIN and
     in TEST) have new ones of one name. Raises UsageError for a type that does not make one top of one bottom, and for
-    chosen layers without tops (after) or bottoms (before).
+    layers without tops (after) or bottoms (before) that are chosen by name; a pattern leaves them out.
     """
     if (after is None) == (before is None):
         raise UsageError("add takes either after or before")
@@ -40,7 +40,11 @@ def add(
     new = model.copy()
     taken = {one.name for one in new.net.layer} | {top for one in new.net.layer for top in one.top}
     names: dict[str, str] = {}
-    chosen = select(new.net, after if after is not None else before or ())
+    if after is not None:
+        chosen = suitable(new.net, after, lambda one: "" if one.top else "has no top", note, "nothing can follow it")
+    else:
+        so = "nothing can stand before it"
+        chosen = suitable(new.net, before or (), lambda one: "" if one.bottom else "has no bottom", note, so)
     for index in chosen:
         target = new.net.layer[index].name
         if target not in names:
@@ -77,8 +81,6 @@ def _type(word: object) -> str:
 
 def _behind(net: pb.NetParameter, index: int, fresh: pb.LayerParameter) -> None:
     owner = net.layer[index]
-    if not owner.top:
-        raise UsageError("has no top: nothing can follow it", layer=LayerName(owner.name, owner.type))
     fresh.bottom.append(owner.top[0])
     rename_value(net, index + 1, phases(owner), owner.top[0], fresh.name)
     _put(net, index + 1, fresh)
@@ -86,8 +88,6 @@ def _behind(net: pb.NetParameter, index: int, fresh: pb.LayerParameter) -> None:
 
 def _in_front(net: pb.NetParameter, index: int, fresh: pb.LayerParameter) -> None:
     owner = net.layer[index]
-    if not owner.bottom:
-        raise UsageError("has no bottom: nothing can stand before it", layer=LayerName(owner.name, owner.type))
     value = owner.bottom[0]
     fresh.bottom.append(value)
     if value in owner.top:  # in place: what it makes is read under the same name from here on

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,14 @@ from numpy.typing import NDArray
 
 from dragon.bases.registry import class_of
 from dragon.bases.weighted import Weighted
-from dragon.errors import LayerName, UsageError, nearest
+from dragon.errors import UsageError, nearest
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.biases import Bias, add_bias, drop_bias, give_zero_bias, has_bias
 from dragon.surgery.fields import set_fields
 from dragon.surgery.learning import filler_fields
 from dragon.surgery.model import Model, Note, silent_note
 from dragon.surgery.normalisations import PhaseGraphs
-from dragon.surgery.selection import Words, select
+from dragon.surgery.selection import Words, select, suitable
 
 __all__ = ["bias", "initialise", "pairs", "set_layers"]
 
@@ -29,21 +30,14 @@ def initialise(model: Model, layers: Mapping[str, _Fields], note: Note = silent_
 
     layers: for each selector the fields of a filler, which is that of the weight, such as `{type: msra}`; or one such
     mapping for each blob, `{weight: {type: msra}, bias: {value: 0.1}}`. Fillers replace the present ones as a whole.
-    Raises UsageError for a layer without such a filler.
+    Raises UsageError for a layer without such a filler that is chosen by its name; a pattern leaves it out.
     """
     new = model.copy()
     for word, given in pairs(layers, "initialise"):
-        for index in select(new.net, word):
+        for index in suitable(new.net, word, partial(_lacks, given), note):
             layer = new.net.layer[index]
             known = filler_fields(layer)
-            first = next(iter(known), None)
-            by_blob = bool(given) and all(isinstance(value, Mapping) for value in given.values())
-            for blob, fields in (given if by_blob else {first: given}).items():
-                if blob not in known:
-                    raise UsageError(
-                        f'has no filler "{blob}"{nearest(str(blob), known)}' if known else "has no filler",
-                        layer=LayerName(layer.name, layer.type),
-                    )
+            for blob, fields in _by_blob(given, known).items():
                 filler = getattr(getattr(layer, class_of(layer).settings[0]), known[blob])
                 filler.Clear()
                 set_fields(filler, fields, f"{layer.name}.{known[blob]}")
@@ -51,18 +45,34 @@ def initialise(model: Model, layers: Mapping[str, _Fields], note: Note = silent_
     return new
 
 
+def _by_blob(given: _Fields, known: Iterable[str]) -> _Fields:
+    """The fields of fillers by blob; those that are given for no blob are of the first that is known."""
+    by_blob = bool(given) and all(isinstance(value, Mapping) for value in given.values())
+    return given if by_blob else {next(iter(known), ""): given}
+
+
+def _lacks(given: _Fields, layer: pb.LayerParameter) -> str:
+    """Which filler of those that are given a layer lacks, in words; empty if none."""
+    known = filler_fields(layer)
+    for blob in _by_blob(given, known):
+        if blob not in known:
+            return f'has no filler "{blob}"{nearest(str(blob), known)}' if known else "has no filler"
+    return ""
+
+
 def bias(model: Model, drop: Words | None = None, add: Words | None = None, note: Note = silent_note) -> Model:
     """A model in which layers with weights lose or get a bias.
 
     drop, add: selectors; `before_bn` stands for the layers that are alone normalised, so that their bias is useless.
     Weights follow: an added bias is 0, and one that goes is taken off the running mean of the normalisation that alone
-    reads the layer, so that TEST stays. Raises UsageError when neither is given, and for other types of layers.
+    reads the layer, so that TEST stays. Raises UsageError when neither is given, and for other types of layers that are
+    chosen by name; a pattern leaves them out.
     """
     if drop is None and add is None:
         raise UsageError("bias takes drop or add")
     new = model.copy()
     for words, wanted in ((drop, False), (add, True)):
-        for index in [] if words is None else _weighted(new.net, words):
+        for index in [] if words is None else _weighted(new.net, words, note):
             layer = new.net.layer[index]
             if has_bias(layer) == wanted:
                 continue
@@ -98,13 +108,12 @@ def _take_off_mean(model: Model, index: int, values: NDArray[Any]) -> None:
 _BEFORE_BN = "before_bn"
 
 
-def _weighted(net: pb.NetParameter, words: Words) -> list[int]:
-    found = _before_norms(net) if words == _BEFORE_BN else select(net, words)
-    for index in found:
-        layer = net.layer[index]
-        if not issubclass(class_of(layer), Weighted):
-            raise UsageError("has no bias of its own", layer=LayerName(layer.name, layer.type))
-    return found
+def _weighted(net: pb.NetParameter, words: Words, note: Note) -> list[int]:
+    if words == _BEFORE_BN:
+        return _before_norms(net)
+    return suitable(
+        net, words, lambda one: "" if issubclass(class_of(one), Weighted) else "has no bias of its own", note
+    )
 
 
 def _before_norms(net: pb.NetParameter) -> list[int]:

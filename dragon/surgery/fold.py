@@ -7,6 +7,7 @@ s along the outputs.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -41,42 +42,126 @@ def fold(
     done: list[tuple[str, str]] = []
     refused: dict[str, str] = {}
     while True:
-        graphs = PhaseGraphs(new.net)
-        groups = by_name(graphs.normalisations(fixed=True))
-        norms = next((norms for norms in groups.values() if _waits(norms[0].layer.name, refused, chosen)), None)
+        folding = _Folding(new, refused, chosen)
+        norms = next((norms for norms in folding.groups if folding.waits(norms)), None)
         if norms is None:
             return new, done, list(refused.items())
-        name, makers = norms[0].layer.name, {graph.maker(n.index) for n in norms for graph in graphs.of(n.index)}
-        why = _obstacle(new, graphs, norms, makers)
-        if why:
-            refused[name] = why
+        try:
+            pairs = folding.pairs(norms)
+        except _Stays as why:
+            refused[norms[0].layer.name] = str(why)
             continue
-        target = new.net.layer[next(index for index in makers if index is not None)]
-        done.append((name, target.name))
-        _fold_into(new, norms, target)
+        done += [(pair.norms[0].layer.name, pair.layer.name) for pair in pairs]
+        _fold_into(new, pairs)
 
 
-def _waits(name: str, refused: Collection[str], chosen: Collection[str] | None) -> bool:
-    return name not in refused and (chosen is None or name in chosen)
+class _Stays(Exception):
+    """Why a normalisation cannot be folded."""
 
 
-def _deployed(norms: list[Normalisation]) -> Normalisation:
-    """The one of several layers of one name that TEST runs; the first if none does."""
-    return next((norm for norm in norms if pb.TEST in phases(norm.layer)), norms[0])
+@dataclass
+class _Pair:
+    """Normalisations of one name, present in different phases, and the layer that they are folded into."""
+
+    norms: list[Normalisation]
+    index: int
+
+    @property
+    def norm(self) -> Normalisation:
+        """The one that TEST runs; the first if none does."""
+        return next((norm for norm in self.norms if pb.TEST in phases(norm.layer)), self.norms[0])
+
+    @property
+    def layer(self) -> pb.LayerParameter:
+        """The layer with weights."""
+        return self.norm.net.layer[self.index]
 
 
-def _obstacle(model: Model, graphs: PhaseGraphs, norms: list[Normalisation], makers: set[int | None]) -> str:
-    """Why layers of one name, present in different phases, cannot be folded; an empty string if they can.
+class _Folding:
+    """What can be folded in a model as it stands."""
 
-    makers: the layers that make their bottoms; None stands for an input of the net.
-    """
-    norm = _deployed(norms)
-    if None in makers:
-        return "it reads an input of the net"
-    if len(makers) > 1:
-        return "it follows different layers in TRAIN and in TEST"
-    index = next(index for index in makers if index is not None)
-    layer = model.net.layer[index]
+    def __init__(self, model: Model, refused: Collection[str], chosen: Collection[str] | None) -> None:
+        self.model = model
+        self.net = model.net
+        self.refused = refused
+        self.chosen = chosen
+        self.graphs = PhaseGraphs(model.net)
+        self.groups = list(by_name(self.graphs.normalisations(fixed=True)).values())
+
+    def waits(self, norms: list[Normalisation]) -> bool:
+        """Whether normalisations of one name are to be folded and were not refused."""
+        name = norms[0].layer.name
+        return name not in self.refused and (self.chosen is None or name in self.chosen)
+
+    def pairs(self, norms: list[Normalisation]) -> list[_Pair]:
+        """The pair of these normalisations, and those of all layers that share its weights, which fold alike.
+
+        Raises _Stays.
+        """
+        first = self._pair(norms)
+        pairs = [first]
+        for index in _sharers(self.net, first.index):
+            other = self.net.layer[index].name
+            group = next((g for g in self.groups if self._makers(g) == {index}), None)
+            why = ""
+            if group is None:
+                why = "which no batch normalisation follows alone"
+            elif not self.waits(group):
+                why = f'whose normalisation "{group[0].layer.name}" stays'
+            else:
+                try:
+                    pairs.append(self._pair(group))
+                except _Stays as error:
+                    why = f'whose normalisation "{group[0].layer.name}" stays: {error}'
+            if why:
+                raise _Stays(f'the weights of "{first.layer.name}" are shared with "{other}", {why}')
+        self._check_alike(pairs)
+        return pairs
+
+    def _makers(self, norms: list[Normalisation]) -> set[int | None]:
+        """The layers that make their bottoms; None stands for an input of the net."""
+        return {graph.maker(n.index) for n in norms for graph in self.graphs.of(n.index)}
+
+    def _pair(self, norms: list[Normalisation]) -> _Pair:
+        """Normalisations with the layer that they can be folded into, as far as no other layer shares its weights."""
+        makers = self._makers(norms)
+        if None in makers:
+            raise _Stays("it reads an input of the net")
+        if len(makers) > 1:
+            raise _Stays("it follows different layers in TRAIN and in TEST")
+        pair = _Pair(norms, next(index for index in makers if index is not None))
+        why = _obstacle(self.model, self.graphs, pair)
+        if why:
+            raise _Stays(why)
+        return pair
+
+    def _check_alike(self, pairs: list[_Pair]) -> None:
+        """Raise _Stays if a blob that layers share would get different values."""
+        values: dict[str, NDArray[Any]] = {}
+        for pair in pairs if len(pairs) > 1 else ():
+            folded = _folded(self.model, pair)
+            for spec, value in zip(pair.layer.param, folded, strict=False):
+                if spec.name and not np.array_equal(values.setdefault(spec.name, value.ravel()), value.ravel()):
+                    raise _Stays(
+                        f'the weights of "{pairs[0].layer.name}" are shared with "{pair.layer.name}", '
+                        f'whose normalisation "{pair.norm.layer.name}" differs'
+                    )
+
+
+def _sharers(net: pb.NetParameter, index: int) -> list[int]:
+    """Positions of the other layers that share a blob by name with a layer, or with one that shares one with it."""
+    found = {index}
+    while True:
+        names = {spec.name for i in found for spec in net.layer[i].param if spec.name}
+        more = {i for i, layer in enumerate(net.layer) if any(spec.name in names for spec in layer.param)} - found
+        if not more:
+            return sorted(found - {index})
+        found |= more
+
+
+def _obstacle(model: Model, graphs: PhaseGraphs, pair: _Pair) -> str:
+    """Why normalisations cannot be folded into the layer before them; an empty string if they can."""
+    norms, norm, layer, index = pair.norms, pair.norm, pair.layer, pair.index
     kind = class_of(layer)
     if not issubclass(kind, Weighted):
         return f'it follows "{layer.name}" ({layer.type}), which has no weights to fold into'
@@ -94,9 +179,6 @@ def _obstacle(model: Model, graphs: PhaseGraphs, norms: list[Normalisation], mak
         return "its tops have different names in TRAIN and in TEST"
     if kind.product_param(layer).axis != 1:
         return f'the outputs of "{layer.name}" are not on axis 1'
-    names = {spec.name for spec in layer.param if spec.name}
-    if any(spec.name in names for i, other in enumerate(model.net.layer) if i != index for spec in other.param):
-        return f'the weights of "{layer.name}" are shared with other layers'
     for name in (layer.name, norm.layer.name):
         if name not in model.arrays:
             return f'there are no weights for "{name}"'
@@ -114,21 +196,30 @@ def _as_factors(norm: Normalisation, arrays: Mapping[str, Arrays]) -> tuple[NDAr
         return gamma / np.sqrt(variance + norm.settings.eps), mean, beta
 
 
-def _fold_into(model: Model, norms: list[Normalisation], layer: pb.LayerParameter) -> None:
-    arrays, norm = model.arrays, _deployed(norms)
-    s, mean, beta = _as_factors(norm, arrays)
-    kind = class_of(layer)
+def _folded(model: Model, pair: _Pair) -> Arrays:
+    """Weight and bias of the layer with its normalisation in them. Raises WeightsError for weights that do not fit."""
+    layer, kind = pair.layer, class_of(pair.layer)
     assert issubclass(kind, Weighted)  # else _obstacle would have said so
-    _check_sizes(layer, kind.product_param(layer), arrays[layer.name], len(mean))
-    weight, *bias = arrays[layer.name]
+    s, mean, beta = _as_factors(pair.norm, model.arrays)
+    _check_sizes(layer, kind.product_param(layer), model.arrays[layer.name], len(mean))
+    weight, *bias = model.arrays[layer.name]
     old = bias[0].astype(np.float64).reshape(-1) if bias else np.zeros_like(mean)
     folded = kind.scale_outputs(layer, weight.astype(np.float64), s)
-    arrays[layer.name] = [folded.astype(weight.dtype), (s * (old - mean) + beta).astype(weight.dtype)]
-    kind.product_param(layer).ClearField("bias_term")  # true is the default
-    layer.top[0] = norm.last.top[0]
-    layer.loss_weight[:] = norm.last.loss_weight
-    for index in sorted({index for n in norms for index in (n.index, *n.scales)}, reverse=True):
-        arrays.pop(model.net.layer[index].name, None)
+    return [folded.astype(weight.dtype), (s * (old - mean) + beta).astype(weight.dtype)]
+
+
+def _fold_into(model: Model, pairs: list[_Pair]) -> None:
+    """Give layers the folded weights, and take the normalisations out."""
+    folded = {pair.layer.name: _folded(model, pair) for pair in pairs}
+    model.arrays.update(folded)
+    for pair in pairs:
+        layer, last, kind = pair.layer, pair.norm.last, class_of(pair.layer)
+        assert issubclass(kind, Weighted)
+        kind.product_param(layer).ClearField("bias_term")  # true is the default
+        layer.top[0] = last.top[0]
+        layer.loss_weight[:] = last.loss_weight
+    for index in sorted({i for pair in pairs for n in pair.norms for i in (n.index, *n.scales)}, reverse=True):
+        model.arrays.pop(model.net.layer[index].name, None)
         del model.net.layer[index]
 
 

@@ -1,6 +1,7 @@
 """A new normalisation that starts as the identity: gamma = sqrt(var + eps), beta = mean, for any mean and variance.
 
-The running statistics are those of the values that it reads, so that training goes on from where the net is.
+The running statistics are those of the values that it reads, so that training goes on from where the net is. Those that
+are shared, as by the towers of a siamese net, are those of all values that the layers read together.
 """
 
 from __future__ import annotations
@@ -21,10 +22,9 @@ from dragon.surgery.prove import build_net
 from dragon.surgery.recalibrate import Pool
 from dragon.surgery.samples import feed
 
-__all__ = ["Made", "Moments", "Statistics", "measure", "start_as_identity"]
+__all__ = ["Made", "Statistics", "measure", "start_as_identity"]
 
-Moments = tuple[NDArray[Any], NDArray[Any]]  # mean and variance, (C,) each, float64
-Statistics = Callable[[Model, Sequence[str]], Mapping[str, Moments]]  # by names of layers: of their tops
+Statistics = Callable[[Model, Sequence[str]], Mapping[str, Pool]]  # by names of layers: of their tops
 
 
 @dataclass
@@ -48,12 +48,12 @@ def measure(
     batches: int = 4,
     shape: tuple[int, ...] | None = None,
     progress: Progress = silent,
-) -> dict[str, Moments]:
+) -> dict[str, Pool]:
     """Mean and variance of each channel of the tops of layers, over batches in TRAIN, or in TEST where TRAIN lacks one.
 
     The data is that of a proof (see `prove`). Raises UsageError for a layer that neither phase has.
     """
-    found: dict[str, Moments] = {}
+    found: dict[str, Pool] = {}
     for phase in (TRAIN, TEST):
         missing = [name for name in names if name not in found]
         if missing:
@@ -66,7 +66,7 @@ def measure(
 
 def _measure_in(
     model: Model, names: Sequence[str], phase: int, batches: int, shape: tuple[int, ...] | None, progress: Progress
-) -> dict[str, Moments]:
+) -> dict[str, Pool]:
     net = build_net(model, phase, shape)
     try:
         pools = {node.index: (node.name, Pool()) for node in net.nodes if node.name in names}
@@ -82,7 +82,7 @@ def _measure_in(
                 pool.add(net.nodes[index].tops[0].peek())
                 begin = index + 1
             progress("batches for statistics", batch + 1, batches)
-        return {name: (pool.mean, pool.variance) for name, pool in pools.values()}
+        return dict(pools.values())
     finally:
         net.close()
 
@@ -93,27 +93,33 @@ def start_as_identity(old: Model, new: Model, made: Sequence[Made], statistics: 
     Layers without running statistics start with scale 1 and shift 0: they are no identity.
     """
     by_name = {layer.name: layer for layer in new.net.layer}
-    moments: Mapping[str, Moments] = {}
-    wanted = [one.behind for one in made if _averages(by_name[one.name])]
-    if wanted:
-        moments = statistics(old, list(dict.fromkeys(wanted)))
-    done: set[str] = set()
-    first: dict[str, Moments] = {}  # of shared normalisations
+    once: dict[str, Made] = {}  # layers of one name have one normalisation
     for one in made:
-        if one.name in done:
-            continue
-        done.add(one.name)
-        weights = new.arrays.get(one.layer, [])
-        shift = None
-        if one.dropped and len(weights) > 1:
-            shift = weights[1].reshape(-1).astype(np.float64)
-            new.arrays[one.layer] = weights[:1]
-        if one.behind in moments:
-            mean, variance = moments[one.behind]
-            read = mean if shift is None else mean - shift, variance  # without the bias
-            if one.shared:
-                read = first.setdefault(one.shared, read)
-            _identity(new, by_name, one, read, read[0] if shift is None else read[0] + shift)
+        once.setdefault(one.name, one)
+    biases = {name: _take_bias(new, one) for name, one in once.items() if one.dropped}
+    averaged = [one for name, one in once.items() if _averages(by_name[name])]
+    if not averaged:
+        return
+    pools = statistics(old, list(dict.fromkeys(one.behind for one in averaged)))
+    read = {one.name: Pool() for one in averaged}  # by normalisation, what it reads: the values without the bias
+    shared: dict[str, Pool] = {}
+    for one in averaged:
+        if one.shared:
+            read[one.name] = shared.setdefault(one.shared, read[one.name])
+        bias = biases.get(one.name)
+        read[one.name].join(pools[one.behind], 0.0 if bias is None else -bias)
+    for one in averaged:
+        pool, bias = read[one.name], biases.get(one.name)
+        _identity(new, by_name, one, pool, pool.mean if bias is None else pool.mean + bias)
+
+
+def _take_bias(model: Model, one: Made) -> NDArray[Any] | None:
+    """Take the bias out of the weights of a layer and return it, (C,), float64; None if the weights have none."""
+    weights = model.arrays.get(one.layer, [])
+    if len(weights) < 2:
+        return None
+    model.arrays[one.layer] = weights[:1]
+    return weights[1].reshape(-1).astype(np.float64)
 
 
 def _averages(layer: Any) -> bool:
@@ -125,17 +131,17 @@ def _identity(
     model: Model,
     layers: Mapping[str, Any],
     one: Made,
-    moments: Moments,
+    pool: Pool,
     beta: NDArray[Any],
 ) -> None:
     settings = normalization_of(layers[one.name])
     assert settings is not None
     at = settings.blobs
     arrays: list[NDArray[Any]] = [np.zeros(1, np.float32)] * at.count
-    gamma = np.sqrt(moments[1] + settings.eps)
+    gamma = np.sqrt(pool.variance + settings.eps)
     values = {
-        at.mean: moments[0],
-        at.variance: moments[1],
+        at.mean: pool.mean,
+        at.variance: pool.variance,
         at.weight: np.ones(1),
         at.gamma: gamma,
         at.beta: beta,

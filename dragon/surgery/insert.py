@@ -9,7 +9,7 @@ from dragon.bases.convolution import ConvolutionBase
 from dragon.bases.registry import class_of
 from dragon.bases.weighted import Weighted
 from dragon.counting import how_many
-from dragon.errors import LayerName, UsageError
+from dragon.errors import UsageError
 from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.biases import Bias, drop_bias, has_bias, is_frozen, is_plain
@@ -27,7 +27,7 @@ from dragon.surgery.model import Model, Note, silent_note
 from dragon.surgery.normalisations import Normalisation, PhaseGraphs, copy_rules
 from dragon.surgery.places import PLACES, ends_net, walk
 from dragon.surgery.remove import take_out
-from dragon.surgery.selection import Words, check_choice, list_words, select
+from dragon.surgery.selection import Words, check_choice, list_words, select, sort_out
 from dragon.surgery.values import rename_value
 
 __all__ = ["insert"]
@@ -61,7 +61,8 @@ def insert(
 
     The ParamSpec and the filler of a dropped bias go to beta, which takes its place. If the model has weights, layers
     with running statistics start as the identity, with the `statistics` of the values there. Raises UsageError when
-    no layer is left to choose or one cannot be normalised.
+    no layer is left to choose, or one that is given by its name cannot be normalised; of those that a pattern or a type
+    chooses, a note says which are left out.
     """
     kind = normalisation_type(type, form, fields)
     check_choice(place, PLACES, "place")
@@ -84,34 +85,40 @@ def insert(
 def _targets(graphs: PhaseGraphs, after: Words, normalises: bool, last: bool, note: Note) -> list[int]:
     """Positions of the chosen layers that are not normalised yet and do not make the output of the net."""
     net = graphs.net
-    named = set(list_words(after))
-    found = []
+    waiting = []
     for index in select(net, after):
-        layer = net.layer[index]
         norm = walk(graphs, index).norm
         if norm is not None and normalises:
-            note(f"left {layer.name}: {net.layer[norm].name} normalises it already")
-        elif not last and layer.name not in named and ends_net(graphs, index):
+            note(f"left {net.layer[index].name}: {net.layer[norm].name} normalises it already")
+        else:
+            waiting.append(index)
+    able, left = sort_out(net, after, waiting, _obstacle, "no normalisation can follow it")
+    named = set(list_words(after))
+    found = []
+    for index in able:
+        layer = net.layer[index]
+        if not last and layer.name not in named and ends_net(graphs, index):
             note(f"left {layer.name}: no layer with weights follows, so it makes the output of the net")
         else:
-            _check_target(layer)
             found.append(index)
     if not found:
-        raise UsageError(f'net "{net.name}": no layer is left to insert one behind')
+        why = f"; left out {left}" if left else ""
+        raise UsageError(f'net "{net.name}": no layer is left to insert one behind{why}')
+    if left:
+        note(f"left out {left}")
     return found
 
 
-def _check_target(layer: pb.LayerParameter) -> None:
+def _obstacle(layer: pb.LayerParameter) -> str:
+    """Why no normalisation can follow a layer; an empty string if one can."""
     kind = class_of(layer)
-    why = ""
     if len(layer.top) != 1:
-        why = f"has {how_many(len(layer.top), 'top')}"
-    elif any(layer.loss_weight) or kind.is_loss:
-        why = "makes a loss"
-    elif issubclass(kind, Weighted) and kind.product_param(layer).axis != 1:
-        why = "has its outputs on another axis than 1"
-    if why:
-        raise UsageError(f"{why}: no normalisation can follow it", layer=LayerName(layer.name, layer.type))
+        return f"has {how_many(len(layer.top), 'top')}"
+    if any(layer.loss_weight) or kind.is_loss:
+        return "makes a loss"
+    if issubclass(kind, Weighted) and kind.product_param(layer).axis != 1:
+        return "has its outputs on another axis than 1"
+    return ""
 
 
 def _spots(graphs: PhaseGraphs, targets: list[int], place: str, kind: NormalisationType, note: Note) -> list[Made]:

@@ -46,11 +46,18 @@ class Pool:
         count = values.shape[0] * values.shape[2]
         mean = values.mean(axis=(0, 2), dtype=np.float64)
         squares = ((values - mean[:, None]) ** 2).sum(axis=(0, 2), dtype=np.float64)
-        total = self.count + count
-        between = mean - self.mean
-        self.mean = self.mean + between * (count / total)
-        self._within = self._within + squares * (count / max(1, count - 1))
-        self.squares = self.squares + squares + between**2 * (self.count * count / total)
+        batch = Pool()
+        batch.count, batch.mean, batch.squares = count, mean, squares
+        batch._within = squares * (count / max(1, count - 1))
+        self.join(batch)
+
+    def join(self, other: Pool, shift: NDArray[Any] | float = 0.0) -> None:
+        """Add all values of another pool, each with `shift`, (C,), added."""
+        total = self.count + other.count
+        between = other.mean + shift - self.mean
+        self.mean = self.mean + between * (other.count / max(1, total))
+        self._within = self._within + other._within
+        self.squares = self.squares + other.squares + between**2 * (self.count * other.count / max(1, total))
         self.count = total
 
     @property

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from dragon.bases.registry import canonical, class_of, find_class, layer_types
-from dragon.errors import UsageError, nearest
+from dragon.errors import LayerName, UsageError, nearest
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["Words", "check_choice", "find_type", "list_words", "quote", "select"]
+__all__ = ["Words", "check_choice", "find_type", "list_words", "quote", "select", "sort_out", "suitable"]
 
 Words = str | Sequence[str]  # one selector, several in a list, or several with commas between them
 
@@ -56,6 +56,59 @@ def _select_one(net: pb.NetParameter, word: str) -> list[int]:
         known = [layer.name for layer in net.layer] + [layer.type for layer in net.layer]
         raise UsageError(f'net "{net.name}" has no layer of the name or type "{word}"{nearest(word, known)}')
     return found
+
+
+def sort_out(
+    net: pb.NetParameter,
+    words: Words,
+    chosen: Iterable[int],
+    obstacle: Callable[[pb.LayerParameter], str],
+    so: str = "",
+) -> tuple[list[int], str]:
+    """Those of the chosen layers that an operation can take, and which ones it leaves out and why, in words.
+
+    chosen: positions that `select` gave for `words`. obstacle: why a layer cannot be taken; empty if it can. so: what
+    follows from that. Raises UsageError for a layer that cannot be taken and was chosen by name, no pattern or type.
+    """
+    named = set(list_words(words))
+    found: list[int] = []
+    left: dict[str, list[str]] = {}  # names by obstacle
+    for index in chosen:
+        layer = net.layer[index]
+        why = obstacle(layer)
+        if why and layer.name in named:
+            raise _refusal(layer, why, so)
+        if why:
+            left.setdefault(why, []).append(layer.name)
+        else:
+            found.append(index)
+    text = ", ".join(f"{quote(names)} ({why})" for why, names in left.items())
+    return found, f"{text}: {so}" if text and so else text
+
+
+def suitable(
+    net: pb.NetParameter,
+    words: Words,
+    obstacle: Callable[[pb.LayerParameter], str],
+    note: Callable[[str], None],
+    so: str = "",
+) -> list[int]:
+    """Positions of the layers that selectors name and an operation can take; a note says which ones are left out.
+
+    As `sort_out`, and raises UsageError if none can be taken.
+    """
+    chosen = select(net, words)
+    found, left = sort_out(net, words, chosen, obstacle, so)
+    if not found:
+        first = net.layer[chosen[0]]
+        raise _refusal(first, obstacle(first), so)
+    if left:
+        note(f"left out {left}")
+    return found
+
+
+def _refusal(layer: pb.LayerParameter, why: str, so: str) -> UsageError:
+    return UsageError(f"{why}: {so}" if so else why, layer=LayerName(layer.name, layer.type))
 
 
 def check_choice(value: object, allowed: Sequence[str], what: str) -> str:

@@ -88,6 +88,79 @@ def test_what_cannot_be_folded_stays_and_says_why(text: str, why: str) -> None:
     assert new.net == old.net
 
 
+def siamese(form: str, second: str = "", bias: str = 'param { name: "b" }', shared: bool = True) -> pb.NetParameter:
+    """Two towers of a convolution and a normalisation, which share all blobs; second: changes of the other, "A>B"."""
+    conv = CONV.replace('top: "conv1"', f'top: "conv1" param {{ name: "w" }} {bias}')
+    norm, top = FORMS[form]
+    blobs = "".join(f'param {{ name: "n{i}" }} ' for i in range(5 if form == "merged" else 3) if shared)
+    norm = norm.replace('bottom: "conv1"', f'{blobs}bottom: "conv1"')
+    if shared:
+        norm = norm.replace("param { lr_mult: 2 } param { lr_mult: 3 }", 'param { name: "g" } param { name: "h" }')
+    tower = conv + norm + TAIL.replace("NAME", top)
+    other = tower.replace('{ name: "', '{ name= "')
+    for name in ("conv1", "bn1", "scale1", "s1", "relu", "ip", "drop"):
+        other = other.replace(f'"{name}"', f'"{name}_p"')
+    for change in filter(None, second.split(";")):
+        old, new = change.split(">")
+        assert old in other
+        other = other.replace(old, new)
+    data = HEAD.replace('name: "n"', "").replace('"data"', '"data2"').replace("mean: 2", "mean: -1")
+    return parse_text(
+        HEAD + data + tower + other.replace("name= ", "name: ").replace('"data"', '"data2"'), pb.NetParameter()
+    )
+
+
+@pytest.mark.parametrize("bias", ['param { name: "b" }', "", "none"], ids=["shared bias", "own biases", "no bias"])
+@pytest.mark.parametrize("form", ["merged", "split"])
+def test_layers_that_share_weights_fold_alike(form: str, bias: str) -> None:
+    net = siamese(form, bias=bias.replace("none", ""))
+    for layer in net.layer:
+        if layer.type == "Convolution" and bias == "none":
+            layer.convolution_param.bias_term = False
+    old = trained(net)
+    for name in ("conv1", "scale1"):  # `trained` moved the last blob of the first tower alone
+        if len(old.arrays.get(name, [])) > 1 and not (name == "conv1" and not bias):
+            old.arrays[f"{name}_p"] = old.arrays[name]
+        elif name == "conv1" and bias == "none":
+            old.arrays["conv1"] = old.arrays["conv1_p"]
+    new, done, left = fold(old)
+    assert (done, left) == ([("bn1", "conv1"), ("bn1_p", "conv1_p")], [])
+    assert not {"BatchNorm", "BN", "Scale"} & {layer.type for layer in new.net.layer}
+    np.testing.assert_array_equal(new.arrays["conv1"][0], new.arrays["conv1_p"][0])
+    assert np.array_equal(new.arrays["conv1"][1], new.arrays["conv1_p"][1]) == (bias != "")
+    assert largest(old, new, (TEST,)) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("second", "shared", "why"),
+    [
+        ("eps: 0.01>eps: 0.1", True, 'shared with "conv1_p", whose normalisation "bn1_p" differs'),
+        ("", False, 'shared with "conv1_p", whose normalisation "bn1_p" differs'),
+        ('"BatchNorm">"BatchNorm" phase: TRAIN', True, '"bn1_p" stays: it normalises by the batch in TEST too'),
+        ('"BatchNorm">"BatchNorm" include { phase: TRAIN }', True, '"bn1_p" stays: it and "conv1_p" are not present'),
+    ],
+)
+def test_layers_that_share_weights_and_would_not_fold_alike_stay(second: str, shared: bool, why: str) -> None:
+    old = trained(siamese("split", second, shared=shared))
+    for name in ("conv1", "scale1"):
+        old.arrays[f"{name}_p"] = old.arrays[name]
+    new, done, left = fold(old)
+    assert done == []
+    assert [name for name, _ in left] == ["bn1", "bn1_p"]
+    assert why in left[0][1]
+    assert new.net == old.net
+
+
+def test_of_layers_that_share_weights_all_or_none_are_folded() -> None:
+    old = trained(siamese("merged"))
+    old.arrays["conv1_p"] = old.arrays["conv1"]
+    _, done, left = fold(old, ["bn1"])
+    assert done == []
+    assert left == [
+        ("bn1", 'the weights of "conv1" are shared with "conv1_p", whose normalisation "bn1_p" stays'),
+    ]
+
+
 def test_a_name_of_weights_that_no_other_layer_has_shares_nothing() -> None:
     check(trained(parse_text(NAMED + SPLIT + TAIL.replace("NAME", "s1"), pb.NetParameter())))
 

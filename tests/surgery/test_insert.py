@@ -16,6 +16,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text, read_net
 from dragon.surgery.biases import has_bias, is_plain
 from dragon.surgery.forms import is_normalisation
+from dragon.surgery.identity import measure
 from dragon.surgery.insert import insert
 from dragon.surgery.learning import freeze
 from dragon.surgery.merge import merge
@@ -306,6 +307,56 @@ def test_layers_that_share_their_weight_share_the_normalisation() -> None:
         assert specs == {p.name for layer in new.net.layer if "conv2" in layer.name for p in layer.param}
         assert {"w_gamma", "b", "w_mean", "w_variance"} <= specs
         assert max(d.relative for d in prove(old, new, (TEST,), 3)) < 1e-6
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["shared bias", "own biases"])
+@pytest.mark.parametrize("form", ["merged", "split"])
+def test_shared_statistics_are_those_of_all_that_share_them(form: str, own: bool) -> None:
+    """By the law of total variance, from what each tower makes; where each has a bias of its own, without it."""
+    param = 'param { name: "w" }' + ("" if own else ' param { name: "b" }')
+    second = HEAD.replace('name: "n"', "").replace('"data"', '"data2"').replace("dim: 5", "dim: 15")
+    second = second.replace("mean: 2 std: 3", "mean: -4 std: 0.5")
+    towers = CONV.replace("PARAM", param), CONV.replace("PARAM", param).replace('"conv1"', '"conv2"')
+    text = HEAD + second + towers[0] + towers[1].replace('"data"', '"data2"')
+    text += TAIL.replace("X", "conv1") + TAIL.replace("X", "conv2").replace('"ip"', '"ip2"')
+    old = trained(parse_text(text, pb.NetParameter()))
+    if own:
+        old.arrays["conv2"][1] = old.arrays["conv2"][1] + 7
+    else:
+        old.arrays["conv2"] = old.arrays["conv1"]
+    parts = measure(old, ["conv1", "conv2"])
+    means = [parts[name].mean - old.arrays[name][1] for name in ("conv1", "conv2")]
+    mean = 0.25 * means[0] + 0.75 * means[1]
+    count = sum(pool.count for pool in parts.values())
+    squares = sum(p.squares + p.count * (m - mean) ** 2 for p, m in zip(parts.values(), means, strict=True))
+    assert np.abs(means[0] - means[1]).min() > 1e-3, "the towers differ"
+    new = insert(old, form=form)
+    for name in ("bn_conv1", "bn_conv2"):
+        found_mean, found_variance = new.arrays[name][2:4] if form == "merged" else new.arrays[name][:2]
+        np.testing.assert_allclose(found_mean, mean, rtol=1e-5)
+        np.testing.assert_allclose(found_variance, squares / (count - 1), rtol=1e-5)
+    assert max(d.relative for d in prove(old, new, (TEST,), 3)) < 1e-5
+
+
+def test_a_pattern_leaves_out_what_no_normalisation_can_follow() -> None:
+    two = """layer { name: "cut" type: "Slice" bottom: "conv1" top: "cut" top: "rest" slice_param { slice_point: 2 } }
+    layer { name: "sum" type: "Eltwise" bottom: "cut" bottom: "cut" top: "sum" }
+    layer { name: "gone" type: "Silence" bottom: "rest" }
+    """
+    loss = 'layer { name: "loss" type: "Reduction" bottom: "ip" top: "loss" loss_weight: 1 }'
+    old = net(RELU, two, TAIL.replace("X", "sum"), loss)
+    lines: list[str] = []
+    new = insert(Model(old), "*", note=lines.append).net
+    added = {layer.name for layer in new.layer} - {layer.name for layer in old.layer}
+    assert added == {"bn_data", "bn_conv1", "bn_relu", "bn_sum"}
+    assert [line for line in lines if line.startswith("left out")] == [
+        'left out "cut" (has 2 tops), "gone" (has 0 tops), "loss" (makes a loss): no normalisation can follow it'
+    ]
+    Net(new, TRAIN, engine="numpy", seed=1).run_forward()
+    with pytest.raises(UsageError, match=r'layer "cut" \(Slice\): has 2 tops: no normalisation can follow it'):
+        insert(Model(old), ["conv*", "cut"])
+    with pytest.raises(UsageError, match=r'no layer is left .*; left out "loss" \(makes a loss\): no normalisation'):
+        insert(Model(old), "lo*")
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,27 @@ def test_wrong_arguments(name: str, arguments: Any, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "line"),
+    [
+        ("initialise", {"*": {"weight": {"type": "msra"}}},
+         'left out "data", "relu", "drop", "gone" (has no filler), "bn1" (has no filler "weight")'),
+        ("bias", {"drop": "*"}, 'left out "data", "bn1", "scale1", "relu", "drop", "gone" (has no bias of its own)'),
+        ("add", {"before": "*", "layer": {"type": "Dropout"}},
+         'left out "data" (has no bottom): nothing can stand before it'),
+        ("add", {"after": "*", "layer": {"type": "Dropout"}},
+         'left out "gone" (has no top): nothing can follow it'),
+    ],
+)  # fmt: skip
+def test_a_pattern_leaves_out_what_an_operation_cannot_take(name: str, arguments: Any, line: str) -> None:
+    old = definition("split")
+    old.layer.append(pb.LayerParameter(name="gone", type="Silence", bottom=["ip"]))
+    lines: list[str] = []
+    new = apply(Model(old), name, arguments, lines.append).net
+    assert new != old
+    assert line in lines
+
+
 def test_lists() -> None:
     model = apply_all(Model(net(RELU, TAIL)), ["insert", {"freeze": {"all_but": ["bn"]}}])
     assert [p.lr_mult for p in model.net.layer[1].param] == [0]
