@@ -7039,7 +7039,7 @@ def ROIAlign(*bottoms: Top, ntop: int = 1, **settings: Unpack[_ROIAlign]) -> Top
     `spatial_scale` converts to those of the features; a region is at least one of these wide and high. Top: (R, C,
     pooled_h, pooled_w), the mean over sampling_ratio x sampling_ratio points in each bin, or ceil(extent of the bin)
     along each axis without it. A point takes the bilinear interpolation of the features: 0 where it is further than 1
-    outside of them.
+    outside of them. A region with a corner that is NaN or infinite is pooled to 0.
 
     Settings:
         name: the layer's name; without it, that of its first named top

@@ -25,7 +25,7 @@ class ROIAlign(RegionPooling):
     `spatial_scale` converts to those of the features; a region is at least one of these wide and high. Top: (R, C,
     pooled_h, pooled_w), the mean over sampling_ratio x sampling_ratio points in each bin, or ceil(extent of the bin)
     along each axis without it. A point takes the bilinear interpolation of the features: 0 where it is further than 1
-    outside of them.
+    outside of them. A region with a corner that is NaN or infinite is pooled to 0.
     """
 
     type = "ROIAlign"
@@ -44,6 +44,8 @@ class ROIAlign(RegionPooling):
         low, high: the ends of each region, in pixels of the image. The weight of a bin is the product of both axes'.
         """
         xp = xp_of(low)
+        known = (xp.isfinite(low) & xp.isfinite(high))[:, None, None]
+        low, high = (xp.where(known[:, 0, 0], edge, 0) for edge in (low, high))
         start = (low.astype("float64") * self.scale)[:, None, None]
         step = xp.maximum((high.astype("float64") * self.scale)[:, None, None] - start, 1) / bins
         points = xp.ceil(step) if not self.ratio else xp.full_like(step, self.ratio)
@@ -57,7 +59,7 @@ class ROIAlign(RegionPooling):
             inside = (nearest + i >= 0) & (nearest + i < points) & (at >= -1) & (at <= size)
             share = xp.maximum(1 - abs(xp.clip(at, 0, size - 1) - place), 0)
             found += xp.where(inside, share, 0)
-        weights: Array = found / points
+        weights: Array = xp.where(known, found / points, 0)
         return weights
 
     def _points(self, shape: tuple[int, ...]) -> Iterator[tuple[Array, Array]]:

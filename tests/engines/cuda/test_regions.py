@@ -34,6 +34,28 @@ def test_regions(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 3e9, -3e9, 1e30, -1e30])
+def test_a_corner_that_is_no_place(kind: str, wrong: float) -> None:
+    """In each corner by itself, and in both of an axis: what is pooled and its gradient are those of the reference."""
+    channels, settings = KINDS[kind]
+    x = RANDOM.standard_normal((1, channels, 11, 15)).astype(np.float32)
+    rois = np.repeat(np.array([[0, 2, 3, 17, 12]], np.float32), 6, axis=0)
+    for row, corners in enumerate([[1], [2], [3], [4], [1, 3], [2, 4]]):
+        rois[row, corners] = wrong
+    text = inputs({"x": x.shape, "rois": rois.shape}) + layer(kind.split()[0], f"{DOWN} {settings}")
+    nets = [make(f"force_backward: true {text}", engine) for engine in ("numpy", "cuda")]
+    found = []
+    for net in nets:
+        fill(net, {"x": x, "rois": rois})
+        net.run_forward()
+        net.blobs["y"].diff[...] = np.random.default_rng(2).standard_normal(net.blobs["y"].shape)
+        net.run_backward()
+        found.append((net.blobs["y"].peek(), net.blobs["x"].peek_diff()))
+    for expected, ours in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_region_of_no_item(kind: str) -> None:
     channels, settings = KINDS[kind]
     text = inputs({"x": (2, channels, 4, 4), "rois": (7, 5)}) + layer(kind.split()[0], f"{DOWN} {settings}")

@@ -18,14 +18,41 @@ static __device__ __forceinline__ double scaled_sum(double a, double b, double c
     return __dadd_rn(__dmul_rn(a, b), c);
 }
 
-static __device__ __forceinline__ int rounded(real edge, double scale) {
-    return (int)floor(scaled_sum((double)edge, scale, 0.5));
+#define FAR 2147483648.0  // pixels; no image is as large
+
+// The corners of a region along one axis: within FAR, and outside of every image where one of them is NaN.
+struct Corners {
+    double low, high;
+
+    __device__ __forceinline__ Corners(double a, double b) : low(FAR), high(FAR) {
+        if (a != a || b != b) return;
+        low = a < -FAR ? -FAR : (a > FAR ? FAR : a);
+        high = b < -FAR ? -FAR : (b > FAR ? FAR : b);
+    }
+};
+
+static __device__ __forceinline__ double rounded(double edge, double scale) {
+    return floor(scaled_sum(edge, scale, 0.5));
+}
+
+// Whole numbers below 2^53, as floor of a quotient: it cannot be rounded up to a whole number.
+static __device__ __forceinline__ double whole_quotient(double a, int b) { return floor(a / b); }
+
+// The bin of edges that may be far outside of 0 .. size.
+static __device__ __forceinline__ Bin within(double first, double last, int size) {
+    Bin bin = {(int)(first < 0 ? 0 : (first > size ? size : first)), (int)(last < 0 ? 0 : (last > size ? size : last))};
+    return bin;
 }
 
 // Bins of whole positions, which overlap where their number does not divide the extent (Girshick 2015).
 static __device__ __forceinline__ Bin whole_bin(int step, real low, real high, const Divisor& bins, int size,
                                                     double scale) {
-    int from = rounded(low, scale), extent = max(rounded(high, scale) - from + 1, 1);
+    Corners at((double)low, (double)high);
+    double first = rounded(at.low, scale), length = rounded(at.high, scale) - first + 1;
+    if (length < 1) length = 1;
+    if (fabs(first) + length * (int)bins > (1 << 30))  // too large for the integers below
+        return within(whole_quotient(step * length, bins) + first, -whole_quotient(-(step + 1) * length, bins) + first, size);
+    int from = (int)first, extent = (int)length;
     Bin bin = {step * extent / bins + from, ((step + 1) * extent + bins - 1) / bins + from};
     bin.clamp(size);
     return bin;
@@ -33,12 +60,11 @@ static __device__ __forceinline__ Bin whole_bin(int step, real low, real high, c
 
 // Bins of fractional positions, enlarged to whole ones (Dai et al. 2016).
 static __device__ __forceinline__ Bin fraction_bin(int step, real low, real high, int bins, int size, double scale) {
-    double from = floor((double)low + 0.5) * scale;
-    double extent = scaled_sum(floor((double)high + 0.5) + 1, scale, -from);
+    Corners at((double)low, (double)high);
+    double from = floor(at.low + 0.5) * scale;
+    double extent = scaled_sum(floor(at.high + 0.5) + 1, scale, -from);
     extent = (extent < 0.1 ? 0.1 : extent) / bins;
-    Bin bin = {(int)floor(scaled_sum(step, extent, from)), (int)ceil(scaled_sum(step + 1, extent, from))};
-    bin.clamp(size);
-    return bin;
+    return within(floor(scaled_sum(step, extent, from)), ceil(scaled_sum(step + 1, extent, from)), size);
 }
 
 // The item of a region, -1 where it is out of range.
@@ -96,13 +122,18 @@ KERNEL roi_backward(const stored* dy, const real* rois, const int* winner, store
 
 // ROIAlign: along one axis (0: x, 1: y) the weight of each position in the mean of each bin, weights (regions, bins, size).
 // ratio: points along a bin; 0: ceil(extent of the bin). Several of these are over half a position apart, so that 6 at most
-// are near a position.
+// are near a position. A region with an end that is NaN or infinite has weights of 0.
 KERNEL roi_align_weights(const real* rois, real* weights, Index count, int axis, Divisor bins, Divisor size, int ratio,
                          double scale) {
     GRID_LOOP(i, count) {
         int place = i % size, bin = i / size % bins;
         const real* roi = rois + (size_t)(i / size / bins) * 5;
-        double start = __dmul_rn((double)roi[1 + axis], scale), extent = __dmul_rn((double)roi[3 + axis], scale) - start;
+        double low = roi[1 + axis], high = roi[3 + axis];
+        if (low - low != 0 || high - high != 0) {
+            weights[i] = 0;
+            continue;
+        }
+        double start = __dmul_rn(low, scale), extent = __dmul_rn(high, scale) - start;
         double step = (extent < 1 ? 1 : extent) / (int)bins, points = ratio ? ratio : ceil(step), sum = 0;
         start = scaled_sum(bin, step, start);
         double nearest = ratio || points == 1 ? 0 : floor((place - 1 - start) * points / step - 0.5);
