@@ -8,6 +8,7 @@ import numpy as np
 
 from dragon.bases.layer import register
 from dragon.bases.source import Source, host_array
+from dragon.bases.stored_state import stored
 from dragon.data.lists import read_lines
 from dragon.errors import DataError, WeightsError
 from dragon.files import paths
@@ -114,7 +115,7 @@ class HDF5Data(Source):
         return dict(zip(("epoch", "file", "row"), self.position, strict=True))
 
     def load_state(self, state: dict[str, int | float | bytes]) -> None:
-        epoch, number, row = (int(state[name]) for name in ("epoch", "file", "row"))
+        epoch, number, row = (int(stored(self, state, name)) for name in ("epoch", "file", "row"))
         if number >= len(self.files):
             raise DataError(f"the snapshot is at file {number}, there are {len(self.files)}", layer=self.where)
         self.position = (epoch, number, 0)

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from dragon.bases.layer import register
 from dragon.bases.source import Source, host_array
+from dragon.bases.stored_state import stored
 from dragon.counting import how_many
 from dragon.data import Transformer
 from dragon.errors import DataError
@@ -84,7 +85,7 @@ class MemoryData(Source):
         return {"position": self.position}
 
     def load_state(self, state: dict[str, int | float | bytes]) -> None:
-        position = int(state["position"])
+        position = int(stored(self, state, "position"))
         if position % self.batch:
             raise DataError(
                 f"the snapshot is at item {position}, no multiple of batch_size {self.batch}", layer=self.where

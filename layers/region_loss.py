@@ -9,8 +9,8 @@ import numpy as np
 from dragon.bases.boxes import pair_overlaps
 from dragon.bases.class_files import ClassTree, read_class_map, read_class_tree
 from dragon.bases.layer import TRAIN, register
+from dragon.bases.stored_state import stored
 from dragon.bases.yolo import Truth, YoloLoss, corners, cross_entropy, decode_map, squared
-from dragon.errors import DataError
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 
@@ -59,9 +59,7 @@ class RegionLoss(YoloLoss):
         return {"seen": self.seen}
 
     def load_state(self, state: dict[str, int | float | bytes]) -> None:
-        if "seen" not in state:
-            raise DataError("the snapshot holds no seen", layer=self.where)
-        self.seen = int(state["seen"])
+        self.seen = int(stored(self, state, "seen"))
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.region_loss_param

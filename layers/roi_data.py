@@ -12,6 +12,7 @@ from dragon.bases.layer import TRAIN, register
 from dragon.bases.rcnn_defaults import DEFAULTS
 from dragon.bases.region_source import give
 from dragon.bases.source import Source
+from dragon.bases.stored_state import stored
 from dragon.data.detection.examples import Example, labels_of, open_examples
 from dragon.data.resize import resize_bilinear, scaled_size
 from dragon.errors import DataError
@@ -74,9 +75,7 @@ class RoIData(Source):
         return {"position": self.position}
 
     def load_state(self, state: dict[str, int | float | bytes]) -> None:
-        if "position" not in state:
-            raise DataError("the snapshot holds no position", layer=self.where)
-        self.position = int(state["position"])
+        self.position = int(stored(self, state, "position"))
         self.epoch = None  # the order that is known may be that of another seed
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.bases.layer import Layer
+from dragon.bases.stored_state import stored
 from dragon.counting import how_many
 from dragon.data import Prefetcher, Transformer
 from dragon.data.batches import Batch, BatchMaker
@@ -230,14 +231,10 @@ class Prefetched(Source):
         return {"position": position, "transform_draws": draws, "transform_key": self.stream.key.tobytes()}
 
     def load_state(self, state: dict[str, int | float | bytes]) -> None:
-        try:
-            position, draws = int(state["position"]), int(state["transform_draws"])
-            key = state["transform_key"]
-        except KeyError as error:
-            raise DataError(f"the snapshot holds no {error.args[0]}", layer=self.where) from None
+        position, draws, key = (stored(self, state, name) for name in ("position", "transform_draws", "transform_key"))
         if not isinstance(key, bytes) or len(key) != self.stream.key.nbytes:
             raise DataError("the snapshot's transform_key is damaged", layer=self.where)
-        self._reading().seek(position, draws)  # the thread stands still until the next batch is asked for
+        self._reading().seek(int(position), int(draws))  # the thread stands still until the next batch is asked for
         self.stream.key = np.frombuffer(key, np.uint64)
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from dragon.graph.node import multiply_adds, value_counts
 from dragon.models.facts import without_fillers
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_net
+from dragon.surgery.rules import copy_rules
 
 __all__ = ["LayerFacts", "Shape", "facts_of", "with_inputs"]
 
@@ -88,8 +89,7 @@ def with_inputs(net: pb.NetParameter, given: Mapping[str, Shape], phase: int) ->
         if layer.bottom or not known:
             continue
         kept = pb.LayerParameter(name=layer.name, type="Input", top=layer.top)
-        kept.include.extend(layer.include)
-        kept.exclude.extend(layer.exclude)
+        copy_rules(layer, kept)
         for top in layer.top:
             kept.input_param.shape.add(dim=shapes.get(top, known[0][:1]))
         layer.CopyFrom(kept)

@@ -11,7 +11,7 @@ from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.fields import set_fields
 from dragon.surgery.model import Model, Note, silent_note
-from dragon.surgery.normalisations import copy_rules
+from dragon.surgery.rules import copy_rules
 from dragon.surgery.selection import Words, find_type, suitable
 from dragon.surgery.values import free_name, rename_value
 

@@ -11,7 +11,7 @@ from dragon.layers.parameter import Parameter
 from dragon.layers.softmax import Softmax
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.model import Model, Note, silent_note
-from dragon.surgery.normalisations import copy_rules
+from dragon.surgery.rules import copy_rules
 
 __all__ = ["ensemble", "member_name"]
 

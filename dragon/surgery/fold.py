@@ -20,7 +20,8 @@ from dragon.errors import LayerName, UsageError, WeightsError
 from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.model import Arrays, Model
-from dragon.surgery.normalisations import Normalisation, PhaseGraphs, by_name, same_conditions
+from dragon.surgery.normalisations import Normalisation, PhaseGraphs, by_name
+from dragon.surgery.rules import same_conditions
 
 __all__ = ["fold"]
 

@@ -24,9 +24,10 @@ from dragon.surgery.forms import (
 )
 from dragon.surgery.identity import Made, Statistics, measure, start_as_identity
 from dragon.surgery.model import Model, Note, silent_note
-from dragon.surgery.normalisations import Normalisation, PhaseGraphs, copy_rules
+from dragon.surgery.normalisations import Normalisation, PhaseGraphs
 from dragon.surgery.places import PLACES, ends_net, walk
 from dragon.surgery.remove import take_out
+from dragon.surgery.rules import copy_rules
 from dragon.surgery.selection import Words, check_choice, list_words, select, sort_out
 from dragon.surgery.values import rename_value
 

@@ -12,7 +12,8 @@ from dragon.normalization.settings import Form, Normalization
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.forms import scale_name
 from dragon.surgery.model import Model
-from dragon.surgery.normalisations import Normalisation, by_name, copy_rules, find_normalisations
+from dragon.surgery.normalisations import Normalisation, by_name, find_normalisations
+from dragon.surgery.rules import copy_rules
 
 __all__ = ["merge", "split"]
 

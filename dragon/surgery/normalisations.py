@@ -16,15 +16,14 @@ from dragon.graph.chains import Graph, Link, defined_layers
 from dragon.normalization.settings import Form, Normalization
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.model import Arrays
+from dragon.surgery.rules import same_conditions
 
 __all__ = [
     "Normalisation",
     "PhaseGraphs",
     "by_name",
     "check_ends",
-    "copy_rules",
     "find_normalisations",
-    "same_conditions",
 ]
 
 _BATCH_NORM, _BN = 3, 5  # blobs of the usual forms
@@ -164,7 +163,7 @@ class PhaseGraphs:
             and (settings.averages or (fixed and settings.form is Form.SEGNET and settings.running))
         ]
         if broken:
-            found = [norm for norm in found if len(norm.layer.bottom) == len(norm.layer.top) == 1]
+            found = [norm for norm in found if _has_ends(norm.layer)]
         for norm in found:
             check_ends(norm.layer)
         for norms in by_name(found).values():
@@ -203,28 +202,6 @@ def _without_place(layer: pb.LayerParameter) -> bytes:
     return copy.SerializeToString(deterministic=True)
 
 
-def copy_rules(source: pb.LayerParameter, target: pb.LayerParameter) -> None:
-    """Let a new layer be part of a net wherever another one is."""
-    target.include.extend(source.include)
-    target.exclude.extend(source.exclude)
-
-
-def same_conditions(a: pb.LayerParameter, b: pb.LayerParameter) -> bool:
-    """Whether the rules of two layers name the same stages and levels, whatever their phases."""
-    return _conditions(a) == _conditions(b)
-
-
-def _conditions(layer: pb.LayerParameter) -> list[tuple[str, bytes]]:
-    found = []
-    for kind in ("include", "exclude"):
-        for rule in getattr(layer, kind):
-            copy = pb.NetStateRule()
-            copy.CopyFrom(rule)
-            copy.ClearField("phase")
-            found += [(kind, copy.SerializeToString(deterministic=True))] if copy.ListFields() else []
-    return found
-
-
 def by_name(norms: Iterable[Normalisation]) -> dict[str | int, list[Normalisation]]:
     """Normalisations grouped by name, in order; one without a name is a group of its own, under its position."""
     found: dict[str | int, list[Normalisation]] = {}
@@ -233,9 +210,14 @@ def by_name(norms: Iterable[Normalisation]) -> dict[str | int, list[Normalisatio
     return found
 
 
+def _has_ends(layer: pb.LayerParameter) -> bool:
+    """Whether a layer has one bottom and one top, as a normalisation must."""
+    return len(layer.bottom) == len(layer.top) == 1
+
+
 def check_ends(layer: pb.LayerParameter) -> None:
     """Raise PrototxtError for a normalisation that has not one bottom and one top."""
-    if not len(layer.bottom) == len(layer.top) == 1:
+    if not _has_ends(layer):
         found = f"{how_many(len(layer.bottom), 'bottom')} and {how_many(len(layer.top), 'top')}"
         raise PrototxtError(
             f"a normalisation has one bottom and one top, got {found}", layer=LayerName(layer.name, layer.type)

@@ -20,7 +20,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.surgery.distance import distances, largest_finite
 from dragon.surgery.model import Arrays, Model, Note, silent_note
-from dragon.surgery.normalisations import copy_rules
+from dragon.surgery.rules import copy_rules
 from dragon.surgery.samples import feed
 from dragon.surgery.selection import quote
 

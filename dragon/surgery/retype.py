@@ -15,9 +15,10 @@ from dragon.surgery.fields import set_fields
 from dragon.surgery.forms import add_specs, is_normalisation, normalisation_type, scale_name
 from dragon.surgery.learning import learned_blobs
 from dragon.surgery.model import Model, Note, silent_note
-from dragon.surgery.normalisations import Normalisation, PhaseGraphs, copy_rules
+from dragon.surgery.normalisations import Normalisation, PhaseGraphs
 from dragon.surgery.places import PLACES, walk
 from dragon.surgery.remove import chosen_normalisations, take_out
+from dragon.surgery.rules import copy_rules
 from dragon.surgery.selection import Words, check_choice, find_type, select
 from dragon.surgery.values import rename_value
 

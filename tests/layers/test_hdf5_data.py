@@ -153,6 +153,7 @@ def test_complex_numbers_are_refused(listing: Path) -> None:
     ("state", "message"),
     [
         ({"epoch": 0, "file": 2, "row": 0}, "the snapshot is at file 2, there are 2"),
+        ({"epoch": 0, "file": 1}, "the snapshot holds no row"),
         ({"epoch": 0, "file": 1, "row": 3}, "the snapshot is at row 3 of file 1, which has 3"),
     ],
 )

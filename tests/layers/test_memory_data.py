@@ -59,6 +59,8 @@ def test_messages() -> None:
         layer.load_state({"position": 3})
     with pytest.raises(DataError, match="the snapshot is at item 4, there are 4"):
         layer.load_state({"position": 4})
+    with pytest.raises(DataError, match="the snapshot holds no position"):
+        layer.load_state({})
     with pytest.raises(PrototxtError, match="each at least 1"):
         One('type: "MemoryData" memory_data_param { batch_size: 2 channels: 1 height: 2 }', n_top=2)
 
