@@ -13,7 +13,7 @@ from statistics import fmean, geometric_mean
 from typing import Any
 
 from dragon.compare.expectation import AGREES, UNDECIDED, Expectation, parse_expectation
-from dragon.compare.paired import NEUTRAL, Estimate, check_scale, estimate, seeds_for_half_width
+from dragon.compare.paired import NEUTRAL, POWER, Estimate, check_scale, estimate, seeds_to_see
 from dragon.compare.sentences import DIVERGED, ENDS, NEVER, STOPPED, Sides, sentence
 from dragon.compare.wording import selection
 from dragon.errors import UsageError, nearest
@@ -180,13 +180,15 @@ def _add_estimate(record: Record, found: Estimate, expectation: Expectation | No
 
 
 def _seeds_for(record: Record, found: Estimate, expectation: Expectation | None) -> Record | None:
-    """Seeds after which an undecided contrast should be decided, if its mean and spread stay as they are."""
+    """Seeds that decide a contrast in a share POWER of cases, if the true mean and spread are those that were found."""
     if record["verdict"] != UNDECIDED or expectation is None or record["deterministic"] or not found.sd:
         return None
     if found.scale != "difference" or found.n < MIN_SEEDS:
         return None
     distance = expectation.distance(found.mean)
-    return {"difference": distance, "n": seeds_for_half_width(distance, found.sd)} if distance else None
+    if not distance:
+        return None
+    return {"difference": distance, "n": seeds_to_see(distance, found.sd), "power": POWER}
 
 
 def _side(metric: str, of: Mapping[str, Any], cells: Sequence[Record], factor_metrics: Sequence[Record]) -> _Side:

@@ -19,10 +19,11 @@ from dragon.compare.students_t import t_quantile, two_sided_p
 from dragon.errors import UsageError, nearest
 from dragon.memory.storage import Array
 
-__all__ = ["NEUTRAL", "SCALES", "Estimate", "check_scale", "estimate", "seeds_for_half_width", "seeds_to_see"]
+__all__ = ["NEUTRAL", "POWER", "SCALES", "Estimate", "check_scale", "estimate", "seeds_to_see"]
 
 NEUTRAL = {"difference": 0.0, "ratio": 1.0, "sd_ratio": 1.0}  # what a scale gives for two equal sides
 SCALES = tuple(NEUTRAL)
+POWER = 0.8  # share of repetitions in which as many seeds as a report names decide
 _MOST_SEEDS = 100_000
 _MOST_LOG = 690.0  # of a ratio of about 1e299
 _EQUAL = 1.2e-7  # values that differ by less of themselves are equal: nets compute in float32
@@ -159,36 +160,22 @@ def _correlation(a: Array, b: Array) -> float:
 
 
 # -- how many seeds ------------------------------------------------------------------------------------------
-def seeds_for_half_width(half: float, sd: float, sd_against: float = 0.0, correlation: float = 0.0) -> int:
-    """Seeds that a 95 % interval of half-width `half` needs, from the standard deviations of a pilot.
-
-    sd: of the paired differences; or of one side, with that of the other and their correlation over seeds.
-    """
-    return _least(half, _paired_sd(sd, sd_against, correlation), 0.0)
-
-
 def seeds_to_see(
-    difference: float, sd: float, sd_against: float = 0.0, correlation: float = 0.0, power: float = 0.8
+    difference: float, sd: float, sd_against: float = 0.0, correlation: float = 0.0, power: float = POWER
 ) -> int:
     """Seeds with which a true `difference` leaves zero outside the 95 % interval in a share `power` of cases.
 
-    Approximation with the sum of both quantiles of t, which is within a seed of the noncentral distribution.
+    sd: standard deviation of the paired differences; or of one side, with that of the other and their correlation over
+    seeds. The smallest n, at least 3, with n >= ((t_.975 + t_power) sd / difference)^2, both quantiles with n - 1
+    degrees of freedom (NIST/SEMATECH e-Handbook of Statistical Methods, 7.2.2.2). This approximates the power by the
+    noncentral t distribution; the tests compare the two.
     """
-    return _least(difference, _paired_sd(sd, sd_against, correlation), power)
-
-
-def _paired_sd(a: float, b: float, correlation: float) -> float:
-    return math.sqrt(max(0.0, a * a + b * b - 2 * correlation * a * b))
-
-
-def _least(half: float, sd: float, power: float) -> int:
-    """The smallest n of at least 3 for which the quantiles' multiple of the standard error is at most `half`."""
-    if half <= 0:
+    spread = math.sqrt(max(0.0, sd * sd + sd_against * sd_against - 2 * correlation * sd * sd_against))
+    if difference <= 0:
         return _MOST_SEEDS
 
     def enough(n: int) -> bool:
-        quantiles = t_critical(n - 1) + (t_quantile(power, n - 1) if power > 0.5 else 0.0)
-        return quantiles * sd / math.sqrt(n) <= half
+        return (t_critical(n - 1) + t_quantile(power, n - 1)) * spread / math.sqrt(n) <= difference
 
     low, high = 2, 3
     while not enough(high):

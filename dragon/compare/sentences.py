@@ -96,5 +96,6 @@ def _limits(c: Mapping[str, Any], sides: Sides) -> list[str]:
         if c["t"] is None or c["n"] < 3:
             lines.append(f"{how_many(c['n'], 'seed').capitalize()} cannot decide it: three are the least.")
         elif c.get("seeds_for"):
-            lines.append(f"About {how_many(c['seeds_for']['n'], 'seed')} would decide it at this spread.")
+            seeds, power = how_many(c["seeds_for"]["n"], "seed"), absolute(c["seeds_for"]["power"], True, 0)
+            lines.append(f"About {seeds} would decide it in {power} of cases, if mean and spread are as found.")
     return lines

@@ -114,8 +114,9 @@ def test_undecided_says_how_many_seeds_would_do() -> None:
     cells = [cell("a", [0.70, 0.74, 0.71, 0.75]), cell("b", [0.70, 0.70, 0.70, 0.70])]
     found = one({"of": {"variant": "a"}, "against": {"variant": "b"}, "expect": "> 0"}, cells)
     assert found["verdict"] == "undecided"
-    assert found["seeds_for"]["n"] == 6  # sd .0238: 2.571 * .0238 / 6**.5 = .0250, the mean
-    assert "About 6 seeds would decide it at this spread." in found["sentence"]
+    # sd .0238, mean .025: (2.306 + .889) * .0238 / 9**.5 = .0253, with 10: (2.262 + .883) * .0238 / 10**.5 = .0237
+    assert found["seeds_for"]["n"] == 10
+    assert "About 10 seeds would decide it in 80 % of cases, if mean and spread are as found." in found["sentence"]
 
 
 def test_holm_by_hand() -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from dragon.compare.bootstrap import bca_interval
-from dragon.compare.paired import estimate, seeds_for_half_width, seeds_to_see
+from dragon.compare.paired import estimate, seeds_to_see
+from dragon.compare.students_t import t_quantile
 from dragon.errors import UsageError
 
 A = [0.75, 0.74, 0.77, 0.745, 0.752]
@@ -121,12 +122,29 @@ def test_one_and_two_seeds() -> None:
 
 def test_number_of_seeds() -> None:
     """Standard deviations of 1.5 with a correlation of .5: differences have one of 1.5."""
-    assert seeds_for_half_width(1.5, 1.5, 1.5, 0.5) == seeds_for_half_width(1.5, 1.5) == 7  # 2.447 / 7**.5 < 1
-    assert seeds_for_half_width(1.5, 1.5, 1.5, 0.0) == 11  # 2.228 * 1.5 * 2**.5 / 11**.5 = 1.43, with 10: 1.52
-    assert seeds_to_see(1.5, 1.5, 1.5, 0.5) == 10
-    assert seeds_for_half_width(0.1, 0.0) == 3
-    assert seeds_for_half_width(0.1, 1.5) == pytest.approx((1.96 * 15) ** 2, rel=0.01)
-    assert seeds_for_half_width(0.0, 1.0) == 100_000
+    assert seeds_to_see(1.5, 1.5, 1.5, 0.5) == seeds_to_see(1.5, 1.5) == 10  # (2.262 + .883) / 10**.5 < 1
+    assert seeds_to_see(1.5, 1.5, 1.5, 0.0) == 18  # (2.110 + .863) * 2**.5 / 18**.5 = .991
+    assert seeds_to_see(0.1, 0.0) == 3
+    assert seeds_to_see(0.1, 1.5) == pytest.approx(((1.96 + 0.8416) * 15) ** 2, rel=0.01)
+    assert seeds_to_see(0.0, 1.0) == 100_000
+
+
+@pytest.mark.parametrize("difference", [0.3, 0.5, 0.7, 1.0, 1.3, 2.0, 3.0])
+def test_the_number_of_seeds_has_its_power(difference: float) -> None:
+    """By the noncentral t distribution, integrated over the standard deviation that a sample has."""
+
+    def power(n: int) -> float:
+        k = n - 1
+        s = np.linspace(1e-6, 1 + 9 / math.sqrt(k), 4001)  # of the sample, in true standard deviations
+        log_density = (k - 1) * np.log(s) - k * s * s / 2 + math.log(2) + k / 2 * math.log(k / 2) - math.lgamma(k / 2)
+        t = t_quantile(0.975, k) * s
+        shift = difference * math.sqrt(n)
+        beyond = [0.5 * (math.erfc((x - shift) / 2**0.5) + math.erfc((x + shift) / 2**0.5)) for x in t.tolist()]
+        return float((np.array(beyond) * np.exp(log_density)).sum() * (s[1] - s[0]))
+
+    n = seeds_to_see(difference, 1.0)
+    assert power(n) >= 0.8
+    assert n == 3 or power(n - 1) < 0.8
 
 
 @pytest.mark.parametrize(
