@@ -39,6 +39,7 @@ class BatchRenorm(BatchStatistics):
 
     type = "BatchRenorm"
     settings = ("batch_renorm_param",)
+    unlimited = frozenset({"r_max", "d_max"})
     buffers = Form.RENORM.value.buffers
 
     @classmethod

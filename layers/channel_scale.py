@@ -23,6 +23,7 @@ class ChannelScale(Layer):
 
     type = "ChannelScale"
     settings = ("channel_scale_param",)
+    unlimited = frozenset({"max_global_scale"})
     bottoms = (2, 2)
     pointwise = True
     capturable = True

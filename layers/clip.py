@@ -19,6 +19,7 @@ class Clip(Neuron):
 
     type = "Clip"
     settings = ("clip_param",)
+    unlimited = frozenset({"min", "max"})
     needs_input = True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

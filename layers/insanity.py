@@ -29,7 +29,7 @@ class Insanity(Neuron):
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.insanity_param
         self.low, self.high = p.lb, p.ub
-        if not 0 < self.low < self.high < math.inf:
+        if not 0 < self.low < self.high:
             self.bad_param(f"needs 0 < lb < ub, got {self.low:g} and {self.high:g}")
         self.mean = (self.high - self.low) / math.log(self.high / self.low)
         self._scratch = Scratch()

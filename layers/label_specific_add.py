@@ -26,6 +26,7 @@ class LabelSpecificAdd(Layer):
 
     type = "LabelSpecificAdd"
     settings = ("label_specific_add_param",)
+    unlimited = frozenset({"bias_max"})
     bottoms = (2, 2)
     tops = (1, 2)
     works_in_place = True

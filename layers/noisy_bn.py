@@ -36,9 +36,9 @@ class NoisyBN(Neuron):
         p = self.param.noisy_bn_param
         for field in ("shift", "shift_spread", "scale_std"):
             value = getattr(p, field)
-            if not 0 <= value < math.inf:
-                self.bad_param(f"{field} must be at least 0 and finite, got {value:g}")
-        if not -math.inf < p.scale_min <= p.scale_max < math.inf:
+            if value < 0:
+                self.bad_param(f"{field} must not be negative, got {value:g}")
+        if p.scale_min > p.scale_max:
             self.bad_param(f"scale_min must be at most scale_max, got {p.scale_min:g} and {p.scale_max:g}")
         self._scratch = Scratch()
         self._active = False

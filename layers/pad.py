@@ -25,6 +25,7 @@ class Pad(Layer):
 
     type = "Pad"
     settings = ("pad_param",)
+    unlimited = frozenset({"value"})
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.pad_param

@@ -59,7 +59,7 @@ class PriorBox(NoGradient):
             self.bad_param("each max_size must exceed its min_size")
         ratios: list[float] = []
         for given in p.aspect_ratio:
-            if not 0 < given < math.inf:
+            if given <= 0:
                 self.bad_param(f"aspect_ratio must be positive, got {given:g}")
             for ratio in (given, 1 / given) if p.flip else (given,):
                 if all(abs(ratio - known) >= _RATIO_TOLERANCE for known in [1.0, *ratios]):

@@ -31,6 +31,7 @@ class RowLSTM(Carried):
 
     type = "Lstm"
     settings = ("lstm_param",)
+    unlimited = frozenset({"clipping_threshold"})
     bottoms = (1, 2)
     tops = (1, 1)
     states = ("h", "c")

@@ -18,6 +18,7 @@ class Threshold(NoGradient):
     type = "Threshold"
     works_in_place = True
     settings = ("threshold_param",)
+    unlimited = frozenset({"threshold"})
     pointwise = True
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, TypeGuard
 
@@ -76,7 +75,7 @@ class BatchStatistics(Layer):
             self.bad_param(f"eps must not be negative, got {n.eps:g}")
         if not 0 <= n.fraction <= 1:
             wrong = f"{n.fraction_field} must be between 0 and 1, got {n.fraction:g}"
-            if not (n.fraction_is_caffes and math.isfinite(n.fraction)):
+            if not n.fraction_is_caffes:
                 self.bad_param(wrong)
             self._warn(f"{wrong}; the running statistics follow the formula all the same")
 

@@ -78,6 +78,7 @@ class Layer:
     settings: ClassVar[tuple[str, ...]] = ()  # fields of LayerParameter that the layer reads, the usual one first
     one_of_settings: ClassVar[bool] = False  # the layer reads one of `settings`, not all of them
     defaults: ClassVar[Mapping[str, str]] = {}  # the meaning of unset fields whose default is not in the schema
+    unlimited: ClassVar[frozenset[str]] = frozenset()  # numbers among the settings that may be infinite, such as limits
 
     # -- bottoms, tops and blobs ----------------------------------------------------------------------------
     bottoms: ClassVar[tuple[int, int | None]] = (1, 1)  # minimum and maximum; None: no limit

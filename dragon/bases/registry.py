@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
+from dragon.bases.finite import check_finite
 from dragon.bases.foreign_layers import describe_foreign
 from dragon.bases.loading import Files
 from dragon.errors import LayerName, PrototxtError, nearest
@@ -97,10 +98,16 @@ def unread_settings(param: pb.LayerParameter) -> dict[str, str]:
 
 
 def create(param: pb.LayerParameter, phase: int = pb.TRAIN, context: Context | None = None) -> Layer:
-    """A new layer of type `param.type`. Raises PrototxtError, with the nearest known type, for an unknown one."""
-    if find_class(param.type) is None:
+    """A new layer of type `param.type`.
+
+    Raises PrototxtError, with the nearest known type, for an unknown one, and for settings that are NaN or infinite.
+    """
+    named = find_class(param.type)
+    if named is None:
         raise PrototxtError(unknown_type(param.type), layer=LayerName(param.name))
-    return class_of(param)(param, phase, context)
+    cls = class_of(param)
+    check_finite(param, named, cls)
+    return cls(param, phase, context)
 
 
 def unknown_type(name: str) -> str:

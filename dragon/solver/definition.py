@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from dragon.bases.finite import numbers
 from dragon.bases.layer import TEST, TRAIN
 from dragon.counting import how_many
 from dragon.engines import ENGINES
@@ -36,6 +37,7 @@ __all__ = [
 _NOT_NEGATIVE = (
     "display", "test_interval", "snapshot", "max_iter", "weight_decay", "delta", "warmup_iter", "min_lr",
 )  # fmt: skip
+_SINGLE = {field.name for field in pb.SolverParameter.DESCRIPTOR.fields if field.message_type is None}
 EVAL_TYPES = ("classification", "detection")
 NetChoice = tuple[str | pb.NetParameter, int, pb.NetState | None]
 """Model (a path or the net itself), phase, and the state that the solver sets for it, or None."""
@@ -91,6 +93,9 @@ def check(p: pb.SolverParameter) -> None:
     """Raise PrototxtError for settings that are missing or contradict each other."""
     if not p.HasField("lr_policy"):
         raise PrototxtError("the solver does not set lr_policy")
+    for field, _, number in numbers(p, _SINGLE):
+        if not math.isfinite(number):
+            raise SolverFieldError(field, f"{field} must be a finite number, got {number:g}")
     check_policy(p)
     if not p.HasField("base_lr"):
         raise PrototxtError("the solver does not set base_lr")
@@ -98,14 +103,11 @@ def check(p: pb.SolverParameter) -> None:
         if getattr(p, field) < 1:
             raise SolverFieldError(field, f"{field} must be at least 1, got {getattr(p, field)}")
     for field in _NOT_NEGATIVE:
-        if not getattr(p, field) >= 0:  # NaN neither
+        if getattr(p, field) < 0:
             raise SolverFieldError(field, f"{field} must not be negative, got {getattr(p, field):g}")
     for value in p.test_iter:
         if value < 0:
             raise SolverFieldError("test_iter", f"test_iter must not be negative, got {value}")
-    for field in ("base_lr", "momentum", "clip_gradients"):
-        if not math.isfinite(getattr(p, field)):
-            raise SolverFieldError(field, f"{field} must be a finite number, got {getattr(p, field):g}")
     choices: dict[str, Collection[str]] = {
         "type": RULES,
         "eval_type": EVAL_TYPES,

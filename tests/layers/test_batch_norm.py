@@ -263,9 +263,16 @@ def test_a_fraction_outside_0_to_1_is_a_warning(
     np.testing.assert_allclose(one.blobs[stats[1]].ravel(), variance)
 
 
-@pytest.mark.parametrize("setting", ["moving_average_fraction: nan", "moving_average_fraction: inf", "decay: 1.5"])
-def test_a_fraction_that_caffe_cannot_have_is_an_error(setting: str) -> None:
-    with pytest.raises(PrototxtError, match="between 0 and 1, got"):
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("moving_average_fraction: nan", "a finite number"),
+        ("moving_average_fraction: inf", "a finite number"),
+        ("decay: 1.5", "between 0 and 1"),
+    ],
+)
+def test_a_fraction_that_caffe_cannot_have_is_an_error(setting: str, words: str) -> None:
+    with pytest.raises(PrototxtError, match=f"must be {words}, got"):
         One(f"{SPLIT} batch_norm_param {{ {setting} }}", np.ones((2, 2)))
 
 

@@ -160,7 +160,7 @@ def test_fewer_values_than_channels_is_a_warning(caplog: pytest.LogCaptureFixtur
     ("setting", "message"),
     [
         ("eps: 0", "eps must be greater than 0, got 0"),
-        ("eps: nan", "eps must be greater than 0, got nan"),
+        ("eps: nan", "eps must be a finite number, got nan"),
         ("decay: 1.5", "decay must be between 0 and 1, got 1.5"),
         ("group: 3", "group must divide the 4 channels, got 3"),
         ("group: 0", "group must divide the 4 channels, got 0"),

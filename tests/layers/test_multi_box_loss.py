@@ -307,7 +307,7 @@ def test_messages_of_settings() -> None:
         ("do_neg_mining: false mining_type: HARD_EXAMPLE", "contradicts mining_type: HARD_EXAMPLE"),
         ("mining_type: HARD_EXAMPLE sample_size: 0", "sample_size must be positive, got 0"),
         ("neg_pos_ratio: -1", "neg_pos_ratio must not be negative, got -1"),
-        ("neg_pos_ratio: nan", "neg_pos_ratio must not be negative, got nan"),
+        ("neg_pos_ratio: nan", "neg_pos_ratio must be a number, got nan"),
     ):
         with pytest.raises(PrototxtError, match=message):
             one(setting, values)

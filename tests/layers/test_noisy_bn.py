@@ -165,9 +165,9 @@ def test_a_resumed_run_draws_what_the_whole_one_drew(engine: str, tmp_path: Path
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("shift: -1", "shift must be at least 0 and finite, got -1"),
-        ("scale_std: nan", "scale_std must be at least 0 and finite, got nan"),
-        ("shift_spread: inf", "shift_spread must be at least 0 and finite, got inf"),
+        ("shift: -1", "shift must not be negative, got -1"),
+        ("scale_std: nan", "noisy_bn_param.scale_std must be a finite number, got nan"),
+        ("shift_spread: inf", "noisy_bn_param.shift_spread must be a finite number, got inf"),
         ("scale_min: 2", "scale_min must be at most scale_max, got 2 and 1.25"),
     ],
 )

@@ -45,7 +45,7 @@ def written(folder: Path, wrong: str) -> Path:
         ("snapshot: -1", "snapshot must not be negative, got -1"),
         ("max_iter: -3", "max_iter must not be negative, got -3"),
         ("weight_decay: -0.1", "weight_decay must not be negative, got -0.1"),
-        ("weight_decay: nan", "weight_decay must not be negative, got nan"),
+        ("weight_decay: nan", "weight_decay must be a finite number, got nan"),
         ("warmup_iter: -1", "warmup_iter must not be negative, got -1"),
         ("delta: -1", "delta must not be negative, got -1"),
         ("base_lr: inf", "base_lr must be a finite number, got inf"),
