@@ -1,4 +1,4 @@
-"""Settings that are numbers are finite: NaN, and infinity where it has no meaning, are an error before anything runs."""
+"""Settings of layers that are NaN, or infinite where that has no meaning: an error before anything runs."""
 
 from __future__ import annotations
 
