@@ -4,7 +4,7 @@ xavier is uniform in +-sqrt(3/n) (Glorot & Bengio 2010), msra is normal with sta
 ReLU with a negative slope alpha, sqrt(2/n/(1 + alpha^2)) (He et al. 2015), where n is fan_in = count/shape[0], fan_out
 = count/shape[1] or their mean. fixup is msra times L^(-1/(2m-2)), for all layers but the last of each of L residual
 branches of m layers, which start at 0 (Zhang, Dauphin & Ma 2019, arXiv 1901.09321). bilinear is the interpolation
-kernel for a deconvolution.
+kernel for a deconvolution. Where a blob has no elements nothing is filled.
 """
 
 from __future__ import annotations
@@ -39,21 +39,25 @@ def _gaussian(out: Array, p: pb.FillerParameter, rng: Stream) -> None:
     out[...] = generator.normal(p.mean, p.std, out.shape)
     if p.sparse >= 0:
         # `sparse` is the expected number of non-zero inputs of each output
-        if out.ndim < 1 or out.shape[0] == 0:
-            raise ShapeError(f"a sparse gaussian filler needs at least one output, the shape is {out.shape}")
-        fraction = min(1.0, p.sparse / out.shape[0])
+        if out.ndim < 1:
+            raise ShapeError(f"a sparse gaussian filler needs at least one axis, the shape is {out.shape}")
+        fraction = min(1.0, p.sparse / max(1, out.shape[0]))
         out *= generator.random(out.shape) < fraction
 
 
 def _positive_unitball(out: Array, p: pb.FillerParameter, rng: Stream) -> None:
-    if not out.size or not out.ndim:
-        raise ShapeError(f"a positive_unitball filler needs outputs with inputs, the shape is {out.shape}")
+    if not out.ndim:
+        raise ShapeError(f"a positive_unitball filler needs at least one axis, the shape is {out.shape}")
+    if not out.size:
+        return
     out[...] = rng.generator().random(out.shape)
     rows = out.reshape(out.shape[0], -1)
     rows /= rows.sum(axis=1, keepdims=True)
 
 
 def _fan(out: Array, p: pb.FillerParameter) -> float:
+    if not out.size:
+        return 1.0  # nothing is filled
     fan_in = out.size / out.shape[0] if out.ndim > 0 else 1.0
     fan_out = out.size / out.shape[1] if out.ndim > 1 else float(out.size)
     if p.variance_norm == pb.FillerParameter.AVERAGE:
@@ -82,6 +86,8 @@ def _fixup(out: Array, p: pb.FillerParameter, rng: Stream) -> None:
 def _bilinear(out: Array, p: pb.FillerParameter, rng: Stream) -> None:
     if out.ndim != 4 or out.shape[2] != out.shape[3]:
         raise ShapeError(f"a bilinear filler needs 4 axes with a square kernel, the shape is {out.shape}")
+    if not out.size:
+        return
     size = out.shape[3]
     f = math.ceil(size / 2.0)
     c = (size - 1) / (2.0 * f)

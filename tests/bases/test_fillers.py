@@ -15,6 +15,7 @@ from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
 from dragon.rng import Stream
+from tests.layers.helpers import One
 
 SHAPE = (200, 30, 5, 5)
 
@@ -92,13 +93,33 @@ def test_errors_name_the_blob_and_the_nearest_filler() -> None:
     [
         ((2, 3), {"type": "gaussian", "std": -1}, "cannot be filled by gaussian: std must not be negative, got -1"),
         ((2, 3), {"type": "uniform", "min": 2}, "cannot be filled by uniform: min must not exceed max, got 2 and 1"),
-        ((), {"type": "positive_unitball"}, r"positive_unitball filler needs outputs with inputs, the shape is \(\)"),
-        ((0, 3), {"type": "positive_unitball"}, r"needs outputs with inputs, the shape is \(0, 3\)"),
+        ((), {"type": "positive_unitball"}, r"positive_unitball filler needs at least one axis, the shape is \(\)"),
+        ((), {"type": "gaussian", "sparse": 2}, r"sparse gaussian filler needs at least one axis, the shape is \(\)"),
+        ((0, 3), {"type": "gaussian", "std": -1}, "std must not be negative, got -1"),
     ],
 )
 def test_settings_that_fill_nothing(shape: tuple[int, ...], settings: dict[str, object], message: str) -> None:
     with pytest.raises(DragonError, match=message):
         filled(shape, **settings)
+
+
+@pytest.mark.parametrize("norm", ["FAN_IN", "FAN_OUT", "AVERAGE"])
+@pytest.mark.parametrize("shape", [(0, 3, 2, 2), (2, 0, 3, 3), (2, 3, 0, 0), (0, 0, 0, 0)], ids=str)
+@pytest.mark.parametrize(
+    "settings", [*({"type": kind} for kind in FILLERS), {"type": "gaussian", "sparse": 2}], ids=str
+)
+def test_a_blob_without_elements_is_filled_by_nothing(
+    settings: dict[str, object], shape: tuple[int, ...], norm: str
+) -> None:
+    more = {"branches": 2} if settings["type"] == "fixup" else {}
+    assert filled(shape, **settings, **more, variance_norm=norm).shape == shape
+
+
+def test_a_layer_of_a_bottom_without_channels() -> None:
+    fillers = 'weight_filler { type: "xavier" } bias_filler { value: 2 }'
+    one = One(f'type: "InnerProduct" inner_product_param {{ num_output: 3 {fillers} }}', np.zeros((2, 0)))
+    assert one.blobs[0].shape == (3, 0)
+    assert (one.forward() == 2).all()
 
 
 def test_alpha_of_msra_is_the_slope_of_the_relu() -> None:
