@@ -111,7 +111,8 @@ class RoIData(Source):
         """The image (3, H, W) without the mean, with a short side of `length`, as (1, 3, h, w), and the factor."""
         _, height, width = image.shape
         *size, factor = scaled_size(height, width, length, self.param.roi_data_param.max_size)
-        return resize_bilinear((image - self.mean).astype(np.float32), *size)[None], factor
+        with self.naming_errors():
+            return resize_bilinear((image - self.mean).astype(np.float32), *size)[None], factor
 
     def counted(self, example: Example) -> Array:
         """The boxes (G, 5) that count. Raises DataError for a class out of range."""

@@ -14,7 +14,7 @@ from dragon.data.image_file import image_content
 from dragon.data.images import read_image
 from dragon.data.windows import Window, crop_window, read_windows
 from dragon.errors import DataError
-from dragon.memory.blob import Blob
+from dragon.memory.blob import Blob, checked_count
 from dragon.memory.storage import Array
 
 __all__ = ["WindowData"]
@@ -73,6 +73,8 @@ class WindowData(Source):
             raise DataError(
                 f"the mean has {how_many(len(self.mean), 'channel')}, the windows have {channels}", layer=self.where
             )
+        with self.naming_errors():
+            checked_count((channels, self.size, self.size), "crop_size")
         top[0].reshape(p.batch_size, channels, self.size, self.size)
         top[1].reshape(p.batch_size)
 

@@ -12,7 +12,7 @@ from dragon.data.batches import Batch, BatchMaker
 from dragon.data.label_maps import LabelMapReader, Together
 from dragon.data.list_forms import read_pairs
 from dragon.data.listed import ListedReader, Order
-from dragon.memory.blob import Blob
+from dragon.memory.blob import Blob, checked_count
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["Listed", "WithLabelMaps"]
@@ -31,7 +31,10 @@ class Listed(Prefetched):
         return getattr(self.param, self.settings[0])
 
     def check_list(self) -> None:
-        """Raise PrototxtError for settings without source or batch_size, or with one of new_height and new_width."""
+        """Raise PrototxtError for settings without source or batch_size, or with one of new_height and new_width.
+
+        ShapeError for a size that this machine's memory does not hold.
+        """
         p, name = self.list_param, self.settings[0]
         if not p.source:
             self.bad_param(f"{name} needs a source")
@@ -39,6 +42,8 @@ class Listed(Prefetched):
             self.bad_param(f"{name} needs a batch_size of at least 1")
         if (p.new_height > 0) != (p.new_width > 0):
             self.bad_param(f"new_height and new_width must be set together, got {p.new_height} and {p.new_width}")
+        with self.naming_errors():
+            checked_count((1, p.new_height, p.new_width), "new_height and new_width")
 
     @property
     def new_size(self) -> tuple[int, int] | None:

@@ -7,19 +7,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["resize_bilinear", "resize_nearest", "scaled_size"]
+from dragon.memory.blob import checked_count
+
+__all__ = ["check_resized", "resize_bilinear", "resize_nearest", "scaled_size"]
 
 _BITS = 11  # of the fraction of a weight in fixed point
+
+
+def check_resized(*shape: int) -> None:
+    """Raise ShapeError for an image that would not fit into the machine's memory: its size is a typing error."""
+    checked_count(shape, "resized image")
 
 
 def resize_bilinear(image: NDArray[Any], height: int, width: int) -> NDArray[Any]:
     """`image` (C, H, W) resized to (C, height, width) in its dtype, without antialiasing.
 
     uint8 is computed in OpenCV's fixed point and equals its INTER_LINEAR in every pixel of images with up to four
-    channels. Other types are computed in float32, and integers rounded.
+    channels. Other types are computed in float32, and integers rounded. Raises ShapeError for an absurd size.
     """
     if image.shape[1:] == (height, width):
         return image
+    check_resized(len(image), height, width)
     resize = _fixed_point if image.dtype == np.uint8 else _float
     return resize(image, height, width)
 
@@ -81,7 +89,11 @@ def _fixed_weights(
 
 
 def resize_nearest(labels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
-    """`labels` (H, W) resized to (height, width) by the nearest element, as OpenCV's INTER_NEAREST takes it."""
+    """`labels` (H, W) resized to (height, width) by the nearest element, as OpenCV's INTER_NEAREST takes it.
+
+    Raises ShapeError for an absurd size.
+    """
+    check_resized(height, width)
     rows, columns = (
         np.minimum((np.arange(new) * (old / new)).astype(np.intp), old - 1)
         for old, new in zip(labels.shape, (height, width), strict=True)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.data.resize import check_resized
 from dragon.errors import ImageFileError, MissingImageError, UsageError
 from dragon.proto import blobs as _blobs
 from dragon.proto import caffe_pb2 as caffe_pb2  # scripts reach it as caffe.io.caffe_pb2
@@ -140,13 +141,14 @@ def _weights(old: int, new: int, order: int) -> NDArray[np.float64]:
 def resize_image(im: NDArray[Any], new_dims: Sequence[int], interp_order: int = 1) -> Image:
     """An (H, W, K) array resized to new_dims (H', W') without scaling the values; ValueError for other shapes.
 
-    interp_order: 0 nearest, 1 linear, 3 cubic.
+    interp_order: 0 nearest, 1 linear, 3 cubic. Raises ShapeError for a size that this machine's memory does not hold.
     """
     if im.ndim != 3:
         raise ValueError(f"an image has the shape (H, W, K), got {im.shape}")
     if interp_order not in (0, 1, 3):
         raise ValueError(f"interp_order must be 0, 1 or 3, got {interp_order}")
     height, width = (int(d) for d in new_dims)
+    check_resized(im.shape[2], height, width)
     rows = _weights(im.shape[0], height, interp_order)
     columns = _weights(im.shape[1], width, interp_order)
     out = np.einsum("ah,hwk->awk", rows, im, optimize=True)

@@ -2,8 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from google.protobuf import text_format
 
-from dragon.data.resize import resize_bilinear
+from dragon.data.detection.draws import Draws
+from dragon.data.detection.resized import resize
+from dragon.data.resize import resize_bilinear, resize_nearest
+from dragon.errors import ShapeError
+from dragon.proto import dragon_pb2 as pb
+from dragon.pycaffe.io import resize_image
+from dragon.rng import Stream
 
 IMAGE = np.random.default_rng(1).uniform(0, 255, (2, 5, 4)).astype(np.float32)
 
@@ -62,3 +69,25 @@ def test_any_size_against_opencv() -> None:
                 flipped = cv2.resize(np.ascontiguousarray(image.transpose(1, 2, 0)), size[::-1])
                 expected = flipped.reshape(*size, channels).transpose(2, 0, 1)
                 assert np.array_equal(resize_bilinear(image, *size), expected)
+
+
+def test_a_size_that_no_memory_holds() -> None:
+    image, size = np.zeros((3, 8, 8), np.uint8), (2**31 - 1, 2**31 - 1)
+    message = r"resized image: shape \(.*2147483647, 2147483647\) takes .* GiB, this machine has"
+    for dtype in (np.uint8, np.float32):
+        with pytest.raises(ShapeError, match=message):
+            resize_bilinear(image.astype(dtype), *size)
+    with pytest.raises(ShapeError, match=message):
+        resize_nearest(image[0], *size)
+    with pytest.raises(ShapeError, match="resized image"):
+        resize_image(image.transpose(1, 2, 0), size)
+
+
+@pytest.mark.parametrize("mode", pb.ResizeParameter.Interp_mode.keys())
+@pytest.mark.parametrize("way", pb.ResizeParameter.Resize_mode.keys())
+def test_each_way_to_a_size_that_no_memory_holds(way: str, mode: str) -> None:
+    size = 2**31 - 1
+    text = f"resize_mode: {way} interp_mode: {mode} height: {size} width: {size}"
+    p = text_format.Parse(text, pb.ResizeParameter())
+    with pytest.raises(ShapeError, match="resized image"):
+        resize(np.zeros((3, 8, 8), np.uint8), p, Draws(Stream(1, "images").bits()))

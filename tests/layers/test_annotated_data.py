@@ -11,7 +11,7 @@ import dragon
 from dragon.bases.layer import TEST, TRAIN
 from dragon.data import LmdbReader, encode_datum, write_lmdb, write_mean
 from dragon.data.detection import reader
-from dragon.errors import DataError, PrototxtError
+from dragon.errors import DataError, PrototxtError, ShapeError
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
@@ -303,3 +303,16 @@ def test_each_rank_has_its_rows_with_the_draws_of_one_process(scenes: Path, tran
             boxes, ones, twos = (each["l"][0, 0] for each in (whole, one, two))
             np.testing.assert_array_equal(boxes[boxes[:, 0] < 2], ones[ones[:, 0] >= 0])
             np.testing.assert_array_equal(boxes[(boxes[:, 0] >= 2) & (boxes[:, 0] < 4), 1:], twos[twos[:, 0] >= 0, 1:])
+
+
+@pytest.mark.parametrize(
+    ("transform", "what"),
+    [
+        ("resize_param { height: 2147483647 width: 2147483647 }", "resized image: shape"),
+        ("resize_param { resize_mode: FIT_SMALL_SIZE height: 2147483647 width: 2147483647 }", "resized image: shape"),
+        ("expand_param { max_expand_ratio: 1e12 }", r"canvas of max_expand_ratio 1e\+12: shape"),
+    ],
+)
+def test_a_size_that_no_memory_holds(scenes: Path, opened: list[One], transform: str, what: str) -> None:
+    with pytest.raises(ShapeError, match=rf'layer "d" \(AnnotatedData\): .*{what} .* takes .* this machine has'):
+        data(opened, scenes, transform, batch=1).forward()

@@ -114,6 +114,11 @@ def test_without_labels(listing: Path) -> None:
         ("none.png 1\n", "", r"none\.png\" cannot be read: No such file"),
         ("list.txt 1\n", "", r"list\.txt\": the encoded image cannot be read"),
         ("0 a.png 1\n", "new_height: 3", "new_height and new_width must be set together"),
+        (
+            "0 a.png 1\n",
+            "new_height: 2147483647 new_width: 2147483647",
+            r"new_height and new_width: shape \(1, 2147483647, 2147483647\) takes .* GiB, this machine has",
+        ),
         ("0 a.png 1\n", "batch_size: 0", "needs a batch_size of at least 1"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from dragon.bases.layer import TEST, TRAIN
-from dragon.errors import DataError, DragonError
+from dragon.errors import DataError, DragonError, ShapeError
 from tests.layers.helpers import One, goes_on_as
 
 RNG = np.random.default_rng(1)
@@ -215,3 +215,10 @@ def test_other_sources_refuse_the_settings(listing: Path) -> None:
             "transform_param { scale_factors: 2 }", n_top=2)  # fmt: skip
     with pytest.raises(DragonError, match="image_data_param has label_type, of ImageSegData"):
         One(f'type: "ImageData" image_data_param {{ source: "{listing}" label_type: PIXEL }}', n_top=2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_size_that_no_memory_holds(listing: Path, kind: str) -> None:
+    size = "new_height: 2147483647 new_width: 2147483647"
+    with pytest.raises(ShapeError, match=rf'layer "one" \({kind}\): new_height and new_width: shape .* takes'):
+        make(listing, kind, size)

@@ -11,7 +11,7 @@ import pytest
 
 import dragon
 from dragon.bases.layer import TEST, TRAIN, Context
-from dragon.errors import DataError, PrototxtError
+from dragon.errors import DataError, PrototxtError, ShapeError
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
 from tests.layers.helpers import One, goes_on_as
@@ -174,3 +174,8 @@ def test_labels_are_flipped_with_the_image() -> None:
         boxes = one.top[3].data[0, 0, :, 3:7] * size - np.array([0, 0, 1, 1]) * one.top[1].data[0, 2]
         np.testing.assert_allclose(boxes, one.top[2].data[:, :4], atol=0.6)  # the sides are rounded to pixels
         assert one.top[3].data[0, 0, :, 1].tolist() == one.top[2].data[:, 4].tolist()
+
+
+def test_a_size_that_no_memory_holds() -> None:
+    with pytest.raises(ShapeError, match=r'layer "one" \(RoIData\): resized image: shape .* takes .* this machine has'):
+        make("scale: 2147483647 max_size: 2147483647").forward()

@@ -237,6 +237,7 @@ def test_resume_is_exact(folder: Path) -> None:
         ("v0 9 1\n", "num_segments: 2 use_image: true", "do not go with use_temporal_jitter or use_image"),
         ("v0 9 1\n", "new_length: 0", "new_length, sampling_rate and num_segments must be at least 1"),
         ("v0 9 1\n", "new_height: 3", "must be set together"),
+        ("v0 9 1\n", "new_height: 2147483647 new_width: 2147483647", r"new_height and new_width: shape .* takes"),
     ],
 )  # fmt: skip
 def test_messages(folder: Path, lines: str, setting: str, message: str) -> None:

@@ -110,6 +110,7 @@ def test_square_takes_the_longer_side(source: Path) -> None:
         (WINDOWS.replace("4 0.6 10", f"{10**400} 0.6 10"), "", "crop_size: 4", r"windows\.txt:8: not a window file"),
         (WINDOWS.rsplit("\n", 2)[0], "", "crop_size: 4", r"windows\.txt:9: .* the end of the file"),
         (None, "fg_threshold: 0.95", "crop_size: 4", "has 0 foreground and 1 background window"),
+        (None, "", "crop_size: 2147483647", r"crop_size: shape \(3, 2147483647, 2147483647\) takes"),
         (None, "", "", "needs a batch_size and a crop_size, got 4 and 0"),
         (None, 'crop_mode: "round"', "crop_size: 4", 'crop_mode must be "warp" or "square"'),
         (None, "context_pad: 2", "crop_size: 4", "context_pad 2 leaves nothing of crop_size 4"),

@@ -15,6 +15,7 @@ from dragon.data.detection.draws import Draws
 from dragon.data.detection.geometry import project
 from dragon.data.hsv import from_hsv, to_hsv
 from dragon.errors import DataError
+from dragon.memory.blob import checked_count
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["check_distortion", "distort", "expand"]
@@ -85,13 +86,15 @@ def expand(
 ) -> tuple[Image, NDArray[Any]]:
     """The image somewhere on a canvas that is up to max_expand_ratio times as wide and high, and its annotations.
 
-    mean: the values of the canvas, one for each channel or one for all. Drawn with probability `prob`.
+    mean: the values of the canvas, one for each channel or one for all. Drawn with probability `prob`. Raises
+    ShapeError for a canvas that would not fit into the machine's memory.
     """
     if draws.uniform() > p.prob or abs(p.max_expand_ratio - 1) < _LEAST_EXPANSION:
         return image, rows
     ratio = draws.uniform(1, p.max_expand_ratio)
     channels, height, width = image.shape
     high, wide = int(height * ratio), int(width * ratio)
+    checked_count((channels, high, wide), f"canvas of max_expand_ratio {p.max_expand_ratio:g}")
     top, left = int(draws.uniform(0, high - height)), int(draws.uniform(0, wide - width))
     canvas = np.empty((channels, high, wide), np.uint8)
     canvas[...] = _bytes(np.asarray(mean, np.float32).reshape(-1, 1, 1))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dragon.data.detection.draws import Draws
 from dragon.data.detection.geometry import BOX
 from dragon.data.resample import resize_area, resize_cubic, resize_lanczos
-from dragon.data.resize import resize_bilinear, resize_nearest
+from dragon.data.resize import check_resized, resize_bilinear, resize_nearest
 from dragon.errors import DataError
 from dragon.proto import dragon_pb2 as pb
 
@@ -72,8 +72,12 @@ def _inner(p: pb.ResizeParameter, height: int, width: int) -> tuple[int, int]:
 def resize(image: Image, p: pb.ResizeParameter, draws: Draws) -> Image:
     """The image (C, H, W) resized: stretched, its small side fitted, or its large side fitted and the rest padded.
 
-    One of the interp_modes is drawn. Raises DataError for a pad_value that does not fit the channels.
+    One of the interp_modes is drawn. Raises DataError for a pad_value that does not fit the channels, ShapeError for an
+    absurd size.
     """
+    check_resized(len(image), *_inner(p, *image.shape[1:]))
+    if p.resize_mode == _P.FIT_LARGE_SIZE_AND_PAD:
+        check_resized(len(image), p.height, p.width)
     way = p.interp_mode[draws.below(len(p.interp_mode))] if p.interp_mode else _P.LINEAR
     made = _WAYS[way](image, *_inner(p, *image.shape[1:]))
     if p.resize_mode != _P.FIT_LARGE_SIZE_AND_PAD:

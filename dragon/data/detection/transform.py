@@ -19,6 +19,7 @@ from dragon.data.detection.geometry import BOX, NONE, UNIT, project
 from dragon.data.detection.noise import apply_noise, check_noise
 from dragon.data.detection.resized import check_resizes, extrapolated, resize, resized_boxes, size_after
 from dragon.data.detection.sampler import check_sampler, jittered, sample
+from dragon.data.resize import check_resized
 from dragon.errors import DataError
 from dragon.proto import dragon_pb2 as pb
 
@@ -81,10 +82,11 @@ class BoxTransform:
         return int(np.searchsorted(below[:-1], draws().uniform() * below[-1], side="right"))
 
     def size_of(self, image: Image) -> Image:
-        """An image of the size that `image` has without random changes, for shapes. Raises DataError."""
+        """An image of the size that `image` has without random changes, for shapes. Raises DataError, ShapeError."""
         channels, height, width = image.shape
         if self._resizes:
             height, width = size_after(self._resizes[0], height, width)
+            check_resized(channels, height, width)
         _fits(self._crop, height, width)
         return np.zeros((channels, *(self._crop or (height, width))), np.float32)
 
