@@ -27,7 +27,11 @@ __all__ = ["data_digest", "key_of", "read_result", "run_key"]
 Record = dict[str, Any]
 
 _KEY_DIGITS = 20
-_IRRELEVANT = ("snapshot_prefix", "display", "snapshot", "debug_info", "snapshot_after_train", "snapshot_format")
+# fields of the solver that decide nothing: what is shown and stored, exchanged between ranks, or given beside the solver
+_IRRELEVANT = (
+    "average_loss", "debug_info", "device_id", "display", "engine", "layer_wise_reduce", "precision",
+    "show_per_class_result", "snapshot", "snapshot_after_train", "snapshot_diff", "snapshot_format", "snapshot_prefix",
+)  # fmt: skip
 
 
 def run_key(solver: pb.SolverParameter, start_from: pb.NetParameter | None, settings: Record) -> str:
@@ -36,6 +40,7 @@ def run_key(solver: pb.SolverParameter, start_from: pb.NetParameter | None, sett
     general.CopyFrom(solver)
     for field in _IRRELEVANT:
         general.ClearField(field)
+    general.solver_mode = pb.SolverParameter.CPU  # decides nothing, and stands so in the keys of runs that are stored
     weights = [file_digest(path) for path in general.weights]
     general.ClearField("weights")
     general.weights.extend(weights)
