@@ -55,11 +55,15 @@ class Settings:
 
 @dataclass(frozen=True)
 class Built:
-    """A cell's solver, with its nets inside; one entry of `tests` for each test net; averages to test with."""
+    """A cell's solver, with its nets inside; one entry of `tests` for each test net; averages to test with.
+
+    net_folder: that of the net's file, in which files are looked for that lists name.
+    """
 
     solver: pb.SolverParameter
     tests: list[Tested]
     averages: dict[str, Rule]
+    net_folder: str | None = None
 
 
 def build(c: Experiment, variant: Variant, levels: Levels, settings: Settings) -> Built:
@@ -117,7 +121,8 @@ def build(c: Experiment, variant: Variant, levels: Levels, settings: Settings) -
     solver.ClearField("weights")
     solver.weights.extend(start)
     check_solver(c, variant, solver)
-    return Built(solver, tests, averages)
+    folder = None if definition.folder is None else str(definition.folder.resolve())
+    return Built(solver, tests, averages, folder)
 
 
 def _changes(c: Experiment, levels: Levels) -> list[Change]:

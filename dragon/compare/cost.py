@@ -23,6 +23,7 @@ from dragon.compare.weights import as_inputs
 from dragon.errors import EngineError
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.definition import Definition
 from dragon.proto.text import format_text
 
 __all__ = ["PARTS", "add_costs", "cost_jobs", "measure_cost"]
@@ -36,7 +37,7 @@ _MIN_ROUNDS, _MAX_ROUNDS = 5, 1000
 
 
 def measure_cost(
-    nets: Sequence[pb.NetParameter], seed: int, settings: Sequence[Record], seconds: float
+    nets: Sequence[Definition[pb.NetParameter]], seed: int, settings: Sequence[Record], seconds: float
 ) -> list[Series]:
     """The series of each net. settings: dicts of a dragon.compare.config.CostSetting, each for `seconds`.
 
@@ -50,7 +51,7 @@ def measure_cost(
         built: list[Net] = []
         try:
             for definition, (batch, shapes) in zip(nets, batches, strict=True):
-                fed = as_inputs(definition, shapes, TRAIN)
+                fed = as_inputs(definition.message, shapes, TRAIN)
                 built.append(Net(fed, phase=TRAIN, engine=setting["engine"], seed=seed, options=options))
                 feed(built[-1], batch)
             rounds = _rounds(built, seconds)
@@ -101,7 +102,9 @@ def cost_jobs(plan: Plan, path: Callable[..., Path]) -> list[Job]:
     for seed, texts in _by_seed(plan).items():
         settings = _settings(plan, cost)
         content = {"kind": "cost", "nets": list(texts), "seed": seed, "settings": settings, "seconds": cost.seconds}
-        jobs.append(Job(f"cost, seed {seed}", path("cost", str(content)), content))
+        result = path("cost", str(content))  # folders do not decide it
+        content["net_folders"] = [runs[0].net_folder for runs in texts.values()]
+        jobs.append(Job(f"cost, seed {seed}", result, content))
     return jobs
 
 

@@ -97,14 +97,20 @@ def stamp(path: Path) -> tuple[int, ...]:
     return tuple(number for stat in found for number in (stat.st_mtime_ns, stat.st_size))
 
 
-def named_digest(path: str, field: str, root: str) -> str:
-    """The digest for a field of `named_files`: `source` may be a list or a folder, the others are files."""
-    return list_digest(path, root) if field == "source" else file_digest(path)
+def named_digest(path: str, field: str, root: str, folder: str | None = None) -> str:
+    """The digest for a field of `named_files`: `source` may be a list or a folder, the others are files.
+
+    folder: see `list_digest`.
+    """
+    return list_digest(path, root, folder) if field == "source" else file_digest(path)
 
 
-def module_digest(name: str) -> str:
-    """The digest of the code of a Python layer's module, which is not run; empty where there is none."""
-    places = [*sys.path, str(Path.cwd())]
+def module_digest(name: str, folder: str | None = None) -> str:
+    """The digest of the code of a Python layer's module, which is not run; empty where there is none.
+
+    folder: that of the net, in which the layer looks for it last.
+    """
+    places = [*sys.path, str(Path.cwd()), *([] if folder is None else [folder])]
     spec = None
     for end in range(1, name.count(".") + 2):
         spec = PathFinder.find_spec(".".join(name.split(".")[:end]), places)
@@ -115,10 +121,10 @@ def module_digest(name: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def list_digest(path: str, root: str) -> str:
+def list_digest(path: str, root: str, folder: str | None = None) -> str:
     """The digest of a file or folder, and of all files that it names if it is a list. root: prefix of the names.
 
-    The content of a file stands for its path.
+    The content of a file stands for its path. folder: where the files are looked for after the working directory.
     """
     if os.path.isdir(path):
         return _tree_digest(path, True)
@@ -126,7 +132,7 @@ def list_digest(path: str, root: str) -> str:
         lines = [line for _, line in read_lines(path, "list", "FILE")]
     except DataError:  # no list
         return file_digest(path)
-    parts = [_parts(line, root) for line in lines]
+    parts = [_parts(line, root, None if folder is None else Path(folder)) for line in lines]
     names = {name for line in parts for name, is_file in line if is_file}
     whole = sum(os.path.getsize(name) for name in names if os.path.isfile(name)) <= _MOST_BYTES
     total = hashlib.sha256()
@@ -137,13 +143,14 @@ def list_digest(path: str, root: str) -> str:
     return total.hexdigest()
 
 
-def _parts(line: str, root: str) -> list[tuple[str, bool]]:
+def _parts(line: str, root: str, folder: Path | None) -> list[tuple[str, bool]]:
     """The files that a line names, as paths, and the words between them. Names may contain blanks."""
     found: list[tuple[str, bool]] = []
     while line:
-        name = next((name for name in _names(line, root) if os.path.exists(root + unquoted(name, root))), None)
-        if name is not None:
-            found.append((root + unquoted(name, root), True))
+        places = ((name, find(root + unquoted(name, root), folder)) for name in _names(line, root))
+        name, place = next(((name, place) for name, place in places if place is not None), ("", None))
+        if place is not None:
+            found.append((str(place), True))
         else:
             name = line.split(None, 1)[0]
             found.append((name, False))

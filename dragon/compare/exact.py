@@ -8,6 +8,7 @@ from dragon.bases.layer import TRAIN
 from dragon.engines import Options
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.definition import Definition
 from dragon.solver.testing import positions, restore
 from dragon.surgery.recalibrate import recalibrate
 
@@ -22,7 +23,7 @@ class ExactStatistics:
     """
 
     def __init__(
-        self, definition: pb.NetParameter, images: int, engine: str, options: Options, seed: int,
+        self, definition: Definition[pb.NetParameter], images: int, engine: str, options: Options, seed: int,
         variance: str = "pooled",
     ) -> None:  # fmt: skip
         self.net = Net(definition, phase=TRAIN, engine=engine, options=options, seed=seed)

@@ -19,17 +19,19 @@ from dragon.graph.net import Net
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.definition import Definition
 
 __all__ = ["compare_pair", "feed", "first_batch", "peak_memory"]
 
 Batch = dict[str, Array]
+NetDefinition = Definition[pb.NetParameter]
 
 _WARM_UP = 2
 _MIN_PAIRS, _MAX_PAIRS = 5, 200
 
 
 def compare_pair(
-    first: pb.NetParameter, second: pb.NetParameter, seed: int, engine: str, precision: str, seconds: float
+    first: NetDefinition, second: NetDefinition, seed: int, engine: str, precision: str, seconds: float
 ) -> dict[str, Any]:
     """Differences and times of two train nets on the first batch, from the same weights.
 
@@ -45,11 +47,11 @@ def compare_pair(
     results, own = [], []
     for label, name, options, dtype in [*settings, ("NumPy, float64", "numpy", Options(), np.float64)]:
         entry: dict[str, Any] = {"setting": label}
-        nets = _built(first, second, shapes, seed, name, options, dtype, force=True)
+        nets = _built(first.message, second.message, shapes, seed, name, options, dtype, force=True)
         own = different_fillers(*nets)
         entry["differences"] = _differences(*nets, batch)
         if dtype is np.float32:
-            nets = _built(first, second, shapes, seed, name, options, dtype, force=False)
+            nets = _built(first.message, second.message, shapes, seed, name, options, dtype, force=False)
             for net in nets:
                 feed(net, batch)
             entry["times"] = _times(*nets, seconds)
@@ -57,7 +59,7 @@ def compare_pair(
     return {"settings": results, "own_start": own, "images": max(s[0] for s in shapes.values() if s)}
 
 
-def first_batch(definition: pb.NetParameter, seed: int) -> tuple[Batch, dict[str, tuple[int, ...]]]:
+def first_batch(definition: NetDefinition, seed: int) -> tuple[Batch, dict[str, tuple[int, ...]]]:
     """The first batch of a net's data layers, by blob name, and the shapes of all its blobs."""
     net = Net(definition, phase=TRAIN, engine="numpy", seed=seed)
     try:
@@ -162,11 +164,11 @@ def _times(a: Net, b: Net, seconds: float) -> dict[str, Any]:
     return result
 
 
-def peak_memory(definition: pb.NetParameter, seed: int, engine: str, precision: str) -> dict[str, Any]:
+def peak_memory(definition: NetDefinition, seed: int, engine: str, precision: str) -> dict[str, Any]:
     """Memory of one train net: what it adds to the peak of this fresh process, and its blobs, both in MiB."""
     batch, shapes = first_batch(definition, seed)
     before = _resident()
-    fed = as_inputs(definition, shapes, TRAIN)
+    fed = as_inputs(definition.message, shapes, TRAIN)
     net = Net(fed, phase=TRAIN, engine=engine, seed=seed, options=options_for(precision))
     feed(net, batch)
     for _ in range(3):

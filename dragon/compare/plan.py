@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from dragon.compare.averages import Rule
@@ -22,6 +23,7 @@ from dragon.compare.store import run_key
 from dragon.compare.training import is_small
 from dragon.data import dataset_label
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.definition import Definition
 from dragon.proto.text import format_text
 
 __all__ = ["Plan", "Run", "cell_key", "make_plan"]
@@ -46,6 +48,7 @@ class Run:
     stop: dict[str, Any] | None
     probes: list[dict[str, Any]]
     threads: int | None  # None: as the pool decides
+    net_folder: str | None = None  # where files are looked for that the lists of the nets name
 
     @property
     def base_lr(self) -> float:
@@ -71,7 +74,12 @@ class Run:
             "solver": format_text(self.solver),
             "start_from": start,
             "fit_threads": self.threads is None,
+            "net_folder": self.net_folder,
         }
+
+    def key(self, engine: str, precision: str) -> str:
+        """The hash of what decides the result."""
+        return run_key(self.solver, self.start_from, self.settings(engine, precision), self.net_folder)
 
     def settings(self, engine: str, precision: str) -> dict[str, Any]:
         """What decides the result beside the solver and the net to start from."""
@@ -133,7 +141,7 @@ class Plan:
         return replace(self, runs=runs)
 
     def _named(self, run: Run) -> Run:
-        return replace(run, id=run_key(run.solver, run.start_from, run.settings(self.engine, self.precision)))
+        return replace(run, id=run.key(self.engine, self.precision))
 
 
 def cell_key(variant: str, levels: Mapping[str, Any]) -> str:
@@ -190,7 +198,7 @@ def make_plan(
                 run = Run(
                     "", variant.name, levels, seed, solver, start, found.tests, found.averages, c.exact_images,
                     c.exact_variance, _stop(c), [{"name": p.name, "settings": p.settings} for p in c.probes],
-                    variant.threads,
+                    variant.threads, found.net_folder,
                 )  # fmt: skip
                 runs.append(empty._named(run))
     if share is not None:
@@ -210,7 +218,8 @@ def _with_threads(runs: list[Run], threads: int, plan: Plan) -> list[Run]:
     def of(run: Run) -> int:
         text = run.solver.train_net_param.SerializeToString(deterministic=True) if threads > 1 else b""
         if threads > 1 and text not in small:
-            small[text] = is_small(run.solver.train_net_param)
+            folder = None if run.net_folder is None else Path(run.net_folder)
+            small[text] = is_small(Definition(run.solver.train_net_param, folder=folder))
         return 1 if small.get(text) else threads
 
     return [run if run.threads else plan._named(replace(run, threads=of(run))) for run in runs]

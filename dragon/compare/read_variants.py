@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dragon.compare.averages import FRACTIONS
 from dragon.compare.config import Average, Change, Factor, Level, Operation, Selection, Value, Variant
+from dragon.engines.base import MOST_THREADS
 from dragon.errors import UsageError, nearest
 from dragon.files.yaml_tree import Section
 from dragon.models.zoo import SOLVER, TRAIN_VAL, resolve
@@ -57,7 +58,7 @@ def _variant(section: Section, top: Section, folder: Path, before: dict[str, Var
     averages = _averages(section) if "averages" in section.values or base is None else base.averages
     rates = section.numbers("learning_rates") or (base.learning_rates if base else top.numbers("learning_rates"))
     changes = (*(base.changes if base else ()), _change(section))
-    threads = section.integer("threads")
+    threads = section.integer("threads", most=MOST_THREADS)
     what = (section.text("description") or "").strip()
     return Variant(name, solver, net, changes, averages, rates, what, threads, section)
 

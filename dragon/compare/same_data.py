@@ -16,24 +16,28 @@ from dragon.proto.text import parse_text
 
 __all__ = ["Data", "check_data", "data_of"]
 
-# path, backend of a database (None: another file), field that names it and prefix of the names in it, and digest
-Data = list[tuple[str, int | None, list[str], str]]
+# path, backend of a database (None: another file), field that names it with the prefix of the names in it and the
+# folder in which they are looked for, and digest
+Data = list[tuple[str, int | None, list[Any], str]]
 
 
 def data_of(content: Mapping[str, Any]) -> Data:
     """The databases, lists, other files and first weights that a job reads. content: see dragon.compare.worker."""
     solver = parse_text(content.get("solver") or "", pb.SolverParameter(), "<job>")
-    nets = [solver.train_net_param, *solver.test_net_param]
-    texts = [content[key] for key in ("first", "second", "net") if key in content]
-    nets += [parse_text(text, pb.NetParameter(), "<job>") for text in [*texts, *content.get("nets", [])]]
+    folder = content.get("net_folder")
+    texts = [(content[key], folder) for key in ("first", "second", "net") if key in content]
+    several = content.get("nets", [])
+    texts += zip(several, content.get("net_folders", [None] * len(several)), strict=True)
+    nets = [(net, folder) for net in (solver.train_net_param, *solver.test_net_param)]
+    nets += [(parse_text(text, pb.NetParameter(), "<job>"), folder) for text, folder in texts]
     found: Data = [(path, None, ["weights", ""], file_digest(path)) for path in solver.weights]
-    for net in nets:
+    for net, folder in nets:
         for layer in reads_data(net):
             source, backend = layer.data_param.source, layer.data_param.backend
             found.append((source, backend, ["source", ""], data_digest(source, backend)))
         for message, field, root in named_files(net):
             path = getattr(message, field)
-            found.append((path, None, [field, root], named_digest(path, field, root)))
+            found.append((path, None, [field, root, folder], named_digest(path, field, root, folder)))
     return [one for k, one in enumerate(found) if one not in found[:k]]
 
 

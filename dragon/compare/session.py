@@ -234,7 +234,8 @@ class _Session:
             names[variant.name] = self._measure_path("speed", text, str(self.pool.jobs))
             name = f"speed of {variant.name}"
             tests = [[test.on, test.statistics] for test in run.tests]
-            jobs.append(self._job(name, "speed", names[variant.name], solver=text, seconds=SPEED_S, tests=tests))
+            speed: Record = {"solver": text, "seconds": SPEED_S, "tests": tests, "net_folder": run.net_folder}
+            jobs.append(self._job(name, "speed", names[variant.name], **speed))
         self._run(jobs, {})
         return {name: read_result(path) or {} for name, path in names.items()}
 
@@ -263,10 +264,13 @@ class _Session:
         for first, second in self._pairs():
             path, a, b = self._pair_path(first, second)
             name = f"{second} against {first}"
-            jobs.append(self._job(name, "pair", path, first=a, second=b, seed=seed, seconds=PAIR_S))
+            pair: Record = {"first": a, "second": b, "seconds": PAIR_S, "net_folder": self.plan.first(first).net_folder}
+            jobs.append(self._job(name, "pair", path, seed=seed, **pair))
         for variant in self._variants():
             path, net = self._memory_path(variant)
-            jobs.append(self._job(f"memory of {variant.name}", "memory", path, fresh=True, net=net, seed=seed))
+            folder = self.plan.first(variant.name).net_folder
+            name = f"memory of {variant.name}"
+            jobs.append(self._job(name, "memory", path, fresh=True, net=net, seed=seed, net_folder=folder))
         self._run([*jobs, *cost_jobs(self.plan, self._measure_path)], {}, alone=True)
 
     # -- training -------------------------------------------------------------------------------------------

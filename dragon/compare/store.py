@@ -27,15 +27,20 @@ __all__ = ["data_digest", "key_of", "read_result", "run_key"]
 Record = dict[str, Any]
 
 _KEY_DIGITS = 20
-# fields of the solver that decide nothing: what is shown and stored, exchanged between ranks, or given beside the solver
+# fields of the solver that decide nothing: of what is shown, stored or sent between ranks, or given beside the solver
 _IRRELEVANT = (
     "average_loss", "debug_info", "device_id", "display", "engine", "layer_wise_reduce", "precision",
     "show_per_class_result", "snapshot", "snapshot_after_train", "snapshot_diff", "snapshot_format", "snapshot_prefix",
 )  # fmt: skip
 
 
-def run_key(solver: pb.SolverParameter, start_from: pb.NetParameter | None, settings: Record) -> str:
-    """The key of a training run. settings: what else decides its result, for JSON. Raises DataError."""
+def run_key(
+    solver: pb.SolverParameter, start_from: pb.NetParameter | None, settings: Record, folder: str | None = None
+) -> str:
+    """The key of a training run. Raises DataError.
+
+    settings: what else decides its result, for JSON. folder: where files are looked for that lists name.
+    """
     general = pb.SolverParameter()
     general.CopyFrom(solver)
     for field in _IRRELEVANT:
@@ -45,11 +50,11 @@ def run_key(solver: pb.SolverParameter, start_from: pb.NetParameter | None, sett
     general.ClearField("weights")
     general.weights.extend(weights)
     for net in (general.train_net_param, *general.test_net_param):
-        _without_paths(net)
+        _without_paths(net, folder)
     start = pb.NetParameter()
     if start_from is not None:
         start.CopyFrom(start_from)
-        _without_paths(start)
+        _without_paths(start, folder)
     return key_of([_digest(general), _digest(start), settings])
 
 
@@ -63,18 +68,18 @@ def key_of(content: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]
 
 
-def _without_paths(net: pb.NetParameter) -> None:
+def _without_paths(net: pb.NetParameter, folder: str | None) -> None:
     """Put digests in place of the paths of data and of code, and leave out the net's name."""
     net.ClearField("name")
     for layer in reads_data(net):
         layer.data_param.source = data_digest(layer.data_param.source, layer.data_param.backend)
     for message, field, root in list(named_files(net)):
-        setattr(message, field, named_digest(getattr(message, field), field, root))
+        setattr(message, field, named_digest(getattr(message, field), field, root, folder))
         if root:
             message.ClearField("root_folder")
     for layer in net.layer:
         if layer.type == "Python":
-            layer.python_param.module += module_digest(layer.python_param.module)
+            layer.python_param.module += module_digest(layer.python_param.module, folder)
 
 
 def data_digest(path: str, backend: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from dragon.engines import Options
 from dragon.errors import NumericError
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.definition import Definition
 from dragon.solver.solver import Solver
 
 __all__ = ["Report", "is_small", "make_solver", "train"]
@@ -34,15 +36,18 @@ def make_solver(
     options: Options,
     tests: Sequence[Sequence[str]] = TESTS,
     fit_threads: bool = False,
+    net_folder: Path | None = None,
 ) -> Solver:
     """The solver of a run. Its "batch" test nets normalise by the batch; weights are copied from `start_from`.
 
-    fit_threads: a small net gets one thread whatever `options` say.
+    fit_threads: a small net gets one thread whatever `options` say. net_folder: where files are looked for that the
+    nets, or the lists that they read, name.
     """
-    solver = Solver(definition, engine=engine, options=options, verbose=False)
+    make = partial(Solver, definition, engine=engine, verbose=False, net_folder=net_folder)
+    solver = make(options=options)
     if fit_threads and (options.threads or 1) > 1 and _products(solver.net) < _SMALL:
         solver.close()
-        solver = Solver(definition, engine=engine, options=replace(options, threads=1), verbose=False)
+        solver = make(options=replace(options, threads=1))
     for net, (_, statistics) in zip(solver.test_nets, tests, strict=False):
         for layer in net.layers if statistics == "batch" else ():
             if averages(layer):
@@ -71,12 +76,13 @@ def train(
     stop: dict[str, Any] | None = None,
     probes: Sequence[dict[str, Any]] = (),
     fit_threads: bool = False,
+    net_folder: Path | None = None,
 ) -> dict[str, Any] | None:
     """Train to the end, from the folder's snapshot if there is one; return the record, None when interrupted.
 
     A loss that becomes NaN or infinite ends the run, and the record reports it as "diverged". report: gets progress
     messages. on_solver: gets the solver before it starts. tests, exact_images, stop: see `dragon.compare.plan.Run`.
-    fit_threads: see `make_solver`.
+    fit_threads, net_folder: see `make_solver`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     definition.snapshot_prefix = str(folder / "run")
@@ -84,15 +90,16 @@ def train(
     observer = make_probes(probes) if probes else None
     recorder = Recorder(folder, report, tests, stop, observer)
     state = recorder.resume()
-    solver = make_solver(definition, None if state else start_from, engine, options, tests, fit_threads)
+    solver = make_solver(definition, None if state else start_from, engine, options, tests, fit_threads, net_folder)
     options = solver.net.executor.options
     try:
         if averages:
             recorder.follow(solver.net, averages)
         if exact_images:
             recorder.exact = ExactStatistics(
-                definition.train_net_param, exact_images, engine, options, solver.seed, exact_variance
-            )
+                Definition(definition.train_net_param, folder=net_folder), exact_images, engine, options, solver.seed,
+                exact_variance,
+            )  # fmt: skip
         solver.observers += [recorder] if observer is None else [recorder, observer]
         on_solver(solver)
         diverged = _solve(solver, state)
@@ -122,7 +129,7 @@ def train(
     }
 
 
-def is_small(definition: pb.NetParameter) -> bool:
+def is_small(definition: Definition[pb.NetParameter]) -> bool:
     """Whether a net is so small that several threads make it slower."""
     net = Net(definition, phase=TRAIN, engine="numpy", seed=0)
     try:

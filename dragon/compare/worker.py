@@ -28,6 +28,7 @@ from dragon.files.atomic import write_atomically
 from dragon.files.layer_files import layer_files
 from dragon.files.lock import LockedError, locked
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.definition import Definition
 from dragon.proto.text import parse_text
 from dragon.solver.solver import Solver
 
@@ -79,8 +80,12 @@ def _set_solver(solver: Solver) -> None:
         solver.request("stop")
 
 
-def _net(text: str) -> pb.NetParameter:
-    return parse_text(text, pb.NetParameter(), "<job>")
+def _net(text: str, folder: str | None) -> Definition[pb.NetParameter]:
+    return Definition(parse_text(text, pb.NetParameter(), "<job>"), folder=_folder(folder))
+
+
+def _folder(folder: str | None) -> Path | None:
+    return None if folder is None else Path(folder)
 
 
 def _solver_of(job: dict[str, Any]) -> pb.SolverParameter:
@@ -94,32 +99,32 @@ def _options(job: dict[str, Any]) -> Options:
 def _train(job: dict[str, Any], report: Report) -> dict[str, Any] | None:
     from dragon.compare.training import train
 
-    start = _net(job["start_from"]) if job["start_from"] else None
+    start = _net(job["start_from"], None).message if job["start_from"] else None
     return train(
         _solver_of(job), start, job["engine"], _options(job), Path(job["folder"]), report, _set_solver, job["averages"],
         tests=job["tests"], exact_images=job["exact_images"], exact_variance=job.get("exact_variance", "pooled"),
         stop=job["stop"], probes=job["probes"],
-        fit_threads=job["fit_threads"],
+        fit_threads=job["fit_threads"], net_folder=_folder(job.get("net_folder")),
     )  # fmt: skip
 
 
 def _pair(job: dict[str, Any], report: Report) -> dict[str, Any]:
     from dragon.compare.pairs import compare_pair
 
-    first, second = _net(job["first"]), _net(job["second"])
+    first, second = (_net(job[which], job.get("net_folder")) for which in ("first", "second"))
     return compare_pair(first, second, job["seed"], job["engine"], job["precision"], job["seconds"])
 
 
 def _memory(job: dict[str, Any], report: Report) -> dict[str, Any]:
     from dragon.compare.pairs import peak_memory
 
-    return peak_memory(_net(job["net"]), job["seed"], job["engine"], job["precision"])
+    return peak_memory(_net(job["net"], job.get("net_folder")), job["seed"], job["engine"], job["precision"])
 
 
 def _cost(job: dict[str, Any], report: Report) -> dict[str, Any]:
     from dragon.compare.cost import measure_cost
 
-    nets = [_net(text) for text in job["nets"]]
+    nets = [_net(text, folder) for text, folder in zip(job["nets"], job["net_folders"], strict=True)]
     return {"series": measure_cost(nets, job["seed"], job["settings"], job["seconds"])}
 
 
@@ -129,7 +134,8 @@ def _speed(job: dict[str, Any], report: Report) -> dict[str, Any]:
 
     definition = _solver_of(job)
     definition.test_interval = 0
-    solver = make_solver(definition, None, job["engine"], _options(job), job["tests"], fit_threads=True)
+    folder = _folder(job.get("net_folder"))
+    solver = make_solver(definition, None, job["engine"], _options(job), job["tests"], True, folder)
     try:
         solver.step(3)
         begin, steps = time.perf_counter(), 0

@@ -69,13 +69,13 @@ class Section:
             self._fail_type(key, "true or false", value)
         return value
 
-    def integer(self, key: str, least: int = 1) -> int | None:
-        """A whole number of at least `least` that fits into 32 bits; None if the key is missing."""
+    def integer(self, key: str, least: int = 1, most: int = _MAX_INTEGER) -> int | None:
+        """A whole number from `least` to `most`, at most one of 32 bits; None if the key is missing."""
         value = self.values.get(key)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
             self._fail_type(key, f"a whole number of at least {least}", value)
-        if value is not None and value > _MAX_INTEGER:
-            self._fail_type(key, f"a whole number of at most {_MAX_INTEGER}", value)
+        if value is not None and value > most:
+            self._fail_type(key, f"a whole number of at most {most}", value)
         return value
 
     def integers(self, key: str, default: list[int], least: int = 0) -> list[int]:

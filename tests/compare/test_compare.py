@@ -24,6 +24,7 @@ from dragon.compare.training import train
 from dragon.compare.weights import as_inputs, copy_parameters, parameters
 from dragon.engines import Options
 from dragon.errors import DataError, UsageError
+from dragon.proto.definition import Definition
 
 
 @pytest.fixture(autouse=True)
@@ -251,7 +252,7 @@ def test_planted_difference_is_seen(comparison: Path) -> None:
     plan = make_plan(read_comparison(comparison), "numpy", "fp32")
     split, merged = (plan.first(name).solver.train_net_param for name in ("split", "merged"))
     next(layer for layer in merged.layer if layer.type == "BN").batch_norm_param.eps = 0.1
-    result = compare_pair(split, merged, 1, "numpy", "fp32", 0.0)
+    result = compare_pair(Definition(split), Definition(merged), 1, "numpy", "fp32", 0.0)
     assert result["own_start"] == []
     for setting in result["settings"]:
         for what in ("outputs", "input_gradients", "parameter_gradients"):

@@ -9,6 +9,7 @@ import pytest
 
 from dragon.compare.plan import Plan, make_plan
 from dragon.compare.reading import read_comparison
+from dragon.engines.base import MOST_THREADS
 from dragon.errors import DragonError, UsageError
 from dragon.proto import dragon_pb2 as pb
 
@@ -112,6 +113,10 @@ MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
     "no variants": (lambda text: text[: text.index("variants")], '"variants" is missing'),
     "missing file": (swap("split.prototxt", "spilt.prototxt"), r"yaml:9: .* no such file: spilt\.prototxt"),
     "wrong type": (swap("name: A", "iterations: many\nname: A"), "whole number of at least 1, got 'many'"),
+    "too many threads": (
+        swap("net: split.prototxt", "net: split.prototxt\n    threads: 100000"),
+        rf'yaml:10: "variants\[1\]\.threads" must be a whole number of at most {MOST_THREADS}, got 100000$',
+    ),
     "bad rate": (swap("name: A", "learning_rates: [fast]\nname: A"), "positive numbers, got 'fast'"),
     "bad pair": (swap("[split, merged]", "[split, merge]"), r'"merge" \(did you mean "merged"\?\)'),
     "bad budget": (swap("name: A", "budget: soon\nname: A"), "must be a time such as"),

@@ -13,6 +13,7 @@ from dragon.compare.progress import PlainDisplay
 from dragon.compare.reading import read_experiment
 from dragon.errors import UsageError
 from dragon.graph.net import Net
+from dragon.proto.definition import Definition
 from dragon.proto.text import read_net
 
 TAIL = """
@@ -64,9 +65,9 @@ def test_a_median_and_the_parts_of_a_step(comparison: Path, monkeypatch: pytest.
     monkeypatch.setattr("dragon.compare.cost.time.perf_counter", lambda: next(ticks))
     data = read_experiment(comparison).dataset
     assert data is not None
-    nets = [read_net(comparison.parent / f"{name}.prototxt") for name in ("plain", "merged", "split")]
+    nets = [Definition(read_net(comparison.parent / f"{name}.prototxt")) for name in ("plain", "merged", "split")]
     for net in nets:
-        for layer in net.layer:
+        for layer in net.message.layer:
             if layer.type == "Data":
                 layer.data_param.source = f"{data}/{layer.data_param.source}"
                 layer.transform_param.mean_file = f"{data}/mean.binaryproto"
@@ -83,7 +84,7 @@ def test_a_median_and_the_parts_of_a_step(comparison: Path, monkeypatch: pytest.
 
 def test_a_setting_that_the_machine_lacks_is_left_out(comparison: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(str(read_experiment(comparison).dataset)))
-    net = read_net(comparison.parent / "plain.prototxt")
+    net = Definition(read_net(comparison.parent / "plain.prototxt"))
     usual = {"name": "usual", "engine": "numpy", "precision": "fp32", "fuse": True}
     (found,) = measure_cost([net], 1, [{**usual, "name": "half", "precision": "fp16"}, usual], 0.001)
     assert {name.split("/")[1] for name in found} == {"usual"}

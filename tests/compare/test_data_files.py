@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -13,11 +14,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dragon.compare import compare
 from dragon.compare.data_files import file_digest, forget_files, list_digest
 from dragon.compare.plan import Run, make_plan
 from dragon.compare.reading import read_experiment
+from dragon.compare.training import is_small
 from dragon.compare.tuning import plan_tuning
 from dragon.errors import DataError
+from dragon.proto.definition import Definition
+from dragon.solver.solver import Solver
+from tests.compare.test_compare import Silent
 
 HDF5 = """
 layer { name: "data" type: "HDF5Data" top: "data" top: "label" hdf5_data_param { source: "LIST" batch_size: 5 } }
@@ -153,6 +159,56 @@ def test_files_beside_the_net_are_found_from_another_folder(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     layer = run_of(path).solver.train_net_param.layer[0]
     assert Path(layer.hdf5_data_param.source) == tmp_path / "sub" / "list.txt"
+
+
+def beside_the_net(folder: Path, kind: str) -> Path:
+    """An experiment whose net, list and listed files lie in `folder`; the net and the list name them from there."""
+    path = MAKERS[kind](folder)
+    for file in (folder / "net.prototxt", folder / "list.txt"):
+        file.write_text(file.read_text().replace(f"{folder}/", ""))
+    return path
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_names_in_a_list_beside_the_net_are_found_as_in_training(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From another folder: by the workers, of runs and of measurements, and for the keys."""
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    path = beside_the_net(tmp_path / "sub", kind)
+    path.write_text(
+        "solver: solver.prototxt\nvariants: [{name: plain}, {name: same}]\nequal: [plain, same]\nbudget: 60 s\n"
+        "cost: {seconds: 0.01, settings: {usual: {}}}\ntest_on: [test, train]\n"
+    )
+    monkeypatch.setattr("dragon.compare.session.PAIR_S", 0.0)
+    monkeypatch.setattr("dragon.compare.session.SPEED_S", 0.05)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    Solver(str(tmp_path / "sub" / "solver.prototxt"), engine="numpy", seed=1, verbose=False).close()
+    run = run_of(path)
+    assert is_small(Definition(run.solver.train_net_param, folder=Path(str(run.net_folder))))
+    report = compare(path, "out", engine="numpy", jobs=1, display=Silent())
+    cells = json.loads(report.with_name("results.json").read_text())["cells"]
+    assert [cell["diverged"] for cell in cells] == [0, 0]
+    _, change = CHANGES["rows" if kind == "HDF5Data" else "picture"]
+    change(tmp_path / "sub")
+    assert run_of(path).id != run.id
+
+
+def test_the_code_of_a_python_layer_beside_the_net_is_in_the_key(
+    comparison: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    net = tmp_path / "plain.prototxt"
+    net.write_text(
+        net.read_text() + 'layer { name: "p" type: "Python" bottom: "ip" python_param { module: "my_own" layer: "L" } }'
+    )
+    keys = set()
+    for code in ("a = 1", "a = 2"):
+        (tmp_path / "my_own.py").write_text(code)
+        keys.add(run_of(comparison).id)
+    assert len(keys) == 2
 
 
 def test_a_record_that_is_written_later_changes_the_key(comparison: Path, synthetic: Path, tmp_path: Path) -> None:

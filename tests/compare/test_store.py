@@ -1,4 +1,4 @@
-"""The keys of runs: fields without effect are not in them, and those of the experiments that ship stay what they are."""
+"""The keys of runs: fields without effect are not in them, and those of experiments that ship stay as they are."""
 
 from __future__ import annotations
 
