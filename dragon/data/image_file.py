@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.counting import how_many
+from dragon.data.cielab import D50, rgb_of_lab
 from dragon.errors import DataError, one_line
 from dragon.files.kinds import HEAD, kind_of_content
 from dragon.files.reading import read_bytes
@@ -34,7 +35,7 @@ _FORMATS = ("JPEG", "PNG", "BMP", "PPM", "GIF", "TIFF", "WEBP", "JPEG2000", "DIB
 _MAX_PIXELS_PER_BYTE = 1_100
 _ALWAYS_ALLOWED = 1 << 24  # pixels, which take about 180 MB while they are decoded
 
-_BITS, _PHOTOMETRIC = 258, 262  # tags of TIFF
+_BITS, _PHOTOMETRIC, _WHITE_POINT = 258, 262, 318  # tags of TIFF
 _WHITE_IS_ZERO = 0
 _ORIENTATION = 0x0112  # tag of EXIF
 
@@ -80,6 +81,8 @@ def decode_image(content: bytes, color: Color = Color.AS_STORED) -> NDArray[np.u
     try:
         with open_image(content) as image:
             turned = 1 if color is Color.AS_STORED else _orientation(image)
+            if color is Color.GRAY:
+                image.draft("L", image.size)  # the luma of a JPEG itself: that of its colours, once limited, is another
             pixels = _upright(np.asarray(_eight_bits(image, color, content)), turned)
     except Exception as error:  # the decoders raise exceptions of many types
         raise DataError(f"the encoded image cannot be read: {one_line(str(error))}") from None
@@ -127,22 +130,40 @@ def _eight_bits(image: Image, color: Color, content: bytes) -> Image:
     """The image in mode L, RGB or RGBA."""
     import PIL.Image
 
-    has_alpha = image.mode in ("RGBA", "LA", "PA")
+    stored_mode, in_tiff = image.mode, image.format == "TIFF"
+    has_alpha = stored_mode == "RGBA" or (stored_mode in ("LA", "PA") and not in_tiff)
     highest, tiles = _highest_value(image), getattr(image, "tile", ())
-    if image.mode.startswith("I") or image.mode == "F":
+    if stored_mode == "LAB":
+        image = PIL.Image.fromarray(rgb_of_lab(np.asarray(image), _white(image)))
+    elif image.mode.startswith("I") or image.mode == "F":
         image = PIL.Image.fromarray(_high_bytes(image, highest))
     elif image.mode == "RGB" and tiles and tiles[0][0] == "ppm" and highest > 255:
         image = PIL.Image.fromarray(_high_bytes_of_colours(content, tiles[0][2], (image.height, image.width, 3)))
     elif highest < 255:
         flat = image.convert("L" if image.mode == "L" else "RGB")
         image = PIL.Image.fromarray(_rounded(np.asarray(flat) * (highest / 255)))
-    elif image.mode == "RGBA" and image.format == "TIFF":  # libtiff multiplies the colours by alpha
+    elif image.mode == "RGBA" and in_tiff:  # libtiff multiplies the colours by alpha
         image = PIL.Image.merge("RGBA", image.convert("RGBa").split())
     elif image.mode in ("P", "RGB") and "transparency" in image.info:
         has_alpha = image.format == "PNG"
         image = image.convert("RGBA")
-    stored = "L" if image.mode in ("1", "L") else "RGBA" if has_alpha else "RGB"
+    elif stored_mode == "YCbCr":  # whose luma is not that of colours which were limited
+        image = image.convert("RGB")
+    elif stored_mode == "CMYK" and in_tiff:
+        has_alpha, image = True, image.convert("RGB")  # OpenCV adds an alpha of 255
+    stored = "L" if image.mode in ("1", "L") or (stored_mode == "LA" and in_tiff) else "RGBA" if has_alpha else "RGB"
     return image.convert({Color.GRAY: "L", Color.COLOR: "RGB", Color.AS_STORED: stored}[color])
+
+
+def _white(image: Image) -> tuple[float, float]:
+    """X and Z of the white that a TIFF names, of which Y is 100. Raises ValueError for a point that is no colour."""
+    given = getattr(image, "tag_v2", {}).get(_WHITE_POINT)
+    if given is None:
+        return D50
+    x, y = map(float, given)
+    if not (0 < x < 1 and 0 < y < 1):
+        raise ValueError(f"its white point is ({x:g}, {y:g}), expected numbers between 0 and 1")
+    return 100 * x / y, 100 * (1 - x - y) / y
 
 
 def _high_bytes(image: Image, highest: int) -> NDArray[np.uint8]:

@@ -128,8 +128,84 @@ def test_a_tiff_with_alpha_has_colours_times_alpha() -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
 def test_cmyk_becomes_blue_first(kind: str) -> None:
     flat = PIL.Image.new("CMYK", (8, 8), (0, 255, 128, 0))
-    blue, green, red = decode_image(saved(flat, kind))[:, 4, 4].tolist()
+    blue, green, red = decode_image(saved(flat, kind), Color.COLOR)[:, 4, 4].tolist()
     assert (red, green, blue) == pytest.approx((255, 0, 127), abs=3)
+
+
+LAB = [
+    [0, 0, 0], [255, 0, 0], [20, 5, 250], [136, 81, 70], [224, 182, 186], [82, 79, 148], [128, 0, 0], [200, 236, 40],
+    [110, 30, 129], [255, 127, 128], [60, 200, 90], [150, 128, 127], [23, 7, 0], [22, 0, 10], [180, 250, 5],
+]  # fmt: skip
+# what OpenCV 4.14 makes of them, and where the file names the white of D65
+OF_D50 = [
+    [0, 0, 0], [255, 252, 222], [19, 0, 0], [255, 0, 0], [0, 255, 255], [102, 0, 226], [133, 123, 107],
+    [194, 204, 101], [0, 105, 255], [255, 124, 255], [0, 74, 0], [0, 181, 0], [34, 0, 0], [24, 0, 0], [181, 177, 145],
+]  # fmt: skip
+OF_D65 = [
+    [0, 0, 0], [255, 255, 255], [0, 0, 24], [255, 0, 0], [0, 255, 255], [0, 0, 255], [124, 124, 124], [186, 205, 123],
+    [0, 112, 255], [255, 143, 255], [0, 74, 0], [0, 182, 0], [30, 0, 0], [22, 0, 0], [169, 179, 167],
+]  # fmt: skip
+
+
+def lab(pixels: NDArray[np.uint8], **settings: Any) -> bytes:
+    """A TIFF of (H, W, 3) bytes L*, a* and b*."""
+    file = io.BytesIO()
+    size = (pixels.shape[1], pixels.shape[0])
+    PIL.Image.frombytes("LAB", size, pixels.tobytes()).save(file, "TIFF", **settings)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("settings", "expected"), [({}, OF_D50), ({"tiffinfo": {318: (0.3127, 0.3290)}}, OF_D65)])
+def test_lab(settings: dict[str, Any], expected: list[list[int]]) -> None:
+    content = lab(np.array(LAB, np.uint8).reshape(HEIGHT, WIDTH, 3), **settings)
+    blue_first = np.array(expected)[:, ::-1].T.reshape(3, HEIGHT, WIDTH)
+    for color in (Color.COLOR, Color.AS_STORED):
+        np.testing.assert_array_equal(decode_image(content, color), blue_first)
+    grey = decode_image(content, Color.GRAY)[0].ravel()
+    np.testing.assert_allclose(grey, np.array(expected) @ [0.299, 0.587, 0.114], atol=1)
+
+
+@pytest.mark.parametrize("point", [(0.0, 0.3), (0.3, 0.0), (2.0, 0.3)])
+def test_a_white_that_is_no_colour(point: tuple[float, float]) -> None:
+    content = lab(np.zeros((4, 4, 3), np.uint8), tiffinfo={318: point})
+    with pytest.raises(DataError, match=r"its white point is .*, expected numbers between 0 and 1"):
+        decode_image(content)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "jpeg"])
+def test_every_mode_of_tiff_as_opencv_reads_it(compression: str | None) -> None:
+    cv2 = pytest.importorskip("cv2")
+    flags = {Color.COLOR: cv2.IMREAD_COLOR, Color.GRAY: cv2.IMREAD_GRAYSCALE, Color.AS_STORED: cv2.IMREAD_UNCHANGED}
+    rows, columns = np.mgrid[:16, :24]
+    smooth = np.stack([rows * 17, columns * 11, (rows + columns) * 6, 255 - rows * 8], -1).astype(np.uint8)
+    for mode, channels in {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4, "YCbCr": 3, "LAB": 3}.items():
+        pixels = np.ascontiguousarray(smooth[..., :channels])
+        file = io.BytesIO()
+        PIL.Image.frombytes(mode, (24, 16), pixels.tobytes()).save(file, "TIFF", compression=compression)
+        for color, flag in flags.items():
+            expected = cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), flag).reshape(16, 24, -1)
+            found = decode_image(file.getvalue(), color).transpose(1, 2, 0)
+            np.testing.assert_allclose(found.astype(int), expected, atol=1, err_msg=f"{mode} {color}")
+
+
+@pytest.mark.parametrize("quality", [30, 75])
+@pytest.mark.parametrize("settings", [{"subsampling": 0}, {"subsampling": 2}, {"keep_rgb": True}], ids=str)
+def test_a_jpeg_as_opencv_reads_it(quality: int, settings: dict[str, Any]) -> None:
+    """Noise becomes colours outside of RGB, which are limited; its grey is the luma all the same."""
+    cv2 = pytest.importorskip("cv2")
+    noise = PIL.Image.fromarray(np.random.default_rng(2).integers(0, 256, (32, 40, 3), np.uint8))
+    file = io.BytesIO()
+    noise.save(file, "JPEG", quality=quality, **settings)
+    for color, flag in {Color.COLOR: cv2.IMREAD_COLOR, Color.GRAY: cv2.IMREAD_GRAYSCALE}.items():
+        expected = cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), flag).reshape(32, 40, -1)
+        found = decode_image(file.getvalue(), color).transpose(1, 2, 0)
+        np.testing.assert_allclose(found.astype(int), expected, atol=1, err_msg=str(color))
+
+
+def test_a_palette_with_alpha_in_a_tiff_is_stored_without() -> None:
+    image = PIL.Image.fromarray((VALUES % 16).astype(np.uint8).reshape(HEIGHT, WIDTH))
+    image.putpalette(bytes(range(48)))
+    assert decode_image(saved(image.convert("PA"), "TIFF")).shape == (3, HEIGHT, WIDTH)
 
 
 @pytest.mark.parametrize(
