@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,17 +78,25 @@ def command(
     finally:
         reader.close()
     shown = [_read(record, f'"{source}": record {start + i}') for i, record in enumerate(records)]
-    refuse_input(picture)
-    write_atomically(picture, _sheet(shown, names))
     labels = Counter(int(row[LABEL]) for one in shown for row in one.rows)
     labels.update(int(one.label) for one in shown if one.label is not None)
-    counted = {names.get(label, str(label)): labels[label] for label in sorted(labels)}
+    texts = _texts(labels, names)
+    refuse_input(picture)
+    write_atomically(picture, _sheet(shown, texts))
+    counted = {texts[label]: labels[label] for label in sorted(labels)}
     boxes = sum(len(one.rows) for one in shown)
     click.echo(
         f"{picture}: {len(shown)} of {how_many(total, 'record')}" + (f", {how_many(boxes, 'box')}" if boxes else "")
     )
     click.echo("  " + ", ".join(f"{name} {number}" for name, number in counted.items()))
     return {"picture": picture, "records": len(shown), "total": total, "boxes": boxes, "labels": counted}
+
+
+def _texts(labels: Iterable[int], names: Mapping[int, str]) -> dict[int, str]:
+    """What stands for each label: its name, or its number without one; both where several labels have one name."""
+    texts = {label: names.get(label) or str(label) for label in {*labels, *names}}
+    often = Counter(texts.values())
+    return {label: text if often[text] == 1 else f"{text} ({label})" for label, text in texts.items()}
 
 
 def _read(record: bytes, name: str) -> Shown:
@@ -108,7 +117,7 @@ def _is_annotated(record: bytes) -> bool:
         return False
 
 
-def _sheet(shown: list[Shown], names: dict[int, str]) -> bytes:
+def _sheet(shown: list[Shown], texts: Mapping[int, str]) -> bytes:
     from PIL import Image
 
     columns = min(len(shown), max(1, round((2 * len(shown)) ** 0.5)))
@@ -116,14 +125,14 @@ def _sheet(shown: list[Shown], names: dict[int, str]) -> bytes:
     cell = _SIDE + _GAP
     sheet = Image.new("RGB", (columns * cell + _GAP, rows * (cell + _LINE) + _GAP), (40, 40, 40))
     for i, one in enumerate(shown):
-        tile = _tile(one, names)
+        tile = _tile(one, texts)
         sheet.paste(tile, (_GAP + i % columns * cell, _GAP + i // columns * (cell + _LINE)))
     stream = io.BytesIO()
     sheet.save(stream, "PNG")
     return stream.getvalue()
 
 
-def _tile(one: Shown, names: dict[int, str]) -> Any:
+def _tile(one: Shown, texts: Mapping[int, str]) -> Any:
     from PIL import Image, ImageDraw
 
     _, height, width = one.image.shape
@@ -133,14 +142,14 @@ def _tile(one: Shown, names: dict[int, str]) -> Any:
     way = Image.Resampling.NEAREST if factor > 1 else Image.Resampling.BILINEAR
     tile.paste(Image.fromarray(_colours(one.image)).resize(size, way), (0, 0))
     draw = ImageDraw.Draw(tile)
-    texts = [] if one.label is None else [names.get(int(one.label), f"{one.label:g}")]
+    caption = [] if one.label is None else [texts[int(one.label)]]
     for row in one.rows:
         label = int(row[LABEL])
         left, top, right, bottom = (row[BOX] * np.tile(size, 2)).tolist()
         corners = (left, top, max(left, right - 1), max(top, bottom - 1))
         draw.rectangle(corners, outline=class_colour(label), width=1 if row[DIFFICULT] else 2)
-        texts.append(names.get(label, str(label)))
-    draw.text((0, _SIDE), " ".join(dict.fromkeys(texts))[:22], fill=(255, 255, 255))
+        caption.append(texts[label])
+    draw.text((0, _SIDE), " ".join(dict.fromkeys(caption))[:22], fill=(255, 255, 255))
     return tile
 
 

@@ -46,6 +46,18 @@ def test_boxes_are_drawn(dragon: Dragon) -> None:
     assert tuple(pixels[6, 6]) == GROUND[::-1]
 
 
+def test_labels_of_one_name_are_kept_apart_by_number(dragon: Dragon, folder: Path) -> None:
+    """Also a name that is the number of another label."""
+    for one, two, texts in (
+        ("crane", "crane", {"crane (1)": 1, "crane (2)": 1}),
+        ("2", "", {"2 (1)": 1, "2 (2)": 1}),
+        ("crane", "bird", {"crane": 1, "bird": 1}),
+    ):
+        (folder / "map").write_text(f'item {{ name: "{one}" label: 1 }} item {{ name: "{two}" label: 2 }}')
+        result = dragon("show-data", "boxes", "out.png", "--label-map-file", "map", "--json")
+        assert json.loads(result.out)["labels"] == texts
+
+
 def test_plain_records_and_a_part_of_them(dragon: Dragon) -> None:
     result = dragon("show-data", "plain", "out.png", "--start", "1", "--count", "3", "--json")
     document = json.loads(result.out)
