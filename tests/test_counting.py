@@ -32,7 +32,7 @@ NOT_COUNTS = {
     ("engines/cuda/plan/memory.py", "bytes"): "text",
     ("engines/onednn/kernels/winograd.py", "outputs"): "of one's own call",
     ("engines/onednn/kernels/winograd.py", "points"): "of one's own call",
-    ("files/yaml_tree.py", "values"): "a limit, or several",
+    ("files/yaml_tree.py", "values"): "a limit of 10,000",
     ("layers/decorrelated_bn.py", "channels"): "of an adjective",
     ("layers/hdf5_output.py", "items"): "a name",
     ("proto/binary_blobs.py", "values"): "a dtype",

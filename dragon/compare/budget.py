@@ -8,7 +8,7 @@ from typing import Any
 
 from dragon.compare.plan import Plan, Run
 
-__all__ = ["affordable", "measuring_s"]
+__all__ = ["Speeds", "affordable", "measuring_s"]
 
 Speeds = Mapping[str, Mapping[str, Any]]  # by variant: "iteration_s" and "test_batch_s"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dragon.files.yaml_tree import Section
+from dragon.files.yaml_section import Section
 from dragon.graph.changes import NetChanges
 from dragon.proto.assign import Assignment
 

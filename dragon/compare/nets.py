@@ -14,7 +14,7 @@ from dragon.compare.data_files import find_files
 from dragon.counting import how_many
 from dragon.errors import DataError, nearest
 from dragon.files.paths import find, missing_hint
-from dragon.files.yaml_tree import Section, plain
+from dragon.files.yaml_section import Section, plain
 from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition

@@ -13,7 +13,7 @@ from dragon.compare.results import all_metrics, contrast_as_dict
 from dragon.compare.series import planned_series, series_of
 from dragon.counting import how_many
 from dragon.errors import DragonError, nearest
-from dragon.files.yaml_tree import Section
+from dragon.files.yaml_section import Section
 
 __all__ = ["check_questions"]
 

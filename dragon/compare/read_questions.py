@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dragon.compare.config import Contrast, Factor, Metric, Picture, Place, Selection, Variant
 from dragon.compare.read_variants import read_selection
 from dragon.errors import nearest
-from dragon.files.yaml_tree import Section
+from dragon.files.yaml_section import Section
 
 __all__ = ["OVER", "TAKES", "read_contrasts", "read_metrics", "read_picture"]
 

@@ -11,7 +11,7 @@ from dragon.compare.averages import FRACTIONS
 from dragon.compare.config import Average, Change, Factor, Level, Operation, Selection, Value, Variant
 from dragon.engines.base import MOST_THREADS
 from dragon.errors import UsageError, nearest
-from dragon.files.yaml_tree import Section
+from dragon.files.yaml_section import Section
 from dragon.models.zoo import SOLVER, TRAIN_VAL, resolve
 from dragon.proto import dragon_pb2 as pb
 

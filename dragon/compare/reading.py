@@ -13,7 +13,8 @@ from dragon.compare.read_variants import read_factors, read_selections, read_var
 from dragon.engines import ENGINES
 from dragon.errors import UsageError, nearest
 from dragon.files.kinds import EXPERIMENT
-from dragon.files.yaml_tree import Section, plain, read_yaml
+from dragon.files.yaml_section import Section, plain
+from dragon.files.yaml_tree import read_yaml
 from dragon.surgery.recalibrate import VARIANCES
 
 __all__ = ["KEYS", "read_comparison", "read_experiment"]

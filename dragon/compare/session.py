@@ -10,15 +10,15 @@ from typing import Any
 
 from dragon.compare.about import about, command_line
 from dragon.compare.arithmetic import TF32, arithmetic, options_for
-from dragon.compare.budget import affordable, measuring_s
+from dragon.compare.budget import affordable
 from dragon.compare.build import Levels, Settings
-from dragon.compare.config import Experiment, Variant
-from dragon.compare.cost import add_costs, cost_jobs
+from dragon.compare.config import Experiment
 from dragon.compare.events import write_events
 from dragon.compare.executors import make_pool
 from dragon.compare.executors.remote_pool import RemotePool
 from dragon.compare.jobs import Job
 from dragon.compare.listing import find_experiment
+from dragon.compare.measurements import Measurements
 from dragon.compare.plan import Plan, Run, cell_key, make_plan
 from dragon.compare.pool import Pool
 from dragon.compare.probing import check_probes
@@ -28,7 +28,7 @@ from dragon.compare.reading import read_experiment
 from dragon.compare.report import write_index, write_report
 from dragon.compare.results import assemble
 from dragon.compare.solver_fields import with_assignments
-from dragon.compare.store import key_of, read_result
+from dragon.compare.store import read_result
 from dragon.compare.summary import closing_lines
 from dragon.compare.tuning import plan_tuning
 from dragon.counting import how_many
@@ -38,14 +38,11 @@ from dragon.files.events import need_tensorboard
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.assign import Assignment
-from dragon.proto.text import format_text
 
 __all__ = ["compare"]
 
 Record = dict[str, Any]
 
-PAIR_S = 6.0  # seconds for which a pair is measured in one setting
-SPEED_S = 3.0  # seconds for which the speed of a variant is measured
 _BUDGET_MARGIN = 0.9
 _OUTPUT = "compare"  # folder of the results of all experiments, and of the store that they share
 _STORE = "runs"
@@ -161,10 +158,6 @@ class _Session:
         if self.experiment.net_changes is not None:
             self.experiment.net_changes.check()
 
-    def _job(self, name: str, kind: str, path: Path, fresh: bool = False, **content: Any) -> Job:
-        settings = {"kind": kind, "engine": self.engine, "precision": self.precision}
-        return Job(name, path, {**settings, **content}, fresh=fresh)
-
     def _run(self, jobs: Sequence[Job], totals: Mapping[str, int], alone: bool = False) -> None:
         self.pool.run(
             [job for job in jobs if read_result(job.result) is None],
@@ -172,9 +165,9 @@ class _Session:
             alone,
         )
 
-    def _measure_path(self, kind: str, *definitions: str) -> Path:
-        """The result file of a measurement, whose name is a hash of everything that decides the result."""
-        return self.store / f"{kind}_{key_of([kind, self.engine, self.precision, *definitions])}.json"
+    @property
+    def _measurements(self) -> Measurements:
+        return Measurements(self.plan, self.store)
 
     # -- tuning ---------------------------------------------------------------------------------------------
     def tune(self) -> list[Record]:
@@ -211,12 +204,14 @@ class _Session:
         budget = self.experiment.budget_s
         if budget is None:
             return self.plan
-        path = self._measure_path("budget", str(budget), str(self.pool.jobs), *(run.id for run in self.plan.runs))
+        path = self._measurements.path("budget", str(budget), str(self.pool.jobs), *(run.id for run in self.plan.runs))
         decided = read_result(path)
         if decided is None:
-            speeds = self._speeds()
+            jobs = self._measurements.speed_jobs(self.pool.jobs)
+            self._run(list(jobs.values()), {})
+            speeds = {name: read_result(job.result) or {} for name, job in jobs.items()}
             elapsed = time.perf_counter() - began
-            left = max(0.0, budget - elapsed - measuring_s(self.plan, speeds, PAIR_S)) * _BUDGET_MARGIN
+            left = max(0.0, budget - elapsed - self._measurements.seconds(speeds)) * _BUDGET_MARGIN
             decided = {"iterations": affordable(self.plan, speeds, self.pool.jobs, left)}
             write_atomically(path, json.dumps(decided).encode())
         most = max(run.solver.max_iter for run in self.plan.runs)
@@ -226,52 +221,9 @@ class _Session:
             self.plan = self.plan.with_iterations(decided["iterations"])
         return self.plan
 
-    def _speeds(self) -> dict[str, Record]:
-        jobs, names = [], {}
-        for variant in self._variants():
-            run = self.plan.first(variant.name)
-            text = format_text(run.solver)
-            names[variant.name] = self._measure_path("speed", text, str(self.pool.jobs))
-            name = f"speed of {variant.name}"
-            tests = [[test.on, test.statistics] for test in run.tests]
-            speed: Record = {"solver": text, "seconds": SPEED_S, "tests": tests, "net_folder": run.net_folder}
-            jobs.append(self._job(name, "speed", names[variant.name], **speed))
-        self._run(jobs, {})
-        return {name: read_result(path) or {} for name, path in names.items()}
-
-    def _variants(self) -> list[Variant]:
-        """The variants that have runs."""
-        names = {run.variant for run in self.plan.runs}
-        return [variant for variant in self.experiment.variants if variant.name in names]
-
-    # -- measuring ------------------------------------------------------------------------------------------
-    def _pairs(self) -> list[tuple[str, str]]:
-        names = {variant.name for variant in self._variants()}
-        return [pair for pair in self.experiment.equal if names.issuperset(pair)]
-
-    def _pair_path(self, first: str, second: str) -> tuple[Path, str, str]:
-        texts = [format_text(self.plan.first(name).solver.train_net_param) for name in (first, second)]
-        return self._measure_path("pair", *texts), texts[0], texts[1]
-
-    def _memory_path(self, variant: Variant) -> tuple[Path, str]:
-        text = format_text(self.plan.first(variant.name).solver.train_net_param)
-        return self._measure_path("memory", text), text
-
     def measure(self) -> None:
         """Measure pairs on one batch, memory and cost of the variants; one at a time, on all cores."""
-        seed = self.experiment.seeds[0]
-        jobs = []
-        for first, second in self._pairs():
-            path, a, b = self._pair_path(first, second)
-            name = f"{second} against {first}"
-            pair: Record = {"first": a, "second": b, "seconds": PAIR_S, "net_folder": self.plan.first(first).net_folder}
-            jobs.append(self._job(name, "pair", path, seed=seed, **pair))
-        for variant in self._variants():
-            path, net = self._memory_path(variant)
-            folder = self.plan.first(variant.name).net_folder
-            name = f"memory of {variant.name}"
-            jobs.append(self._job(name, "memory", path, fresh=True, net=net, seed=seed, net_folder=folder))
-        self._run([*jobs, *cost_jobs(self.plan, self._measure_path)], {}, alone=True)
+        self._run(self._measurements.jobs(), {}, alone=True)
 
     # -- training -------------------------------------------------------------------------------------------
     def _result(self, run: Run) -> Path:
@@ -304,10 +256,8 @@ class _Session:
     def results(self) -> Record:
         """The content of results.json without "about"."""
         records = self._records(self.plan.runs)
-        add_costs(self.plan, self._measure_path, records)
-        pairs = [{"first": a, "second": b, **(read_result(self._pair_path(a, b)[0]) or {})} for a, b in self._pairs()]
-        memory = {v.name: read_result(self._memory_path(v)[0]) or {} for v in self._variants()}
-        return assemble(self.plan, records, pairs, memory)
+        self._measurements.add_costs(records)
+        return assemble(self.plan, records, self._measurements.pairs(), self._measurements.memory())
 
 
 def _engine(name: str | None, precision: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from dragon.compare.config import Experiment, Value, Variant
 from dragon.compare.nets import override
 from dragon.errors import PrototxtError, UsageError
-from dragon.files.yaml_tree import Section
+from dragon.files.yaml_section import Section
 from dragon.graph.changes import NetChanges
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.assign import Assignment

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from dragon import TRAIN, Net
-from dragon.compare import compare, session
+from dragon.compare import compare, measurements
 from dragon.compare.pairs import compare_pair
 from dragon.compare.plan import Run, make_plan
 from dragon.compare.progress import PlainDisplay
@@ -29,8 +29,8 @@ from dragon.proto.definition import Definition
 
 @pytest.fixture(autouse=True)
 def _short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "PAIR_S", 0.05)
-    monkeypatch.setattr(session, "SPEED_S", 0.05)
+    monkeypatch.setattr(measurements, "PAIR_S", 0.05)
+    monkeypatch.setattr(measurements, "SPEED_S", 0.05)
 
 
 class Silent(PlainDisplay):

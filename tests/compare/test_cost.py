@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dragon.compare import compare, cost, session
+from dragon.compare import compare, cost, measurements
 from dragon.compare.cost import PARTS, measure_cost
 from dragon.compare.progress import PlainDisplay
 from dragon.compare.reading import read_experiment
@@ -38,7 +38,7 @@ def timed(comparison: Path) -> Path:
 
 
 def test_the_times_are_metrics(timed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "PAIR_S", 0.05)
+    monkeypatch.setattr(measurements, "PAIR_S", 0.05)
     compare(timed, tmp_path / "out", engine="numpy", jobs=1, display=PlainDisplay())
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     for cell in results["cells"]:

@@ -181,8 +181,8 @@ def test_names_in_a_list_beside_the_net_are_found_as_in_training(
         "solver: solver.prototxt\nvariants: [{name: plain}, {name: same}]\nequal: [plain, same]\nbudget: 60 s\n"
         "cost: {seconds: 0.01, settings: {usual: {}}}\ntest_on: [test, train]\n"
     )
-    monkeypatch.setattr("dragon.compare.session.PAIR_S", 0.0)
-    monkeypatch.setattr("dragon.compare.session.SPEED_S", 0.05)
+    monkeypatch.setattr("dragon.compare.measurements.PAIR_S", 0.0)
+    monkeypatch.setattr("dragon.compare.measurements.SPEED_S", 0.05)
     monkeypatch.chdir(tmp_path / "elsewhere")
     Solver(str(tmp_path / "sub" / "solver.prototxt"), engine="numpy", seed=1, verbose=False).close()
     run = run_of(path)

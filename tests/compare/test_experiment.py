@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dragon import models
-from dragon.compare import compare, session, training
+from dragon.compare import compare, measurements, session, training
 from dragon.compare.budget import affordable
 from dragon.compare.listing import find_experiment, list_experiments
 from dragon.compare.plan import Plan, Run, make_plan
@@ -52,7 +52,7 @@ def experiment(comparison: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "PAIR_S", 0.05)
+    monkeypatch.setattr(measurements, "PAIR_S", 0.05)
 
 
 def plan_of(path: Path, **settings: Any) -> Plan:

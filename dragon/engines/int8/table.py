@@ -16,7 +16,8 @@ from dragon.engines.int8.arithmetic import LARGEST, Range
 from dragon.errors import UsageError, nearest
 from dragon.files.atomic import write_atomically
 from dragon.files.kinds import CALIBRATION
-from dragon.files.yaml_tree import Section, read_yaml
+from dragon.files.yaml_section import Section
+from dragon.files.yaml_tree import read_yaml
 
 if TYPE_CHECKING:
     from dragon.graph.net import Net
