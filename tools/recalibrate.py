@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,10 +12,12 @@ from dragon.bases.layer import TEST, TRAIN
 from dragon.counting import how_many
 from dragon.errors import DataError, UsageError
 from dragon.files.paths import split_paths
+from dragon.files.shared_blobs import with_shared_blobs
 from dragon.files.stored_weights import stored_layers, write_arrays
 from dragon.graph.facts import accuracy_names, data_labels, record_count, require_data
 from dragon.graph.net import Net
 from dragon.graph.outputs import batch_size
+from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.assign import Assignment
 from dragon.proto.definition import Definition
@@ -131,12 +133,15 @@ def command(
 def _write(net: Net, definition: Definition[pb.NetParameter], weights: str, profile: str | None, out: str) -> None:
     """Write the net's weights, and with them those of the layers that the definition has in TEST alone."""
     elsewhere = {layer.name: layer for layer in definition.message.layer if layer.name not in net.layer_dict}
-    kept = {}
+    stored: dict[str, Sequence[Array | None]] = {**arrays_of(net)}
     for path in split_paths(weights) if elsewhere else ():
-        for name, stored in stored_layers(path, profile, skip=lambda name: name not in elsewhere):
-            arrays = [array for array in stored if array is not None]  # None is a blob of another layer
-            if name in elsewhere and arrays and len(arrays) == len(stored):
-                kept[name] = arrays
+        found = stored_layers(path, profile, skip=lambda name: name not in elsewhere)
+        stored |= {name: arrays for name, arrays in found if name in elsewhere}
+    kept = {}
+    for name, arrays in with_shared_blobs(definition.message.layer, stored).items():
+        whole = [array for array in arrays if array is not None]
+        if name in elsewhere and whole and len(whole) == len(arrays):
+            kept[name] = whole
     if not kept:
         net.save(out)
         return

@@ -39,7 +39,11 @@ def read_weights(path: str | Path, profile: str | None = None) -> Iterator[tuple
     for name, arrays in stored_layers(path, profile):
         whole = [array for array in arrays if array is not None]
         if len(whole) < len(arrays):
-            raise WeightsError(f'{path}: layer "{name}" lacks a blob, which it shares with another layer')
+            lost = next(i for i, array in enumerate(arrays) if array is None)
+            raise WeightsError(
+                f'{path}: layer "{name}" lacks blob {lost}, which it shares with another layer: files of Caffe hold it '
+                "for that one alone; load the file into its net and save that again"
+            )
         yield name, whole
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from dragon.counting import how_many
 from dragon.errors import WeightsError, nearest
 from dragon.files.kinds import is_safetensors
+from dragon.files.shared_blobs import explain_missing
 from dragon.files.stored_weights import is_hdf5, stored_layers, write_arrays, write_h5
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
@@ -147,9 +148,15 @@ def _check_layer(target: _Target, path: str | Path, name: str, arrays: Sequence[
             layer = next(layers)
             shapes = [str(array.shape) for array in arrays if array is not None]
             hint = layer.explain_blobs(len(shapes))
+            lost = [
+                i
+                for i, (blob, array) in enumerate(zip_longest(blobs, arrays))
+                if array is None and _owns(target.net, [blob])
+            ]
+            why = f"; {hint}" if hint else explain_missing(target.net.param.layer, name, lost, len(arrays))
             raise WeightsError(
                 f"{path}: {layer.where} has {how_many(len(blobs), 'parameter blob')}, the file has {len(shapes)}"
-                f" of shapes {', '.join(shapes)}" + (f"; {hint}" if hint else "")
+                f" of shapes {', '.join(shapes)}" + why
             )
         for i, (blob, array) in enumerate(zip(blobs, arrays, strict=False)):
             if array is not None and not _compatible(blob.shape, array.shape):

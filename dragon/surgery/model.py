@@ -77,7 +77,8 @@ def read_model(
     that does not fit.
     """
     from dragon.files.paths import split_paths
-    from dragon.files.stored_weights import read_weights
+    from dragon.files.shared_blobs import explain_missing, with_shared_blobs
+    from dragon.files.stored_weights import stored_layers
     from dragon.proto.layer_names import name_layers
     from dragon.proto.profiles import find_profile
     from dragon.proto.text import read_net_source
@@ -92,12 +93,16 @@ def read_model(
         profile = None  # the blobs are those of the layers as they stand
     names = {layer.name for layer in net.layer}
     stored = {
-        name: [np.asarray(a) for a in arrays]
-        for path in split_paths(str(weights))
-        for name, arrays in read_weights(path, profile)
-        if arrays
+        name: arrays for path in split_paths(str(weights)) for name, arrays in stored_layers(path, profile) if arrays
     }
-    known = {name: arrays for name, arrays in stored.items() if name in names}
+    known: dict[str, Arrays] = {}
+    for name, arrays in with_shared_blobs(net.layer, stored).items():
+        if name in names:
+            known[name] = [np.asarray(array) for array in arrays if array is not None]
+            if len(known[name]) < len(arrays):
+                lost = [i for i, array in enumerate(arrays) if array is None]
+                why = explain_missing(net.layer, name, lost, len(arrays))
+                raise WeightsError(f'{weights}: layer "{name}" has a blob too few{why}')
     if not stored:
         raise WeightsError(f"{weights}: has no parameters of any layer; leave it out if {prototxt} has none either")
     if not known:

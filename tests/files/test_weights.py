@@ -14,9 +14,11 @@ import pytest
 import dragon
 from dragon.errors import WeightsError
 from dragon.files import weights
+from dragon.files.stored_weights import read_weights
 from dragon.proto import dragon_pb2 as pb
-from dragon.proto.text import parse_text
+from dragon.proto.text import format_text, parse_text
 from dragon.proto.wire import BYTES, encode_key, encode_varint
+from dragon.surgery.model import read_model
 from tests.helpers import weights_of
 
 NAMES = [
@@ -110,8 +112,65 @@ def test_a_file_of_caffe_with_nested_groups(tmp_path: Path) -> None:
     np.testing.assert_array_equal(net.params["inc/a"][0].peek(), weight)
     np.testing.assert_array_equal(net.params["inc"][1].peek(), [1, 2, 3])
     np.testing.assert_array_equal(net.params["inc/a"][1].peek(), [4, 5, 6])
-    with pytest.raises(WeightsError, match=r'layer "inc/a" .* has 2 parameter blobs, the file has 1 of shapes \(3,\)'):
+    message = (
+        r'layer "inc/a" .* has 2 parameter blobs, the file has 1 of shapes \(3,\); blob 0 is missing: in the net that '
+        r'wrote the file it belongs to another layer; share it here as well, .* as in param { name: "NAME" }'
+    )
+    with pytest.raises(WeightsError, match=message):
         net_of(["inc", "inc/a"]).copy_from(tmp_path / "w.h5")  # not shared there, so it lacks a blob
+
+
+def of_caffe(path: Path, blobs: dict[str, list[float]]) -> Path:
+    """An HDF5 file of blobs of these names, LAYER/INDEX."""
+    with h5py.File(path, "w") as file:
+        for name, values in blobs.items():
+            file[f"data/{name}"] = np.array(values, np.float32)
+    return path
+
+
+def test_a_blob_that_the_first_of_its_layers_lacks(tmp_path: Path) -> None:
+    """As where the layers come in another order; Caffe refuses the file too."""
+    path = of_caffe(tmp_path / "w.h5", {"a/1": [1, 2, 3], "b/1": [1, 2, 3]})
+    with h5py.File(path, "a") as file:
+        file["data/b/0"] = np.ones((3, 3), np.float32)
+    message = (
+        r'layer "a" \(InnerProduct\) has 2 parameter blobs, the file has 1 of shapes \(3,\); blob 0 is missing: '
+        r'layer "b" shares it as param "w", and a file of Caffe has it for the first of the layers that share it'
+    )
+    with pytest.raises(WeightsError, match=message):
+        net_of(["a", "b"], shared=True).copy_from(path)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_surgery_takes_a_shared_blob_from_its_first_layer(tmp_path: Path, index: int) -> None:
+    net = net_of(["a", "b"])
+    for layer in net.param.layer:
+        if layer.type == "InnerProduct":
+            del layer.param[:]
+            for i in range(2):
+                layer.param.add(name="shared" if i == index else "")
+    (tmp_path / "net.prototxt").write_text(format_text(net.param))
+    path = tmp_path / "w.h5"
+    values = {0: np.arange(9, dtype=np.float32).reshape(3, 3), 1: np.array([1, 2, 3], np.float32)}
+    with h5py.File(path, "w") as file:
+        for i, value in values.items():
+            file[f"data/a/{i}"] = value
+        file[f"data/b/{1 - index}"] = 10 * values[1 - index]
+    arrays = read_model(tmp_path / "net.prototxt", path).arrays
+    np.testing.assert_array_equal(arrays["b"][index], values[index])
+    np.testing.assert_array_equal(arrays["b"][1 - index], 10 * values[1 - index])
+    dragon.Net(tmp_path / "net.prototxt", phase=dragon.TEST, weights=path)  # as a net takes it
+
+
+def test_surgery_names_a_blob_that_no_layer_has(tmp_path: Path) -> None:
+    (tmp_path / "net.prototxt").write_text(format_text(net_of(["a", "b"]).param))
+    path = of_caffe(tmp_path / "w.h5", {"b/1": [1, 2, 3]})
+    with pytest.raises(WeightsError, match=r'w\.h5: layer "b" has a blob too few; blob 0 is missing: in the net that'):
+        read_model(tmp_path / "net.prototxt", path)
+    with pytest.raises(
+        WeightsError, match='layer "b" lacks blob 0, which it shares with another layer: files of Caffe'
+    ):
+        list(read_weights(path))
 
 
 def test_ours_loads_where_caffe_would_read_it(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -179,6 +180,25 @@ def test_recalibrate_keeps_the_weights_of_layers_that_only_test_has(trained: Pat
     for name in ("extra", "conv"):
         np.testing.assert_array_equal(exact.params[name][0].data, net.params[name][0].data)
     assert not np.allclose(exact.params["bn"][0].data, net.params["bn"][0].data)
+
+
+def test_recalibrate_keeps_what_a_layer_of_test_shares(trained: Path, dragon: Dragon) -> None:
+    """From a file as Caffe writes it, which has the shared blob with the first of its layers alone."""
+    path = trained / "net.prototxt"
+    for name, include in {"first": "", "late": "include { phase: TEST }"}.items():
+        extra = f"""layer {{ name: "{name}" type: "InnerProduct" bottom: "data" top: "{name}" {include}
+          param {{ name: "w" }} inner_product_param {{ num_output: 2 weight_filler {{ type: "xavier" }} }} }}"""
+        path.write_text(path.read_text() + extra)
+    net = Net("net.prototxt", "net.caffemodel", TEST, seed=1)
+    net.params["late"][1].data[...] = [5, 7]
+    net.save("more.h5")
+    with h5py.File("more.h5", "a") as file:
+        del file["data/late/0"]
+    common = ("--model", "net.prototxt", "--weights", "more.h5", "--batches", "2", "--test-batches", "0")
+    assert dragon("recalibrate", *common, "--out", "exact.caffemodel").code == 0
+    exact = Net("net.prototxt", "exact.caffemodel", TEST, seed=2)
+    for ours, its in zip(exact.params["late"], net.params["late"], strict=True):
+        np.testing.assert_array_equal(ours.data, its.data)
 
 
 def test_recalibrate_says_which_variance(trained: Path, dragon: Dragon) -> None:
