@@ -12,6 +12,7 @@ from dragon.counting import how_many
 from dragon.errors import UsageError
 from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.definition import Definition
 from dragon.surgery.biases import Bias, drop_bias, has_bias, is_frozen, is_plain
 from dragon.surgery.forms import (
     NormalisationType,
@@ -26,9 +27,10 @@ from dragon.surgery.identity import Made, Statistics, measure, start_as_identity
 from dragon.surgery.model import Model, Note, silent_note
 from dragon.surgery.normalisations import Normalisation, PhaseGraphs
 from dragon.surgery.places import PLACES, ends_net, walk
+from dragon.surgery.refusals import refusals
 from dragon.surgery.remove import take_out
 from dragon.surgery.rules import copy_rules
-from dragon.surgery.selection import Words, check_choice, list_words, select, sort_out
+from dragon.surgery.selection import Words, check_choice, list_words, quote, select, sort_out
 from dragon.surgery.values import rename_value
 
 __all__ = ["insert"]
@@ -69,11 +71,24 @@ def insert(
     check_choice(place, PLACES, "place")
     graphs = PhaseGraphs(model.net)
     targets = _targets(graphs, after, kind.normalises, last, note)
-    made = _spots(graphs, targets, place, kind, note)
-    new = model.copy()
-    without_bias = _drops_bias(model.net, made, note) if kind.removes_mean and not keep_bias else set()
-    for one in sorted(made, key=lambda made: -made.spot):
-        _add(new, one, kind, one.spot in without_bias, in_place)
+    unsure = {i for i in targets if not issubclass(class_of(model.net.layer[i]), Weighted)} - _named(model.net, after)
+    while True:
+        lines: list[str] = []
+        made = _spots(graphs, targets, place, kind, lines.append)
+        new = model.copy()
+        without_bias = _drops_bias(model.net, made, lines.append) if kind.removes_mean and not keep_bias else set()
+        for one in sorted(made, key=lambda made: -made.spot):
+            _add(new, one, kind, one.spot in without_bias, in_place)
+        cannot = _refused(new, made, unsure)
+        if not cannot:
+            break
+        targets = [index for index in targets if index not in cannot]
+        left = ", ".join(f"{quote([model.net.layer[i].name])} ({kind.type} {why})" for i, why in cannot.items())
+        if not targets:
+            raise UsageError(f'net "{model.net.name}": no layer is left to insert one behind; left out {left}')
+        note(f"left out {left}")
+    for line in lines:
+        note(line)
     if model.arrays:
         start_as_identity(model, new, made, statistics)
     if kind.brings_activation and not keep_activation:
@@ -94,11 +109,11 @@ def _targets(graphs: PhaseGraphs, after: Words, normalises: bool, last: bool, no
         else:
             waiting.append(index)
     able, left = sort_out(net, after, waiting, _obstacle, "no normalisation can follow it")
-    named = set(list_words(after))
+    named = _named(net, after)
     found = []
     for index in able:
         layer = net.layer[index]
-        if not last and layer.name not in named and ends_net(graphs, index):
+        if not last and index not in named and ends_net(graphs, index):
             note(f"left {layer.name}: no layer with weights follows, so it makes the output of the net")
         else:
             found.append(index)
@@ -108,6 +123,20 @@ def _targets(graphs: PhaseGraphs, after: Words, normalises: bool, last: bool, no
     if left:
         note(f"left out {left}")
     return found
+
+
+def _named(net: pb.NetParameter, after: Words) -> set[int]:
+    """Positions of the layers that selectors give by their names."""
+    words = set(list_words(after))
+    return {index for index, layer in enumerate(net.layer) if layer.name in words}
+
+
+def _refused(new: Model, made: list[Made], unsure: set[int]) -> dict[int, str]:
+    """Those of the layers `unsure` whose normalisation cannot be made, as of a single number, and what it says."""
+    targets = {one.name: one.target for one in made if one.target in unsure}
+    found = refusals(Definition(new.net, folder=new.folder)) if targets else []
+    names = [(new.net.layer[index].name, message) for index, message in found]
+    return {targets[name]: message for name, message in names if name in targets}
 
 
 def _obstacle(layer: pb.LayerParameter) -> str:

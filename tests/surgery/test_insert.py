@@ -353,6 +353,14 @@ def test_a_pattern_leaves_out_what_no_normalisation_can_follow() -> None:
         'left out "cut" (has 2 tops), "gone" (has 0 tops), "loss" (makes a loss): no normalisation can follow it'
     ]
     Net(new, TRAIN, engine="numpy", seed=1).run_forward()
+    number = 'layer { name: "mean" type: "Reduction" bottom: "ip" top: "mean" }'
+    lines.clear()
+    new = insert(Model(net(RELU, TAIL, number)), "*", last=True, note=lines.append).net
+    assert 'left out "mean" (BN needs a bottom with at least 1 axis, got a scalar)' in lines
+    assert "bn_ip" in {layer.name for layer in new.layer}
+    Net(new, TRAIN, engine="numpy", seed=1).run_forward()
+    with pytest.raises(UsageError, match=r'no layer is left .*; left out "mean" \(BN needs a bottom'):
+        insert(Model(net(RELU, TAIL, number)), "mea*", last=True)
     with pytest.raises(UsageError, match=r'layer "cut" \(Slice\): has 2 tops: no normalisation can follow it'):
         insert(Model(old), ["conv*", "cut"])
     with pytest.raises(UsageError, match=r'no layer is left .*; left out "loss" \(makes a loss\): no normalisation'):
