@@ -88,6 +88,37 @@ def test_the_first_epoch_resumes() -> None:
     goes_on_as(one, other)
 
 
+@pytest.mark.parametrize("steps", [1, 5])
+def test_a_training_goes_on_bit_for_bit(steps: int) -> None:
+    """In the first epoch and in a later one, by a solver that was made with another seed."""
+
+    def solver(seed: int) -> dragon.Solver:
+        net = """
+        layer { name: "d" type: "RoIData" top: "data" top: "im_info" top: "gt"
+          roi_data_param { source: "voc" scale: 20 scale: 28 } }
+        layer { name: "c" type: "Convolution" bottom: "data" top: "c"
+          convolution_param { num_output: 2 kernel_size: 3 weight_filler { type: "xavier" } } }
+        layer { name: "gone" type: "Silence" bottom: "im_info" bottom: "gt" }
+        layer { name: "loss" type: "Reduction" bottom: "c" top: "loss" loss_weight: 1e-3
+          reduction_param { operation: SUMSQ } }"""
+        param = pb.SolverParameter(base_lr=1e-9, lr_policy="fixed", momentum=0.9, max_iter=100, snapshot_prefix="snap")
+        param.net_param.CopyFrom(parse_text(net, pb.NetParameter()))
+        return dragon.Solver(param, engine="numpy", seed=seed)
+
+    def images(made: dragon.Solver) -> list[tuple[float, list[float]]]:
+        found = []
+        for _ in range(6):
+            loss = made.step(1)
+            found.append((loss, made.net.blobs["data"].data.ravel().tolist()))
+        return found
+
+    first, second = solver(3), solver(99)
+    first.step(steps)
+    state = first.snapshot()
+    second.restore(state)
+    assert images(second) == images(first)
+
+
 def test_as_py_faster_rcnn_names_it(folder: Path) -> None:
     (folder / "rcnn.yml").write_text("TRAIN: {SCALES: [10], USE_FLIPPED: False}\nDATA: {source: voc}\n")
     text = python("d", "roi_data_layer.layer", "RoIDataLayer", "", "data im_info gt_boxes", "'num_classes': 21")
