@@ -132,7 +132,7 @@ def _lacks(cls: type[Layer], method: str) -> bool:
 
 def _folders(context: Context) -> list[str]:
     """Where modules are looked for besides sys.path."""
-    return [str(Path.cwd()), *([str(context.folder)] if context.folder else [])]
+    return list(dict.fromkeys([str(Path.cwd()), *([str(context.folder.absolute())] if context.folder else [])]))
 
 
 def _is_there(name: str, context: Context) -> bool:
@@ -175,7 +175,7 @@ def _load(name: str, context: Context, who: LayerName) -> Any:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise PrototxtError(
-            f"cannot import module {name}: {error} (looked on PYTHONPATH and in {folders})",
+            f"cannot import module {name}: {error} (looked on PYTHONPATH and in {', '.join(folders)})",
             layer=who,
         ) from error
     except DragonError:

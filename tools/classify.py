@@ -20,6 +20,7 @@ from dragon.tools.common.models import DEPLOY, model_and_weights
 from dragon.tools.common.numbers import Count, sizes
 from dragon.tools.common.outputs import refuse_input
 from dragon.tools.common.profile import profile_option
+from dragon.tools.common.python_layers import allow_python
 from dragon.tools.common.set_option import read_changed_net, set_net_option
 
 __all__ = ["command"]
@@ -36,6 +37,7 @@ __all__ = ["command"]
 @image_options
 @set_net_option
 @profile_option
+@allow_python
 @engine_options
 @json_option
 def command(
@@ -62,6 +64,8 @@ def command(
     dragon classify --model cifar10_quick_bn_merged cat.jpg
     dragon classify --model deploy.prototxt --weights net.caffemodel --mean 104,117,123 cat.jpg
     """
+    if out and not out.endswith(".npy"):
+        raise UsageError(f"--out {out}: scores are saved as an array of NumPy, under a name that ends in .npy")
     known = zoo.name_of(model)
     names = read_labels(labels, known)
     size = preprocessing_of(known).size if known and resize is None else _size(resize)

@@ -24,6 +24,7 @@ from dragon.tools.common.numbers import Count, Real
 from dragon.tools.common.outputs import refuse_input
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
+from dragon.tools.common.python_layers import allow_python
 from dragon.tools.common.set_option import read_changed_net, set_net_option
 
 __all__ = ["command"]
@@ -40,6 +41,7 @@ __all__ = ["command"]
 @image_options
 @set_net_option
 @profile_option
+@allow_python
 @engine_options
 @json_option
 def command(

@@ -19,6 +19,7 @@ from dragon.tools.common.models import TRAIN_VAL
 from dragon.tools.common.numbers import named_shapes
 from dragon.tools.common.outputs import refuse_input
 from dragon.tools.common.profile import profile_option
+from dragon.tools.common.python_layers import allow_python
 from dragon.tools.common.set_option import read_changed_net, set_net_option
 
 __all__ = ["command"]
@@ -47,6 +48,7 @@ _PHASES = {"TRAIN": [pb.TRAIN], "TEST": [pb.TEST], "ALL": [pb.TRAIN, pb.TEST]}
 )  # fmt: skip
 @set_net_option
 @profile_option
+@allow_python
 def command(
     net: str, out: str, rankdir: str, phase: str, display_lrm: bool, every_layer: bool, input_shape: tuple[str, ...],
     assignments: tuple[Assignment, ...], profile: str | None,
@@ -69,7 +71,8 @@ def command(
         picture, remark = _picture(definition, Path(net), rankdir, chosen, display_lrm, not every_layer, shapes)
         _write(out, svg(picture) if kind == "svg" else page(picture, remark))
         if remark:
-            click.echo(f"{net}: {remark}; --input-shape gives others", err=True)
+            others = "" if "--allow-python" in remark else "; --input-shape gives others"
+            click.echo(f"{net}: {remark}{others}", err=True)
     elif every_layer or shapes:
         raise UsageError(f"--{'every-layer' if every_layer else 'input-shape'} is for .html and .svg, not .{kind}")
     else:

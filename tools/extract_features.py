@@ -32,6 +32,7 @@ from dragon.tools.common.set_option import read_changed_net, set_net_option
 
 __all__ = ["command"]
 
+_OTHER_FILES = (".bin", ".csv", ".dat", ".json", ".mat", ".parquet", ".pkl", ".pt", ".tsv", ".txt", ".xml")
 _MAX_ZIP_NAME = 0xFFFF - len(".npy")  # bytes
 
 
@@ -130,6 +131,8 @@ def _check_out(out: str, blobs: tuple[str, ...]) -> None:
         raise UsageError(f"{out}: a .npy file holds one blob; .npz, .h5 or an LMDB hold several")
     if suffix == ".npz":
         _check_npz(out, blobs)
+    if suffix in _OTHER_FILES:
+        raise UsageError(f"{out}: .h5, .npz and .npy are files, other names folders of a database; {suffix} is neither")
     if suffix not in (".h5", ".hdf5", ".npz", ".npy") and Path(out).exists():
         raise UsageError(f"{out} exists already: remove it or choose another folder")
 

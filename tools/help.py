@@ -16,7 +16,8 @@ def command(ctx: click.Context, names: tuple[str, ...]) -> None:
     \b
     Example: dragon help bn insert
     """
-    from dragon.errors import UsageError, nearest
+    from dragon.errors import UsageError
+    from dragon.tools.common.lazy_group import unknown_command
     from dragon.tools.main import cli
 
     found: click.Command = cli
@@ -28,7 +29,7 @@ def command(ctx: click.Context, names: tuple[str, ...]) -> None:
         if inner is None:
             known = found.list_commands(shown)
             where = f"{shown.command_path}: " if k else ""
-            raise UsageError(f'{where}unknown command "{name}"{nearest(name, known)}')
+            raise UsageError(where + unknown_command(name, known, shown.command_path))
         shown = click.Context(inner, shown, info_name=inner.name, **inner.context_settings)
         found = inner
     click.echo(found.get_help(shown))

@@ -23,14 +23,14 @@ def command(run: str, folder: str) -> dict[str, Any]:
     """Write the figures of a training RUN as CSV to FOLDER (here by default): NAME.train, and NAME.test of its tests.
 
     RUN is a log (Dragon's or Caffe's), a metrics.jsonl, or the folder in which `dragon train` put one. NAME is that of
-    the log or the folder. The tests of further test nets go to NAME.test1, NAME.test2 and so on.
+    the log or the folder, lenet_1 for runs/lenet/1. Further test nets have NAME.test1, NAME.test2 and so on.
 
     \b
     Example: dragon parse-log runs/lenet tables
     """
     log = read_run(run)
     Path(folder).mkdir(parents=True, exist_ok=True)
-    written = write_tables(log, folder, run_name(run))
+    written = write_tables(log, folder, run_name(run).replace("/", "_"))
     for path, rows in written:
         click.echo(f"{path}: {how_many(rows, 'row')}")
     tests = {f"test{i or ''}": rows for i, rows in sorted(log.tests.items())}

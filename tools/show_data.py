@@ -18,6 +18,7 @@ from dragon.data.detection.geometry import BOX, DIFFICULT, LABEL, NONE
 from dragon.data.detection.record import decode_annotated
 from dragon.errors import DataError
 from dragon.files.atomic import write_atomically
+from dragon.files.pictures import picture_format
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_message
 from dragon.tools.common.box_pictures import class_colour
@@ -64,6 +65,7 @@ def command(
     """
     if count > _MOST:
         raise click.UsageError(f"--count is at most {_MOST}, got {count}")
+    picture_format(picture, ("png",))
     names: dict[int, str] = {}
     if label_map_file:
         found = read_message(label_map_file, pb.LabelMap())

@@ -50,15 +50,22 @@ def command(which: NetChoice, phase: str, image_shape: str | None) -> dict[str, 
 def _open(which: NetChoice, phase: int, shape: tuple[int, ...] | None) -> tuple[Net, list[str]]:
     """The net, and what was assumed where its data is not there or the shape is given."""
     _, options = EngineChoice().resolve()
-    reasons: list[str] = []
+    unread: DataError | None = None
     definition = which.definition()  # read once, as are its warnings
     if shape is None:
         try:
             return which.make(definition, phase, "numpy", options, None), []
         except DataError as error:
-            reasons = [f"the data cannot be read: {error}"]
+            unread = error
     state = run_state(definition.message.state, phase, which.level, which.stages)
-    assumed, notes = without_data(definition, state, shape)
+    try:
+        assumed, notes = without_data(definition, state, shape)
+    except DataError as error:
+        if unread is None or error.layer != unread.layer:
+            raise
+        unread.hint = "nothing else says the shape of its images: give --input-shape C,H,W"
+        raise unread from None
+    reasons = [] if unread is None else [f"the data cannot be read: {unread}"]
     return which.make(assumed, phase, "numpy", options, None), [*reasons, *notes]
 
 

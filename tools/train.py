@@ -159,7 +159,8 @@ def command(
     """
     if path is None and not resume:
         solver_option = next(param for param in context.command.params if param.name == "path")
-        raise click.MissingParameter(ctx=context, param=solver_option)
+        others = "Or name a net of the zoo, or a run: --resume runs/lenet/1"
+        raise click.MissingParameter(others, ctx=context, param=solver_option)
     with training_ranks() as ranks, noting(ranks_choice, ranks), _showing() as show, layer_files(True):
         place = choose_place(path, runs, by_prefix, resume, snapshot, weights)
         place.start_over(ranks_choice.run, ranks_choice.snapshots)

@@ -27,8 +27,9 @@ __all__ = ["command"]
 @click.argument("out", type=click.Path(dir_okay=False))
 @click.option("--kind", type=click.Choice(["net", "solver", "weights"]), help="What SOURCE is; found out by default.")
 @click.option("--half", is_flag=True, help="Write weights in half precision, as NVCaffe stores them.")
+@click.option("--allow-unknown", is_flag=True, help="Leave out fields that the schema does not have.")
 @profile_option
-def command(source: str, out: str, kind: str | None, half: bool, profile: str | None) -> None:
+def command(source: str, out: str, kind: str | None, half: bool, allow_unknown: bool, profile: str | None) -> None:
     """Bring SOURCE, a net or solver prototxt or a .caffemodel of Caffe's V0, V1 or present form, to the present form.
 
     OUT is - to print a prototxt. A net of an older Dragon, by --profile dragon-2016 or neopenx or by its field profile,
@@ -48,7 +49,7 @@ def command(source: str, out: str, kind: str | None, half: bool, profile: str | 
         raise UsageError(f"--half is for weights; {source} is a prototxt")
     if Path(out).suffix == ".caffemodel":
         raise UsageError(f"{source} is a prototxt, which is not written to a .caffemodel")
-    message = _without_dialect(_read(source, kind, profile))
+    message = _without_dialect(_read(source, kind, allow_unknown, profile))
     if not message.ByteSize():
         raise UsageError(f"{source}: it has no layers and no settings")
     if out == "-":
@@ -72,17 +73,19 @@ def _is_weights(source: str) -> bool:
     return b"\0" in head or Path(source).suffix == ".caffemodel"
 
 
-def _read(source: str, kind: str | None, profile: str | None) -> pb.NetParameter | pb.SolverParameter:
+def _read(
+    source: str, kind: str | None, allow_unknown: bool, profile: str | None
+) -> pb.NetParameter | pb.SolverParameter:
     """The net or solver in SOURCE, upgraded; without a kind, a solver if it can be read as one but not as a net."""
     if kind == "solver":
-        return read_solver(source, profile=profile)
+        return read_solver(source, allow_unknown, profile)
     try:
-        return read_net(source, profile=profile)
+        return read_net(source, allow_unknown, profile)
     except PrototxtError as as_net:
         if kind == "net":
             raise
         try:
-            return read_solver(source, profile=profile)
+            return read_solver(source, allow_unknown, profile)
         except PrototxtError as as_solver:
             text = read_bytes(source)
             raise (as_solver if b"base_lr" in text or b"lr_policy" in text else as_net) from None

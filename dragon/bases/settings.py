@@ -51,7 +51,7 @@ def layer_class(name: str) -> type[Layer]:
     """The class of a layer type. Raises UsageError with the nearest name."""
     cls = find_class(name)
     if cls is None:
-        raise UsageError(f'unknown layer type "{name}"{nearest(name, layer_types())}')
+        raise UsageError(f'unknown layer type "{name}"{nearest(name, layer_types()) or "; `dragon layers` lists them"}')
     return cls
 
 

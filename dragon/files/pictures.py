@@ -15,5 +15,6 @@ def picture_format(path: str | Path, offered: Sequence[str], also: Iterable[str]
     ending = Path(path).suffix.lower()
     if ending.lstrip(".") in {*offered, *also}:
         return ending.lstrip(".")
-    first, last = ", ".join(f".{name}" for name in offered[:-1]), offered[-1]
-    raise UsageError(f"{path}: the name must end in {first} or .{last}" + (f", not {ending}" if ending else ""))
+    *first, last = (f".{name}" for name in offered)
+    known = f"{', '.join(first)} or {last}" if first else last
+    raise UsageError(f"{path}: the name must end in {known}" + (f", not {ending}" if ending else ""))

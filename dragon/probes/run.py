@@ -56,7 +56,7 @@ class Run:
     def solver(self) -> Solver:
         """The solver, to look at only. UsageError for a net without one."""
         if self._solver is None:
-            raise UsageError("this probe needs a training run (--solver), not a net alone (--model)")
+            raise UsageError("needs a training run (--solver), not a net alone (--model)")
         return self._solver
 
     @property

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
@@ -190,20 +191,27 @@ class Solver:
         """
         if resume:
             self.restore(resume)
-        with self._lock.training(self):
-            self.failure = None
+        self.failure = None
+        with self._failing(), self._lock.training(self):
             if self.verbose:
                 show_log()
             try:
-                for observer in self.observers:
-                    observer.on_start(self)
-                loop.run(self)
-            except BaseException as error:
-                self.failure = error
-                raise
+                with self._failing():
+                    for observer in self.observers:
+                        observer.on_start(self)
+                    loop.run(self)
             finally:
                 for observer in self.observers:
                     observer.on_end(self)
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Keep an exception of the block in `failure`, and re-raise it."""
+        try:
+            yield
+        except BaseException as error:
+            self.failure = error
+            raise
 
     # -- for scripts ----------------------------------------------------------------------------------------
     def add_callback(

@@ -49,7 +49,8 @@ def _read_proto(path: str) -> pb.SolverState:
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
     if not state.HasField("iter"):
-        raise WeightsError(f"{path}: not a solver state (it has no iteration){instead(path, STATE)}")
+        weights = "; it may be weights, which belong to --weights" if path.endswith(".caffemodel") else ""
+        raise WeightsError(f"{path}: not a solver state (it has no iteration){instead(path, STATE) or weights}")
     if (state.HasField("solver_type") or state.HasField("random_seed")) and not state.HasField(
         "version"
     ):  # cut between two fields it can be parsed

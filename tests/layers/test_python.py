@@ -149,6 +149,15 @@ def test_messages(folder: Path, module: str, layer: str, message: str) -> None:
         One(text(module, layer), np.ones(2), context=Context(folder=folder))
 
 
+def test_a_module_that_is_not_there_is_looked_for_once_in_each_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    with pytest.raises(DragonError) as caught:
+        One(text("nowhere"), [1.0], context=Context(folder=Path()))
+    assert str(caught.value).endswith(f"(looked on PYTHONPATH and in {folder})")
+
+
 def test_a_missing_backward_is_named_when_it_is_wanted(folder: Path) -> None:
     one = One(text(layer="Forwards"), [1.0], context=Context(folder=folder))
     assert one.forward().tolist() == [1]

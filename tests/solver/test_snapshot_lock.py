@@ -54,17 +54,21 @@ def test_without_snapshots_no_folder_is_needed(tmp_path: Path) -> None:
 def test_two_trainers_with_one_prefix(tmp_path: Path) -> None:
     class Second(Observer):
         message = ""
+        failure: BaseException | None = None
 
         def on_start(self, solver: Solver) -> None:
+            other = toy_solver(tmp_path, max_iter=1, snapshot_after_train=True)
             with pytest.raises(UsageError) as caught:
-                toy_solver(tmp_path, max_iter=1, snapshot_after_train=True).solve()
+                other.solve()
             self.message = str(caught.value)
+            self.failure = other.failure
 
     first, second = toy_solver(tmp_path, max_iter=1, snapshot_after_train=True), Second()
     first.observers.append(second)
     first.solve()
     assert "are being written by process" in second.message
     assert "choose another snapshot_prefix" in second.message
+    assert isinstance(second.failure, UsageError)
     toy_solver(tmp_path, max_iter=1, snapshot_after_train=True).solve()  # the first one has ended
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 

@@ -93,6 +93,9 @@ def test_flags_of_images(coloured: Path, dragon: Dragon, command: str, flags: st
 
 def test_classify_says_what_is_wrong(coloured: Path, dragon: Dragon) -> None:
     args = ("--model", "deploy.prototxt", "--weights", "net.caffemodel")
+    text = dragon("classify", *args, "--out", "s.txt", "im/red one.png")
+    assert text.error == "--out s.txt: scores are saved as an array of NumPy, under a name that ends in .npy"
+    assert not (coloured / "s.txt").exists()
     assert "nope.png cannot be read" in dragon("classify", *args, "nope.png").error
     assert "Mean channels" in dragon("classify", *args, "--mean", "1,2", "im/red one.png").error
     assert "mean file m.npy does not exist" in dragon("classify", *args, "--mean", "m.npy", "im/red one.png").error

@@ -7,7 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from dragon.engines import Options
+from dragon.engines.onednn.library.threads import usable_cores
 from dragon.tools.common.engine_options import EngineChoice, engine_options
+from dragon.tools.common.logs import log
 
 
 def options_of(*flags: str) -> Options:
@@ -39,3 +41,13 @@ def options_of(*flags: str) -> Options:
 )
 def test_flags(flags: list[str], changed: dict[str, object]) -> None:
     assert vars(options_of(*flags)) == {**vars(Options()), **changed}
+
+
+def test_more_threads_than_cores_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    cores = usable_cores()
+    with caplog.at_level("WARNING", log.name):
+        options_of("--threads", str(cores))
+        assert caplog.messages == []
+        options_of("--threads", str(cores + 1))
+    (message,) = caplog.messages
+    assert message.startswith(f"--threads {cores + 1} on {cores} usable core")

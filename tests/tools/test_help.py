@@ -18,6 +18,7 @@ def test_help_of_all_and_of_one(dragon: Dragon) -> None:
     [
         (["trian"], 'unknown command "trian" (did you mean "train"?)'),
         (["bn", "insrt"], 'dragon bn: unknown command "insrt" (did you mean "insert"?)'),
+        (["qqq"], 'unknown command "qqq"; `dragon --help` lists them'),
         (["train", "x"], "`dragon train` has no commands of its own, got x"),
     ],
 )

@@ -36,6 +36,9 @@ def test_version(dragon: Dragon) -> None:
     ("args", "words"),
     [
         (["trian"], 'unknown command "trian" (did you mean "train"?)'),
+        (["qqq"], 'unknown command "qqq"; `dragon --help` lists them'),
+        (["bn", "qqq"], 'unknown command "qqq"; `dragon bn --help` lists them'),
+        (["layers", "qqq"], 'unknown layer type "qqq"; `dragon layers` lists them'),
         (["train", "--solvr", "x"], "--solver"),
         (["train"], "--solver"),
         (["time", "--model", "a", "--solver", "b"], "either --model or --solver"),

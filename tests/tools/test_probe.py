@@ -83,8 +83,11 @@ def test_what_has_no_value_is_said(work: Path, dragon: Dragon) -> None:
         ((*MODEL, "--probe", "moments", "--iterations", "3"), "--iterations needs --solver, which says how to train"),
         ((*MODEL, "--probe", "moment"), 'unknown probe "moment" (did you mean "moments"?)'),
         ((*MODEL, "--probe", "moments", "--probe", "moments"), 'probe "moments" is given twice'),
-        ((*MODEL, "--probe", "landscape"), "which learning rate? give rate=NUMBER"),
-        ((*MODEL, "--probe", "ulp"), "needs a training run (--solver), not a net alone (--model)"),
+        (
+            (*MODEL, "--probe", "moments", "--probe", "landscape"),
+            'probe "landscape": which learning rate? give rate=NUMBER',
+        ),
+        ((*MODEL, "--probe", "ulp"), 'probe "ulp": needs a training run (--solver), not a net alone (--model)'),
         ((*MODEL, "--probe", "rotation"), "needs a training run (--solver), not a net alone (--model)"),
         (
             (*MODEL, "--probe", "hessian:step=1e-300"),

@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import PIL.Image
 import pytest
 
+from dragon.bases.layer import TEST
+from dragon.graph.net import Net
 from dragon.tools.main import COMMANDS
 from tests.tools.conftest import Dragon
 
@@ -36,6 +39,13 @@ layer { name: "scale" type: "Scale" bottom: "conv" top: "conv" scale_param { bia
 layer { name: "own" type: "Python" bottom: "conv" top: "own" python_param { module: "own_code" layer: "Own" } }
 layer { name: "ip" type: "InnerProduct" bottom: "own" top: "ip" inner_product_param { num_output: 3 } }
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
+"""
+DEPLOY = """
+name: "own"
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 5 dim: 5 } } }
+layer { name: "own" type: "Python" bottom: "data" top: "own" python_param { module: "own_code" layer: "Own" } }
+layer { name: "ip" type: "InnerProduct" bottom: "own" top: "ip" inner_product_param { num_output: 3 } }
+layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" }
 """
 SOLVER = 'net: "net.prototxt" base_lr: 0.01 lr_policy: "fixed" max_iter: 2 snapshot_prefix: "s" display: 1'
 COMPARE = """
@@ -101,14 +111,41 @@ def test_python_layers_need_leave(folder: Path, dragon: Dragon, name: str) -> No
     assert (folder / "it_ran").exists()
 
 
+@pytest.mark.parametrize("command", ["classify", "detect"])
+def test_python_layers_of_nets_for_images_need_leave(folder: Path, dragon: Dragon, command: str) -> None:
+    (folder / "net.prototxt").write_text(DEPLOY)
+    Net("net.prototxt", phase=TEST, engine="numpy").save("w.caffemodel")
+    (folder / "it_ran").unlink()
+    sys.modules.pop("own_code")
+    PIL.Image.new("RGB", (5, 5)).save("a.png")
+    (folder / "w.csv").write_text("filename,ymin,xmin,ymax,xmax\na.png,0,0,4,4\n")
+    images = {"classify": "a.png", "detect": "w.csv"}[command]
+    words = (command, *MODEL, "--weights", "w.caffemodel", "--engine", "numpy", images)
+    assert "pass --allow-python if you trust it" in dragon(*words).error
+    assert not (folder / "it_ran").exists()
+    allowed = dragon(*words, "--allow-python")
+    assert (allowed.code, "a.png" in allowed.out) == (0, True), allowed.err
+    assert (folder / "it_ran").exists()
+
+
+def test_draw_shows_shapes_of_python_layers_with_leave(folder: Path, dragon: Dragon) -> None:
+    without = dragon("draw", "net.prototxt", "a.svg")
+    assert without.code == 0
+    assert without.err.strip().endswith("pass --allow-python if you trust it")
+    assert not (folder / "it_ran").exists()
+    assert dragon("draw", "net.prototxt", "b.svg", "--allow-python").err == ""
+    assert (folder / "it_ran").exists()
+
+
 def test_every_command_that_makes_nets_is_known_here() -> None:
     """A new command has to be looked at: either it runs no net, or it stands above."""
     no_python = {
-        "compare", "data", "layers", "device", "demo", "run", "classify", "detect", "convert-imageset",
-        "convert-annoset", "compute-image-mean", "export", "import", "upgrade", "draw", "parse-log", "plot",
-        "lint", "split", "completion", "caffe-names", "help", "zoo", "show-data",
+        "compare", "data", "layers", "device", "demo", "run", "convert-imageset", "convert-annoset",
+        "compute-image-mean", "export", "import", "upgrade", "parse-log", "plot", "lint",
+        "split", "completion", "caffe-names", "help", "zoo", "show-data",
     }  # fmt: skip
-    assert {name.split()[0] for name in (*RUNS, *ON_WEIGHTS)} | no_python == set(COMMANDS)
+    others = {"classify", "detect", "draw"}
+    assert {name.split()[0] for name in (*RUNS, *ON_WEIGHTS)} | others | no_python == set(COMMANDS)
 
 
 def test_an_exception_in_a_users_layer_is_shown_as_the_users(folder: Path, dragon: Dragon) -> None:

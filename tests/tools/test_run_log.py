@@ -101,6 +101,14 @@ def test_parse_log_of_a_folder(work: Path, dragon: Dragon) -> None:
     assert (work / "tables/run.test").read_text().startswith("NumIters,Seconds,LearningRate,acc,loss\n0,")
 
 
+def test_parse_log_of_a_numbered_run(work: Path, dragon: Dragon) -> None:
+    assert dragon("train", "--solver", "solver.prototxt", "--run", "--iterations", "1").code == 0
+    (run,) = (work / "runs").glob("*/1")
+    result = dragon("parse-log", str(run.relative_to(work)))
+    assert result.out.splitlines()[0].startswith(f"{run.parent.name}_1.train: "), result.err
+    assert (work / f"{run.parent.name}_1.train").is_file()
+
+
 @pytest.mark.parametrize(
     "odd",
     [

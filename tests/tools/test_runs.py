@@ -278,6 +278,8 @@ def test_without_a_whole_snapshot(named: Path, dragon: Dragon) -> None:
     ("flags", "error"),
     [
         (("--resume", "runs/small/2"), 'runs/small/2: not the folder of a run (did you mean "runs/small/1"?)'),
+        (("--resume", "runs/small/1/small_iter_1.solverstate"), "one snapshot is named by --snapshot"),
+        (("--resume", "."), "its snapshots have the prefix of a solver: --solver FILE --resume"),
         (("--resume", "runs/small/1", "--solver", "s"), "leave out --solver"),
         (("--resume", "runs/small/1", "--run"), "leave out --run"),
         (("--resume", "runs/small/1", "--snapshot", "s"), "not both"),
@@ -285,11 +287,16 @@ def test_without_a_whole_snapshot(named: Path, dragon: Dragon) -> None:
         (("--resume", "runs/small/1", "--no-run"), "leave out --no-run"),
         (("--solver", "small.prototxt", "--run", "--no-run"), "contradict"),
         (("--keep-last", "0", "--solver", "small.prototxt"), "--keep-last"),
-        ((), "Missing option '--solver'"),
+        ((), "Missing option '--solver'. Or name a net of the zoo, or a run: --resume runs/lenet/1"),
+        (
+            ("--solver", "small.prototxt", "--snapshot", "runs/small/1/small_iter_1.caffemodel", "--engine", "numpy"),
+            "not a solver state (it has no iteration); it may be weights, which belong to --weights",
+        ),
     ],
 )
 def test_flags_that_contradict_each_other(named: Path, dragon: Dragon, flags: tuple[str, ...], error: str) -> None:
     train(dragon, "--run", "--iterations", "1")
+    shutil.copy("runs/small/1/small_iter_1.solverstate", "x_iter_1.solverstate")
     result = dragon("train", *flags)
     assert result.code == 2
     assert error in result.error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -83,13 +84,16 @@ def test_images_of_any_kind(dragon: Dragon) -> None:
         ("none out.png", '"none"'), ("boxes out.png --start 2", '"boxes" has 2 records, --start is 2'),
         ("boxes out.png --count 500", "--count is at most 400"), ("boxes no/where.png", "no/where.png"),
         ("boxes out.png --label-map-file nothing", "nothing"),
-        ("boxes map --label-map-file map", "would be overwritten"),
+        ("boxes map.png --label-map-file map.png", "would be overwritten"),
+        ("boxes out.jpg", "out.jpg: the name must end in .png, not .jpg"),
+        ("boxes out", "out: the name must end in .png"),
         ("broken out.png", '"broken": record 0 is not a Datum'),
     ],
 )  # fmt: skip
 def test_refused(dragon: Dragon, args: str, words: str) -> None:
     write_lmdb("broken", [(b"0", b"\xff\xff\xff")])
+    shutil.copy("map", "map.png")
     result = dragon("show-data", *args.split())
     assert result.code == 2
     assert words in result.error
-    assert not Path("out.png").exists()
+    assert not any(Path(name).exists() for name in ("out.png", "out.jpg", "out"))

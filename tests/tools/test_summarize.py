@@ -31,7 +31,12 @@ def test_summarize_without_the_data(work: Path, dragon: Dragon) -> None:
     assert "--input-shape takes" in dragon("summarize", "--model", "net.prototxt", "--input-shape", "x").error
     text = (work / "net.prototxt").read_text()
     (work / "net.prototxt").write_text(text.replace("crop_size: 24", ""))
-    assert "give --input-shape C,H,W" in dragon("summarize", "--model", "net.prototxt").error
+    unknown = dragon("summarize", "--model", "net.prototxt").error
+    assert '"data/gone_lmdb" does not exist' in unknown
+    assert unknown.endswith("nothing else says the shape of its images: give --input-shape C,H,W")
+    wrong = text.replace("crop_size: 24", "").replace("gone", "synthetic_test").replace("backend: LMDB", "")
+    (work / "net.prototxt").write_text(wrong)
+    assert "set data_param { backend: LMDB }" in dragon("summarize", "--model", "net.prototxt").error
 
 
 def test_a_warning_about_the_text_stands_once_without_the_data(work: Path, dragon: Dragon) -> None:

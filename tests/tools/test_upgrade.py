@@ -128,3 +128,14 @@ def test_upgrade_under_the_names_of_caffe(trained: Path, dragon: Dragon, program
     result = dragon(program, source, out)
     assert result.code == 0, result.err
     assert (trained / out).exists()
+
+
+def test_upgrade_without_unknown_fields(work: Path, dragon: Dragon) -> None:
+    """What comes out is read by the commands that have no such flag."""
+    edit(work / "net.prototxt", "num_output: 10", "num_output: 10 of_a_fork { x: 1 }")
+    refused = dragon("upgrade", "net.prototxt", "new.prototxt")
+    assert 'no field "of_a_fork"' in refused.error
+    result = dragon("upgrade", "net.prototxt", "new.prototxt", "--allow-unknown")
+    assert (result.code, result.out) == (0, "new.prototxt: net of 9 layers\n")
+    assert result.err.count('has no field "of_a_fork"') == 1
+    assert dragon("lint", "new.prototxt").code == 0

@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
+from dragon.counting import how_many
 from dragon.engines import ENGINES, Options, cuda_problem, default_engine, gpu_count
+from dragon.engines.onednn.library.threads import usable_cores
 from dragon.errors import EngineError
 from dragon.proto import dragon_pb2 as pb
 from dragon.tools.common.logs import log
@@ -57,6 +59,9 @@ class EngineChoice:
             timed_plans=self.timed_plans,
             channels_last=self.channels_last,
         )
+        if self.threads is not None and self.threads > usable_cores():
+            cores = how_many(usable_cores(), "usable core")
+            log.warning("--threads %d on %s: threads that share a core can be many times slower", self.threads, cores)
         if solver is not None and self.precision is None:
             options.precision = pb.SolverParameter.Precision.Name(solver.precision).lower()
         if self.gpu is not None:

@@ -13,6 +13,7 @@ __all__ = ["usage_hint"]
 
 _FLAGS = {".prototxt": ("--solver", "--model"), ".caffemodel": ("--weights",), ".h5": ("--weights",)}
 _FLAGS |= {".solverstate": ("--snapshot",), ".pt": _FLAGS[".prototxt"], ".hdf5": _FLAGS[".h5"]}
+_FLAGS |= {".onnx": ("--onnx",), ".pth": ("--torch-weights",), ".safetensors": ("--weights", "--torch-weights")}
 
 
 def usage_hint(error: click.ClickException, args: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import click
@@ -11,7 +11,12 @@ import click
 from dragon.errors import nearest
 from dragon.tools.common.arguments import plain_booleans
 
-__all__ = ["LazyGroup"]
+__all__ = ["LazyGroup", "unknown_command"]
+
+
+def unknown_command(name: str, known: Iterable[str], group: str) -> str:
+    """The message for a command that `group` has not: the nearest one, or how to list them."""
+    return f'unknown command "{name}"{nearest(name, known) or f"; `{group} --help` lists them"}'
 
 
 class LazyGroup(click.Group):
@@ -54,7 +59,7 @@ class LazyGroup(click.Group):
         """The command that `args` name, with the arguments that follow. Raises UsageError, with the nearest name."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
-            raise click.UsageError(f'unknown command "{name}"{nearest(name, self.texts)}')
+            raise click.UsageError(unknown_command(name, self.texts, ctx.command_path))
         found, command, rest = super().resolve_command(ctx, args)
         if command is not None:
             rest = (

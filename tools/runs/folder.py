@@ -74,7 +74,12 @@ def find_run(text: str) -> Path:
     if found is None:
         known = [path.parent.as_posix() for path in ROOT.glob(f"*/*/{RECORD}")]
         known += sorted({Path(run).parent.as_posix() for run in known})
-        raise UsageError(f"{text}: not the folder of a run{nearest(given.as_posix(), known)}, such as runs/lenet/1")
+        error = UsageError(f"{text}: not the folder of a run{nearest(given.as_posix(), known)}, such as runs/lenet/1")
+        if given.is_file():
+            error.hint = "one snapshot is named by --snapshot"
+        elif any(given.glob("*.solverstate*")):
+            error.hint = "its snapshots have the prefix of a solver: --solver FILE --resume"
+        raise error
     return found
 
 

@@ -32,7 +32,12 @@ def read_state(path: str | Path) -> dict[str, Array]:
     if not os.path.isfile(path):
         raise MissingWeightsError(f"{path}: no such weights file")
     if is_safetensors(path) or kind_of(path) == SAFETENSORS:
-        stored = read_safetensors(path)[0]
+        stored, metadata = read_safetensors(path)
+        if metadata.get("format") == "dragon":
+            raise WeightsError(
+                f"{path}: expected a state_dict of PyTorch, these are weights as `dragon export --safetensors` writes "
+                "them, which every --weights reads"
+            )
         # such files are sorted by name: layer.10 comes after layer.9 again
         found: Mapping[str, Any] = {key: stored[key] for key in sorted(stored, key=_natural)}
     else:

@@ -9,6 +9,7 @@ import pytest
 
 from dragon.errors import WeightsError
 from dragon.export.torch.read_state import read_state
+from dragon.files.safetensors import layer_tensors, write_safetensors
 from dragon.proto import dragon_pb2 as pb
 
 
@@ -43,3 +44,11 @@ def test_tensors_that_numpy_does_not_hold(tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pth")
     with pytest.raises(WeightsError, match=r"holds more than tensors, as a whole module does .write m.state_dict"):
         read_state(tmp_path / "module.pth")
+
+
+def test_weights_of_ours_are_no_state_dict(tmp_path: Path) -> None:
+    pytest.importorskip("safetensors")
+    arrays, metadata = layer_tensors("n", [("ip", "InnerProduct", [np.ones((2, 2), np.float32)])])
+    write_safetensors(tmp_path / "x.safetensors", arrays, metadata)
+    with pytest.raises(WeightsError, match=r"these are weights as .* writes them, which every --weights reads$"):
+        read_state(tmp_path / "x.safetensors")
