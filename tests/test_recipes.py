@@ -117,3 +117,12 @@ def test_conda_reads_the_packages_that_are_asked_for() -> None:
         assert found.name is not None
     version = rattler.Version
     assert version(RECIPE["package"]["version"]) >= version("0.1")
+
+
+def test_the_page_has_all_extras() -> None:
+    """The table of docs/installing.md names every extra that is for users."""
+    page = (ROOT / "docs/installing.md").read_text(encoding="utf-8")
+    table = page.partition("| extra | for | package |")[2].partition("\n\n")[0]
+    rows = [line.split("|")[1] for line in table.splitlines()[2:]]
+    ours = {"test", "peers", "docs", "lint"}
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(EXTRAS) - ours

@@ -37,7 +37,10 @@ __all__ = ["command"]
 @click.option("--context-pad", type=Count(0), default=0, help="Pixels of the input for the surroundings.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Write every window with its scores as CSV.")
 @click.option("--min-score", type=Real(), help="Leave out boxes with a lower score.")
-@click.option("--pictures", metavar="FOLDER", help="Draw the boxes into copies of the images there.")
+@click.option(
+    "--pictures", type=click.Path(file_okay=False), metavar="FOLDER",
+    help="Draw the boxes into copies of the images there.",
+)  # fmt: skip
 @image_options
 @set_net_option
 @profile_option

@@ -115,7 +115,9 @@ def test_detect_refuses_to_draw(coloured: Path, dragon: Dragon) -> None:
         dragon("detect", "im/red one.png", *args, "--pictures", "im").error
     )
     (coloured / "file").write_text("")
-    assert dragon("detect", "im/red one.png", *args, "--pictures", "file").code == 2
+    no_folder = dragon("detect", "im/red one.png", *args, "--pictures", "file")
+    assert (no_folder.code, no_folder.out) == (2, "")
+    assert "'file' is a file" in no_folder.error
     (coloured / "map.prototxt").write_text('item { name: "a" lable: 1 }')
     assert "map.prototxt:1:18: " in dragon("detect", "im/red one.png", *args, "--labels", "map.prototxt").error
     (coloured / "map.prototxt").write_text('item { name: "a" label: -1 }')

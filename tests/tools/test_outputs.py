@@ -59,10 +59,10 @@ def test_inputs_are_never_overwritten(dragon: Dragon, files: list[str], command:
         "extract-features --model data.prototxt --weights w.h5 --blob conv --batches 1 --out link.h5",
         "extract-features --model data.prototxt --weights w.h5 --blob conv --blob x --batches 1 --out c.h5 --out w.h5",
         "compute-image-mean db db/data.mdb",
-        "classify --model net.prototxt --weights w.h5 --out image.png image.png",
+        "classify --model net.prototxt --weights w.h5 --mean mean.npy --out mean.npy image.png",
         "detect --model net.prototxt --weights w.h5 --out windows.csv windows.csv",
         "draw net.svg net.svg",
-        "show-data db db/data.mdb",
+        "show-data db map.png --label-map-file map.png",
         "convert-annoset . list.txt new --label-type txt --name-size list.txt",
     ],
 )
@@ -73,6 +73,8 @@ def test_no_command_overwrites_what_it_reads(dragon: Dragon, files: list[str], l
     Path("link.h5").symlink_to("w.h5")
     PIL.Image.new("RGB", (4, 4)).save("image.png")
     Path("windows.csv").write_text("filename,ymin,xmin,ymax,xmax\nimage.png,0,0,4,4\n")
+    np.save("mean.npy", np.zeros(3, np.float32))
+    Path("map.png").write_text('item { name: "a" label: 1 display_name: "a" }')
     Path("list.txt").write_text("image.png boxes.txt\n")
     Path("boxes.txt").write_text("1 0 0 4 4\n")
     datum = array_to_datum(np.zeros((3, 4, 4), np.uint8), 1)
