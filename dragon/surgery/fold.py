@@ -102,7 +102,7 @@ class _Folding:
         first = self._pair(norms)
         pairs = [first]
         for index in _sharers(self.net, first.index):
-            other = self.net.layer[index].name
+            other = self._quoted(first, index)
             group = next((g for g in self.groups if self._makers(g) == {index}), None)
             why = ""
             if group is None:
@@ -115,9 +115,14 @@ class _Folding:
                 except _Stays as error:
                     why = f'whose normalisation "{group[0].layer.name}" stays: {error}'
             if why:
-                raise _Stays(f'the weights of "{first.layer.name}" are shared with "{other}", {why}')
+                raise _Stays(f'the weights of "{first.layer.name}" are shared with {other}, {why}')
         self._check_alike(pairs)
         return pairs
+
+    def _quoted(self, first: _Pair, index: int) -> str:
+        """The layer `index`, beside the one of the first pair, as it stands in a message."""
+        name = self.net.layer[index].name
+        return "another layer of this name" if name == first.layer.name else f'"{name}"'
 
     def _makers(self, norms: list[Normalisation]) -> set[int | None]:
         """The layers that make their bottoms; None stands for an input of the net."""
@@ -138,23 +143,31 @@ class _Folding:
 
     def _check_alike(self, pairs: list[_Pair]) -> None:
         """Raise _Stays if a blob that layers share would get different values."""
-        values: dict[str, NDArray[Any]] = {}
+        values: dict[str | tuple[str, int], NDArray[Any]] = {}
         for pair in pairs if len(pairs) > 1 else ():
-            folded = _folded(self.model, pair)
-            for spec, value in zip(pair.layer.param, folded, strict=False):
-                if spec.name and not np.array_equal(values.setdefault(spec.name, value.ravel()), value.ravel()):
-                    raise _Stays(
-                        f'the weights of "{pairs[0].layer.name}" are shared with "{pair.layer.name}", '
-                        f'whose normalisation "{pair.norm.layer.name}" differs'
-                    )
+            layer = pair.layer
+            for k, value in enumerate(_folded(self.model, pair)):
+                name = layer.param[k].name if k < len(layer.param) else ""
+                for key in ((layer.name, k), name or (layer.name, k)):
+                    if not np.array_equal(values.setdefault(key, value.ravel()), value.ravel()):
+                        other = f'{self._quoted(pairs[0], pair.index)}, whose normalisation "{pair.norm.layer.name}"'
+                        raise _Stays(f'the weights of "{pairs[0].layer.name}" are shared with {other} differs')
 
 
 def _sharers(net: pb.NetParameter, index: int) -> list[int]:
-    """Positions of the other layers that share a blob by name with a layer, or with one that shares one with it."""
+    """Positions of the other layers that share a blob with a layer, or with one that shares one with it.
+
+    Layers share blobs by the names of these, and all of them by one name of theirs, as one for TRAIN and one for TEST.
+    """
     found = {index}
     while True:
+        layers = {net.layer[i].name for i in found}
         names = {spec.name for i in found for spec in net.layer[i].param if spec.name}
-        more = {i for i, layer in enumerate(net.layer) if any(spec.name in names for spec in layer.param)} - found
+        more = {
+            i
+            for i, layer in enumerate(net.layer)
+            if layer.name in layers or any(spec.name in names for spec in layer.param)
+        } - found
         if not more:
             return sorted(found - {index})
         found |= more

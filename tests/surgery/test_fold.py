@@ -161,6 +161,37 @@ def test_of_layers_that_share_weights_all_or_none_are_folded() -> None:
     ]
 
 
+IN_TWO_PHASES = (
+    HEAD
+    + "".join(
+        f"""layer {{ name: "conv1" type: "Convolution" bottom: "data" top: "conv1" include {{ phase: {phase} }}
+          convolution_param {{ num_output: 6 kernel_size: 3 weight_filler {{ type: "xavier" }} }} }}
+        layer {{ name: "bn_{phase}" type: "BatchNorm" bottom: "conv1" top: "bn1" include {{ phase: {phase} }} }}
+        """
+        for phase in ("TRAIN", "TEST")
+    )
+    + TAIL.replace("NAME", "bn1")
+)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_layers_of_one_name_in_two_phases_share_weights(alike: bool) -> None:
+    """They were folded twice, once for each of their normalisations."""
+    old = trained(parse_text(IN_TWO_PHASES, pb.NetParameter()))
+    mean, variance, factor = old.arrays["bn_TEST"] = old.arrays["bn_TRAIN"]
+    if not alike:
+        old.arrays["bn_TEST"] = [mean, 2 * variance, factor]
+    new, done, left = fold(old)
+    if alike:
+        assert (done, left) == ([("bn_TRAIN", "conv1"), ("bn_TEST", "conv1")], [])
+    else:
+        assert done == []
+        assert left[0][1] == (
+            'the weights of "conv1" are shared with another layer of this name, whose normalisation "bn_TEST" differs'
+        )
+    assert largest(old, new, (TEST,)) < 1e-5
+
+
 def test_a_name_of_weights_that_no_other_layer_has_shares_nothing() -> None:
     check(trained(parse_text(NAMED + SPLIT + TAIL.replace("NAME", "s1"), pb.NetParameter())))
 
