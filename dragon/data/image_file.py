@@ -35,7 +35,8 @@ _FORMATS = ("JPEG", "PNG", "BMP", "PPM", "GIF", "TIFF", "WEBP", "JPEG2000", "DIB
 _MAX_PIXELS_PER_BYTE = 1_100
 _ALWAYS_ALLOWED = 1 << 24  # pixels, which take about 180 MB while they are decoded
 
-_BITS, _PHOTOMETRIC, _WHITE_POINT = 258, 262, 318  # tags of TIFF
+_BITS, _PHOTOMETRIC, _WHITE_POINT, _EXTRA_SAMPLES = 258, 262, 318, 338  # tags of TIFF
+_COLOURS_TIMES_ALPHA, _ALPHA = 1, 2  # extra samples
 _WHITE_IS_ZERO = 0
 _ORIENTATION = 0x0112  # tag of EXIF
 
@@ -142,7 +143,7 @@ def _eight_bits(image: Image, color: Color, content: bytes) -> Image:
     elif highest < 255:
         flat = image.convert("L" if image.mode == "L" else "RGB")
         image = PIL.Image.fromarray(_rounded(np.asarray(flat) * (highest / 255)))
-    elif image.mode == "RGBA" and in_tiff:  # libtiff multiplies the colours by alpha
+    elif image.mode == "RGBA" and in_tiff and _is_times_alpha(image, color):
         image = PIL.Image.merge("RGBA", image.convert("RGBa").split())
     elif image.mode in ("P", "RGB") and "transparency" in image.info:
         has_alpha = image.format == "PNG"
@@ -153,6 +154,17 @@ def _eight_bits(image: Image, color: Color, content: bytes) -> Image:
         has_alpha, image = True, image.convert("RGB")  # OpenCV adds an alpha of 255
     stored = "L" if image.mode in ("1", "L") or (stored_mode == "LA" and in_tiff) else "RGBA" if has_alpha else "RGB"
     return image.convert({Color.GRAY: "L", Color.COLOR: "RGB", Color.AS_STORED: stored}[color])
+
+
+def _is_times_alpha(image: Image, color: Color) -> bool:
+    """Whether OpenCV gives the colours of a TIFF (RGBA) times alpha: where the file says that this is alpha.
+
+    Its own files do not. Those of 16 bits it gives as they are stored, if that is asked for.
+    """
+    tags = getattr(image, "tag_v2", {})
+    kinds = tags.get(_EXTRA_SAMPLES, ())
+    whole = color is Color.AS_STORED and max(tags.get(_BITS, (8,))) > 8
+    return _COLOURS_TIMES_ALPHA in kinds or (_ALPHA in kinds and not whole)
 
 
 def _white(image: Image) -> tuple[float, float]:

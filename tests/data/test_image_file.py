@@ -118,13 +118,6 @@ def test_a_palette_with_alpha() -> None:
     assert decode_image(content, Color.GRAY).shape == (1, HEIGHT, WIDTH)
 
 
-def test_a_tiff_with_alpha_has_colours_times_alpha() -> None:
-    pixels = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 4), np.uint8)
-    found = decode_image(saved(PIL.Image.fromarray(pixels), "TIFF"), Color.COLOR)
-    expected = pixels[..., 2::-1].astype(float) * pixels[..., 3:] / 255
-    np.testing.assert_allclose(found.transpose(1, 2, 0), expected, atol=0.51)
-
-
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
 def test_cmyk_becomes_blue_first(kind: str) -> None:
     flat = PIL.Image.new("CMYK", (8, 8), (0, 255, 128, 0))
