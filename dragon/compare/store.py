@@ -20,6 +20,7 @@ from dragon.compare.nets import reads_data
 from dragon.data import source_digest
 from dragon.files.reading import read_text
 from dragon.proto import dragon_pb2 as pb
+from dragon.solver.rate import PLATEAU
 from dragon.version import __version__
 
 __all__ = ["data_digest", "key_of", "read_result", "run_key"]
@@ -44,7 +45,8 @@ def run_key(
     general = pb.SolverParameter()
     general.CopyFrom(solver)
     for field in _IRRELEVANT:
-        general.ClearField(field)
+        if field != "average_loss" or general.lr_policy != PLATEAU:  # which steps down by the averaged loss
+            general.ClearField(field)
     general.solver_mode = pb.SolverParameter.CPU  # decides nothing, and stands so in the keys of runs that are stored
     weights = [file_digest(path) for path in general.weights]
     general.ClearField("weights")

@@ -51,6 +51,11 @@ def test_fields_that_decide_nothing_are_not_in_the_key() -> None:
         assert key(**{name: value}) == key(), name
 
 
+def test_the_loss_that_plateau_averages_is_in_the_key() -> None:
+    """The policy steps down by it."""
+    assert key(lr_policy="plateau", average_loss=20) != key(lr_policy="plateau")
+
+
 def test_all_other_fields_are() -> None:
     """Also those that come later: one that decides nothing is listed in the store, and here."""
     for name, field in pb.SolverParameter.DESCRIPTOR.fields_by_name.items():
