@@ -179,7 +179,8 @@ def _spots(graphs: PhaseGraphs, targets: list[int], place: str, kind: Normalisat
 def _drops_bias(net: pb.NetParameter, made: list[Made], note: Note) -> set[int]:
     """Positions of the layers that lose their bias: a normalisation is right behind them.
 
-    A bias that other layers share, by the name of the blob or of the layer, goes only if all of them lose it.
+    A bias that other layers share, by the name of the blob or of the layer, goes only if all of them lose it, and have
+    one weight: the means of their values would differ, which the shift in its place takes up.
     """
     found = {one.spot for one in made if one.spot == one.target and has_bias(net.layer[one.spot])}
     while True:
@@ -188,9 +189,19 @@ def _drops_bias(net: pb.NetParameter, made: list[Made], note: Note) -> set[int]:
         stay = {}
         for index in found:
             layer = net.layer[index]
-            name = layer.param[1].name if len(layer.param) > 1 else ""
+            name = _param_name(layer, 1)
+            other = next(
+                (
+                    net.layer[i]
+                    for i in found
+                    if name and name == _param_name(net.layer[i], 1) and not _one_weight(layer, net.layer[i])
+                ),
+                None,
+            )
             if name and name in needed:
                 stay[index] = f'"{needed[name]}" shares it and needs it'
+            elif other is not None:
+                stay[index] = f'"{other.name}" shares it and has another weight'
             elif layer.name and layer.name in layers:
                 stay[index] = "another layer of this name needs it"
         if not stay:
@@ -198,6 +209,16 @@ def _drops_bias(net: pb.NetParameter, made: list[Made], note: Note) -> set[int]:
         for index, why in stay.items():
             note(f"{net.layer[index].name}: the bias stays: {why}")
         found -= set(stay)
+
+
+def _param_name(layer: pb.LayerParameter, blob: int) -> str:
+    """The name under which a layer shares a blob; empty without one."""
+    return layer.param[blob].name if blob < len(layer.param) else ""
+
+
+def _one_weight(a: pb.LayerParameter, b: pb.LayerParameter) -> bool:
+    """Whether two layers have the same weight, by its name or by theirs."""
+    return a.name == b.name or bool(_param_name(a, 0) and _param_name(a, 0) == _param_name(b, 0))
 
 
 def _others(layer: pb.LayerParameter, drops: bool) -> list[pb.ParamSpec]:

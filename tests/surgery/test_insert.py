@@ -389,6 +389,22 @@ def test_a_shared_bias_goes_only_where_nobody_needs_it(after: str, place: str, k
     assert max(d.relative for d in prove(old, new, (TEST,), 3)) < 1e-6
 
 
+def test_a_bias_stays_that_layers_of_different_weights_share() -> None:
+    """Their means differ, so that one shift in its place could not cancel both."""
+    param = 'param {{ name: "{}" }} param {{ name: "b" }}'
+    two = CONV.replace("PARAM", param.format("w")) + CONV.replace("PARAM", param.format("")).replace(
+        '"conv1"', '"conv2"'
+    )
+    text = HEAD + two + TAIL.replace("X", "conv1") + TAIL.replace("X", "conv2").replace('"ip"', '"ip2"')
+    old = trained(parse_text(text, pb.NetParameter()))
+    old.arrays["conv2"][1] = old.arrays["conv1"][1]
+    notes: list[str] = []
+    new = insert(old, "conv*", note=notes.append)
+    assert 'conv1: the bias stays: "conv2" shares it and has another weight' in notes
+    assert [n.name for n in new.net.layer if "conv" in n.name and has_bias(n)] == ["conv1", "conv2"]
+    assert max(d.relative for d in prove(old, new, (TEST,), 3)) < 1e-6
+
+
 @pytest.mark.parametrize("kind", ["GroupNorm", "LayerNorm", "InstanceNorm", "BatchRenorm", "SyncBN", "layer_norm"])
 def test_other_types(kind: str) -> None:
     fields = {"group_norm_param": {"num_groups": 3}} if kind == "GroupNorm" else {}
