@@ -18,14 +18,17 @@ def with_shared_blobs(
 ) -> dict[str, list[Array | None]]:
     """The blobs of each stored layer, with those that it lacks from the first layer that shares them, if that has them.
 
-    layers: of the net, in its order. stored: by layer, None for a blob that is not in the file.
+    layers: of the net, in its order. stored: by layer, None for a blob that is not in the file; none at all of a layer
+    whose blobs are all another's.
     """
     found = {name: list(arrays) for name, arrays in stored.items()}
     owners: dict[str, Array] = {}
     for layer in layers:
-        arrays = found.get(layer.name, [])
+        arrays = found.get(layer.name)
+        if arrays is None:
+            continue
         for i, spec in enumerate(layer.param):
-            if not spec.name or not arrays:
+            if not spec.name:
                 continue
             if i < len(arrays) and (own := arrays[i]) is not None:
                 owners.setdefault(spec.name, own)

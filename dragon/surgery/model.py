@@ -92,21 +92,22 @@ def read_model(
     if find_profile(net.profile or None).dialect:
         profile = None  # the blobs are those of the layers as they stand
     names = {layer.name for layer in net.layer}
-    stored = {
-        name: arrays for path in split_paths(str(weights)) for name, arrays in stored_layers(path, profile) if arrays
-    }
+    stored: dict[str, Sequence[Any]] = {}
+    for path in split_paths(str(weights)):
+        for name, arrays in stored_layers(path, profile):
+            stored[name] = arrays or stored.get(name, ())
     known: dict[str, Arrays] = {}
     for name, arrays in with_shared_blobs(net.layer, stored).items():
-        if name in names:
+        if name in names and arrays:
             known[name] = [np.asarray(array) for array in arrays if array is not None]
             if len(known[name]) < len(arrays):
                 lost = [i for i, array in enumerate(arrays) if array is None]
                 why = explain_missing(net.layer, name, lost, len(arrays))
                 raise WeightsError(f'{weights}: layer "{name}" has a blob too few{why}')
-    if not stored:
+    if not any(stored.values()):
         raise WeightsError(f"{weights}: has no parameters of any layer; leave it out if {prototxt} has none either")
     if not known:
-        wanted = next(iter(stored))
+        wanted = next(name for name, arrays in stored.items() if arrays)
         raise WeightsError(f"{weights}: weights of another net than {prototxt}{nearest(wanted, names)}")
     return to_present(replace(model, arrays=known))
 

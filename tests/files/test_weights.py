@@ -162,6 +162,27 @@ def test_surgery_takes_a_shared_blob_from_its_first_layer(tmp_path: Path, index:
     dragon.Net(tmp_path / "net.prototxt", phase=dragon.TEST, weights=path)  # as a net takes it
 
 
+def test_surgery_takes_all_blobs_of_a_layer_from_another(tmp_path: Path) -> None:
+    """As of the second tower of a siamese net, whose group is empty."""
+    net = net_of(["a", "b"])
+    for layer in net.param.layer:
+        if layer.type == "InnerProduct":
+            layer.param.extend([pb.ParamSpec(name="w"), pb.ParamSpec(name="bias")])
+    (tmp_path / "net.prototxt").write_text(format_text(net.param))
+    path = of_caffe(tmp_path / "w.h5", {"a/0": list(range(9)), "a/1": [1, 2, 3]})
+    with h5py.File(path, "a") as file:
+        file["data"].create_group("b")
+        file["data"].create_group("relu")
+    read = read_model(tmp_path / "net.prototxt", path).arrays
+    assert list(read) == ["a", "b"]
+    for own, shared in zip(read["a"], read["b"], strict=True):
+        np.testing.assert_array_equal(own, shared)
+    other = of_caffe(tmp_path / "other.h5", {"c/0": [1]})
+    with h5py.File(other, "a") as file:
+        file["data"].create_group("a")  # of a net in which it has no blobs
+    np.testing.assert_array_equal(read_model(tmp_path / "net.prototxt", f"{path},{other}").arrays["a"][1], [1, 2, 3])
+
+
 def test_surgery_names_a_blob_that_no_layer_has(tmp_path: Path) -> None:
     (tmp_path / "net.prototxt").write_text(format_text(net_of(["a", "b"]).param))
     path = of_caffe(tmp_path / "w.h5", {"b/1": [1, 2, 3]})
