@@ -97,9 +97,13 @@ def command(
         raise UsageError("which experiment? `dragon compare --list` shows those that ship, or give the path of a file")
     from dragon.compare import compare
 
-    report = compare(
-        name, output, jobs=jobs, engine=engine, precision=precision, tf32=tf32, dataset=dataset, quick=quick,
-        seeds=seeds, store=store, tensorboard=tensorboard, executor=executor, scheduler=scheduler,
-        assignments=assignments,
-    )  # fmt: skip
+    try:
+        report = compare(
+            name, output, jobs=jobs, engine=engine, precision=precision, tf32=tf32, dataset=dataset, quick=quick,
+            seeds=seeds, store=store, tensorboard=tensorboard, executor=executor, scheduler=scheduler,
+            assignments=assignments,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        click.echo("the same command goes on where this one stopped", err=True)
+        raise
     return {"report": report, "results": json.loads(read_text(Path(report).parent / "results.json"))}

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
+from dragon import compare as comparisons
 from dragon.tools import main
 from dragon.version import __version__
 from tests.tools.conftest import Dragon, Start
@@ -86,6 +87,17 @@ def test_unexpected_errors(
 def test_keyboard_interrupt(dragon: Dragon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(main.Commands, "get_command", lambda *_: Broken(KeyboardInterrupt()))
     assert dragon("broken").code == 130
+
+
+def test_an_interrupted_comparison_says_how_it_goes_on(dragon: Dragon, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(comparisons, "compare", interrupted)
+    result = dragon("compare", "lr_range")
+    assert (result.code, result.out) == (130, "")
+    assert result.err.split("\n", 1)[0] == "the same command goes on where this one stopped"
+    assert result.err.endswith("dragon: interrupted\n")
 
 
 def unread(start: Start, *words: str, errors: bool = False) -> subprocess.Popen[str]:
