@@ -93,6 +93,9 @@ def test_flags_of_images(coloured: Path, dragon: Dragon, command: str, flags: st
 
 def test_classify_says_what_is_wrong(coloured: Path, dragon: Dragon) -> None:
     args = ("--model", "deploy.prototxt", "--weights", "net.caffemodel")
+    np.save("grey.npy", np.zeros((1, 4, 4)))
+    grey = dragon("classify", *args, "--mean", "grey.npy", "im/red one.png")
+    assert "--mean is a grey image, which is subtracted from each of 3 channels" in grey.err
     text = dragon("classify", *args, "--out", "s.txt", "im/red one.png")
     assert text.error == "--out s.txt: scores are saved as an array of NumPy, under a name that ends in .npy"
     assert not (coloured / "s.txt").exists()

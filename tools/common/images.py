@@ -84,6 +84,10 @@ class ImageChoice:
         transformer, channels = net.transformer, shape[1]
         if self.mean is not None:
             mean = self.mean
+            if mean.ndim == 3 and len(mean) == 1 < channels:
+                log.warning(
+                    "--mean is a grey image, which is subtracted from each of %s", how_many(channels, "channel")
+                )
             try:
                 transformer.set_mean(name, np.repeat(mean, channels) if mean.ndim == 1 and mean.size == 1 else mean)
             except DragonError as error:
