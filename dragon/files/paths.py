@@ -24,17 +24,19 @@ def find(path: str, folder: Path | None) -> Path | None:
 def split_paths(text: str, folder: Path | None = None) -> list[str]:
     """The paths of a comma-separated list, each as `find` finds it; a path that exists may contain commas.
 
+    Spaces around a path count only where there is a file of that name.
+
     Raises UsageError for an empty part, which would be the working directory.
     """
     parts, paths = text.split(","), []
     while parts:
         for count in range(len(parts), 0, -1):
             path = ",".join(parts[:count])
-            if not path:
+            if not path.strip():
                 raise UsageError(f'the list of files "{text}" has an entry without a name')
-            found = find(path, folder)
+            found = find(path, folder) or find(path.strip(), folder)
             if found is not None or count == 1:
-                paths.append(str(found or path))
+                paths.append(str(found or path.strip()))
                 del parts[:count]
                 break
     return paths

@@ -83,7 +83,14 @@ def test_a_solver_and_its_net_alone_in_a_folder(project: Path) -> None:
     dragon.get_solver(str(small / "solver.prototxt")).close()
 
 
-@pytest.mark.parametrize("text", ["", ",", "a,,b", "a,", ",a"])
+def test_spaces_in_a_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b", " c", "d, e"):
+        Path(name).touch()
+    assert split_paths("a, b , c,d, e, none") == ["a", "b", " c", "d, e", "none"]
+
+
+@pytest.mark.parametrize("text", ["", ",", "a,,b", "a,", ",a", "a, ,b"])
 def test_a_list_with_an_empty_name(text: str) -> None:
     with pytest.raises(UsageError, match=f'the list of files "{text}" has an entry without a name'):
         split_paths(text)

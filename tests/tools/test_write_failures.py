@@ -148,3 +148,14 @@ def test_what_a_solver_leaves_out_is_a_warning(work: Path, dragon: Dragon, old: 
     result = dragon(*TRAIN)
     assert result.code == 0, result.err
     assert f"solver.prototxt: {warning}" in result.err
+
+
+def test_a_net_in_which_nothing_learns_is_a_warning(work: Path, dragon: Dragon) -> None:
+    warning = "nothing learns in this net: every lr_mult is 0"
+    assert warning not in dragon(*TRAIN, "--iterations", "1").err
+    text = (work / "net.prototxt").read_text()
+    for kind, blobs in (("Convolution", 1), ("BN", 2), ("InnerProduct", 2)):
+        text = text.replace(f'type: "{kind}"', f'type: "{kind}" ' + "param { lr_mult: 0 } " * blobs)
+    (work / "net.prototxt").write_text(text)
+    result = dragon(*TRAIN, "--iterations", "1")
+    assert (result.code, warning in result.err) == (0, True), result.err

@@ -82,6 +82,8 @@ class Session:
                 log.info(line)
             for line in warnings(solver.param):
                 log.warning("%s: %s", solver.path, line)
+            if not any(parameter.lr_mult for parameter in solver.net.learnable):
+                log.warning("nothing learns in this net: every lr_mult is 0, or it has no weights")
             log.info("Metrics and curves go to %s", self.folder)
             if self.events is not None:
                 log.info("Event files go to %s", self.events)
