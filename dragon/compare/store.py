@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 
 from dragon.compare.data_files import file_digest, module_digest, named_digest, named_files, stamp
 from dragon.compare.nets import reads_data
+from dragon.compare.stand_ins import stand_in_digest
 from dragon.data import source_digest
 from dragon.files.reading import read_text
 from dragon.proto import dragon_pb2 as pb
@@ -81,7 +82,8 @@ def _without_paths(net: pb.NetParameter, folder: str | None) -> None:
             message.ClearField("root_folder")
     for layer in net.layer:
         if layer.type == "Python":
-            layer.python_param.module += module_digest(layer.python_param.module, folder)
+            code = module_digest(layer.python_param.module, folder)
+            layer.python_param.module += code + stand_in_digest(layer, folder)
 
 
 def data_digest(path: str, backend: int) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dragon.compare import build, store
+from dragon.compare.data_files import forget_files
 from dragon.compare.listing import find_experiment
 from dragon.compare.plan import make_plan
 from dragon.compare.reading import read_experiment
@@ -54,6 +55,36 @@ def test_fields_that_decide_nothing_are_not_in_the_key() -> None:
 def test_the_loss_that_plateau_averages_is_in_the_key() -> None:
     """The policy steps down by it."""
     assert key(lr_policy="plateau", average_loss=20) != key(lr_policy="plateau")
+
+
+LAYER = """layer {{ name: "a" type: "Python" top: "t"
+  python_param {{ module: "{}" layer: "{}" param_str: "{}" }} }}"""
+TARGETS = "rpn.anchor_target_layer", "AnchorTargetLayer", "'feat_stride': 16"
+IMAGES = "roi_data_layer.layer", "RoIDataLayer", "'num_classes': 3"
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["Faster R-CNN", "another"])
+@pytest.mark.parametrize(
+    ("layer", "settings", "data"),
+    [
+        (TARGETS, ("TRAIN: {RPN_BATCHSIZE: 32}", "TRAIN: {RPN_BATCHSIZE: 64}"), ("", "")),
+        (IMAGES, ("DATA: {source: list.txt}",) * 2, ("a b", "a c")),
+    ],
+)
+def test_settings_beside_the_net_are_in_the_key(
+    layer: tuple[str, str, str], settings: tuple[str, str], data: tuple[str, str], own: bool, tmp_path: Path
+) -> None:
+    """Of a Python layer of py-faster-rcnn: rcnn.yml, and the files that it names."""
+    text = f'lr_policy: "fixed" train_net_param {{ {LAYER.format(*layer)} }}'
+    if own:
+        text = text.replace(layer[0], "my_own")
+    keys = set()
+    for one, content in zip(settings, data, strict=True):
+        (tmp_path / "rcnn.yml").write_text(one)
+        (tmp_path / "list.txt").write_text(content)
+        forget_files()
+        keys.add(run_key(parse_text(text, pb.SolverParameter()), None, {}, str(tmp_path)))
+    assert len(keys) == (1 if own else 2)
 
 
 def test_all_other_fields_are() -> None:
