@@ -61,7 +61,7 @@ def brute(
     return found
 
 
-@pytest.mark.parametrize("border", [0, 3])
+@pytest.mark.parametrize("border", [0, 3, math.inf])
 @pytest.mark.parametrize(("high", "low"), [(0.7, 0.3), (0.5, 0.2)])
 def test_values(border: float, high: float, low: float) -> None:
     one = make(f"batch_size: 1000 allowed_border: {border} positive_overlap: {high} negative_overlap: {low}")
