@@ -44,6 +44,7 @@ __all__ = [
 _M = TypeVar("_M", bound=Message)
 _CONTROL = frozenset(range(32)) - frozenset(b"\t\n\v\f\r")  # bytes that no text has
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_USUAL = ("solver.prototxt", "train_val.prototxt", "deploy.prototxt")  # in the folder of a net
 _TEXT = re.compile(r"\{|\w\s*:\s")  # prototxt where a path was expected; a solver may have no bracket
 _Path = str | os.PathLike[str]
 _log = logging.getLogger("dragon")
@@ -170,7 +171,10 @@ def _read(path: _Path) -> str:
                 f'expected the path of a prototxt, got its text ("{text.strip()[:40]}..."): write it into a file, or '
                 "parse it and pass the message"
             ) from None
-        raise MissingModelError(f"cannot be read: {error.strerror}", position=Position(str(path))) from None
+        refused = MissingModelError(f"cannot be read: {error.strerror}", position=Position(str(path)))
+        if held := [name for name in _USUAL if os.path.isfile(os.path.join(path, name))]:
+            refused.hint = f"it holds {', '.join(held)}"
+        raise refused from None
     except ValueError:  # a NUL in the name
         raise PrototxtError(f"{path!r}: not a file name") from None
     if any(byte in _CONTROL for byte in content[:HEAD]):

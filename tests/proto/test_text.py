@@ -205,3 +205,14 @@ def test_solver_with_a_net_inside(tmp_path: Path) -> None:
     path.write_text('type: "SGD" solver_type: SGD')
     with pytest.raises(PrototxtError, match=r"solver\.prototxt: .*solver_type"):
         read_solver(path)
+
+
+def test_a_folder_is_no_prototxt(tmp_path: Path) -> None:
+    with pytest.raises(PrototxtError) as bare:
+        read_net(tmp_path)
+    assert str(bare.value) == f"{tmp_path}: cannot be read: Is a directory"
+    for name in ("deploy.prototxt", "solver.prototxt", "other.prototxt"):
+        (tmp_path / name).touch()
+    with pytest.raises(PrototxtError) as caught:
+        read_net(tmp_path)
+    assert str(caught.value).endswith("Is a directory; it holds solver.prototxt, deploy.prototxt")
