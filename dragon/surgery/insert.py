@@ -31,6 +31,7 @@ from dragon.surgery.refusals import refusals
 from dragon.surgery.remove import take_out
 from dragon.surgery.rules import copy_rules
 from dragon.surgery.selection import Words, check_choice, list_words, quote, select, sort_out
+from dragon.surgery.sharing import one_weight, param_name, shared_name
 from dragon.surgery.values import rename_value
 
 __all__ = ["insert"]
@@ -189,12 +190,12 @@ def _drops_bias(net: pb.NetParameter, made: list[Made], note: Note) -> set[int]:
         stay = {}
         for index in found:
             layer = net.layer[index]
-            name = _param_name(layer, 1)
+            name = param_name(layer, 1)
             other = next(
                 (
                     net.layer[i]
                     for i in found
-                    if name and name == _param_name(net.layer[i], 1) and not _one_weight(layer, net.layer[i])
+                    if name and name == param_name(net.layer[i], 1) and not one_weight(layer, net.layer[i])
                 ),
                 None,
             )
@@ -209,16 +210,6 @@ def _drops_bias(net: pb.NetParameter, made: list[Made], note: Note) -> set[int]:
         for index, why in stay.items():
             note(f"{net.layer[index].name}: the bias stays: {why}")
         found -= set(stay)
-
-
-def _param_name(layer: pb.LayerParameter, blob: int) -> str:
-    """The name under which a layer shares a blob; empty without one."""
-    return layer.param[blob].name if blob < len(layer.param) else ""
-
-
-def _one_weight(a: pb.LayerParameter, b: pb.LayerParameter) -> bool:
-    """Whether two layers have the same weight, by its name or by theirs."""
-    return a.name == b.name or bool(_param_name(a, 0) and _param_name(a, 0) == _param_name(b, 0))
 
 
 def _others(layer: pb.LayerParameter, drops: bool) -> list[pb.ParamSpec]:
@@ -248,7 +239,7 @@ def _add(model: Model, made: Made, kind: NormalisationType, drops: bool, in_plac
     made.scaled = len(layers) > 1
     bias = drop_bias(owner) if drops else None
     made.dropped = drops
-    made.shared = _carry(layers, owner, bias)
+    made.shared = _carry(layers, owner, bias, shared_name(net, owner))
     for layer in layers:
         copy_rules(before, layer)
     if not in_place:
@@ -258,15 +249,14 @@ def _add(model: Model, made: Made, kind: NormalisationType, drops: bool, in_plac
     net.layer.extend([*layers, *rest])
 
 
-def _carry(layers: list[pb.LayerParameter], owner: pb.LayerParameter, bias: Bias | None) -> str:
+def _carry(layers: list[pb.LayerParameter], owner: pb.LayerParameter, bias: Bias | None, shared: str) -> str:
     """Let gamma and beta learn as the weight and the bias did, where a definition says how.
 
-    Returns the name under which the weight is shared, if it is: the normalisations of layers that share it are shared.
+    shared: the name by which the normalisations of several layers are shared; "" for none. Returns it.
     """
     weight = pb.ParamSpec()
     if issubclass(class_of(owner), Weighted) and owner.param:
         weight.CopyFrom(owner.param[0])
-    shared = weight.name
     beta = pb.ParamSpec()
     if bias is not None:
         beta.CopyFrom(bias.spec or beta)

@@ -389,6 +389,35 @@ def test_a_shared_bias_goes_only_where_nobody_needs_it(after: str, place: str, k
     assert max(d.relative for d in prove(old, new, (TEST,), 3)) < 1e-6
 
 
+@pytest.mark.parametrize("form", ["merged", "split"])
+@pytest.mark.parametrize("kind", ["InnerProduct", "Deconvolution", "square"])
+def test_a_decoder_with_the_weight_of_its_encoder_has_a_normalisation_of_its_own(kind: str, form: str) -> None:
+    shape, size = ("dim: 4", 4) if kind == "square" else ("dim: 5 dim: 6 dim: 6", 5)
+    layers = []
+    for name, bottom, outputs, way in (
+        ("up", "data", size if kind == "square" else 3, ""),
+        ("down", "up", size, "transpose: true"),
+    ):
+        own = f'layer {{ name: "{name}" bottom: "{bottom}" top: "{name}" param {{ name: "w" }} '
+        if kind == "Deconvolution":
+            own += f'type: "{kind if way else "Convolution"}" convolution_param {{ kernel_size: 3 '
+        else:
+            own += f'type: "InnerProduct" inner_product_param {{ {way} '
+            outputs = 180 if way and kind != "square" else outputs
+        layers.append(f'{own} num_output: {outputs} weight_filler {{ type: "xavier" }} }} }}')
+    text = f'layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ dim: 5 {shape} }} }} }}' + "".join(
+        layers
+    )
+    old = trained(parse_text(text + TAIL.replace("X", "down"), pb.NetParameter()))
+    old.arrays["down"][0] = old.arrays["up"][0]
+    new = insert(old, "up,down", form=form)
+    names = [
+        {p.name for layer in new.net.layer if "_" + name in layer.name for p in layer.param} for name in ("up", "down")
+    ]
+    assert names[0] & names[1] == {""}
+    assert max(d.relative for d in prove(old, new, (TEST,), 3)) < 1e-5
+
+
 def test_a_bias_stays_that_layers_of_different_weights_share() -> None:
     """Their means differ, so that one shift in its place could not cancel both."""
     param = 'param {{ name: "{}" }} param {{ name: "b" }}'
