@@ -23,6 +23,8 @@ class Filter(Layer):
     bottoms = (2, None)
     tops = (1, None)
 
+    selector = -1  # the bottom: the last one, once the layer has its bottoms
+
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if len(top) != len(bottom) - 1:
             self.bad_param(f"takes a top for each bottom but the selector: expected {len(bottom) - 1}, got {len(top)}")

@@ -26,7 +26,7 @@ from dragon.surgery.forms import (
 from dragon.surgery.identity import Made, Statistics, measure, start_as_identity
 from dragon.surgery.model import Model, Note, silent_note
 from dragon.surgery.normalisations import Normalisation, PhaseGraphs
-from dragon.surgery.places import PLACES, ends_net, walk
+from dragon.surgery.places import PLACES, ends_net, only_looked_up, walk
 from dragon.surgery.refusals import refusals
 from dragon.surgery.remove import take_out
 from dragon.surgery.rules import copy_rules
@@ -116,6 +116,12 @@ def _targets(graphs: PhaseGraphs, after: Words, normalises: bool, last: bool, no
         layer = net.layer[index]
         if not last and index not in named and ends_net(graphs, index):
             note(f"left {layer.name}: no layer with weights follows, so it makes the output of the net")
+        elif (
+            index not in named
+            and not issubclass(class_of(layer), Weighted)
+            and (reader := only_looked_up(graphs, index))
+        ):
+            note(f'left {layer.name}: "{reader}" takes no gradient of it, as of labels, indices and regions')
         else:
             found.append(index)
     if not found:

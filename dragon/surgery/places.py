@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dragon.bases.registry import class_of
+from dragon.bases.rcnn_settings import meant_type
+from dragon.bases.registry import class_of, create, find_class
 from dragon.bases.weighted import Weighted
 from dragon.graph.chains import Graph
 from dragon.layers.lrn import LRN
@@ -13,7 +14,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.forms import is_normalisation
 from dragon.surgery.normalisations import PhaseGraphs
 
-__all__ = ["PLACES", "Walk", "ends_net", "walk"]
+__all__ = ["PLACES", "Walk", "ends_net", "only_looked_up", "walk"]
 
 PLACES = ("before_activation", "after_activation")
 
@@ -71,3 +72,22 @@ def ends_net(graphs: PhaseGraphs, index: int) -> bool:
                     seen.add(reader)
                     pending.append(reader)
     return True
+
+
+def only_looked_up(graphs: PhaseGraphs, index: int) -> str:
+    """The name of a reader of the top of a layer, if none has a gradient for it, as for labels, indices and regions.
+
+    Empty for a top that nobody reads, and where a Python layer or one of an unknown type may have a gradient.
+    """
+    net, top = graphs.net, graphs.net.layer[index].top[0]
+    readers = sorted({reader for graph in graphs.of(index) for reader in graph.readers(index)})
+    for reader in readers:
+        layer = pb.LayerParameter()
+        layer.CopyFrom(net.layer[reader])
+        layer.type = meant_type(layer)
+        if layer.type == "Python" or find_class(layer.type) is None:
+            return ""
+        made = create(layer)
+        if any(made.can_propagate(k) for k, name in enumerate(layer.bottom) if name == top):
+            return ""
+    return net.layer[readers[0]].name if readers else ""

@@ -389,6 +389,24 @@ def test_a_shared_bias_goes_only_where_nobody_needs_it(after: str, place: str, k
     assert max(d.relative for d in prove(old, new, (TEST,), 3)) < 1e-6
 
 
+def test_a_pattern_passes_over_indices_and_regions() -> None:
+    """A normalisation of them is one of no values: a net that looks up a word by it is another one."""
+    text = """layer { name: "words" type: "Input" top: "words" input_param { shape { dim: 5 } } }
+    layer { name: "table" type: "Embed" bottom: "words" top: "table" embed_param { input_dim: 9 num_output: 6
+      weight_filler { type: "gaussian" } } }
+    layer { name: "rois" type: "Input" top: "rois" input_param { shape { dim: 2 dim: 5 } } }
+    layer { name: "pool" type: "ROIPooling" bottom: "conv1" bottom: "rois" top: "pool"
+      roi_pooling_param { pooled_h: 2 pooled_w: 2 } }
+    layer { name: "ip3" type: "InnerProduct" bottom: "table" top: "ip3" inner_product_param { num_output: 2 } }
+    """
+    old, notes = net(text, TAIL.replace("X", "pool")), list[str]()
+    new = insert(Model(old), "*", note=notes.append).net
+    added = {layer.name for layer in new.layer} - {layer.name for layer in old.layer}
+    assert added == {"bn_data", "bn_conv1", "bn_table", "bn_pool"}
+    assert 'left words: "table" takes no gradient of it, as of labels, indices and regions' in notes
+    assert "bn_words" in {layer.name for layer in insert(Model(old), "words").net.layer}, "by its name"
+
+
 @pytest.mark.parametrize("form", ["merged", "split"])
 @pytest.mark.parametrize("kind", ["InnerProduct", "Deconvolution", "square"])
 def test_a_decoder_with_the_weight_of_its_encoder_has_a_normalisation_of_its_own(kind: str, form: str) -> None:
