@@ -97,8 +97,10 @@ def command(
 def _texts(labels: Iterable[int], names: Mapping[int, str]) -> dict[int, str]:
     """What stands for each label: its name, or its number without one; both where several labels have one name."""
     texts = {label: names.get(label) or str(label) for label in {*labels, *names}}
-    often = Counter(texts.values())
-    return {label: text if often[text] == 1 else f"{text} ({label})" for label, text in texts.items()}
+    while len(set(texts.values())) < len(texts):
+        often = Counter(texts.values())
+        texts = {label: text if often[text] == 1 else f"{text} ({label})" for label, text in texts.items()}
+    return texts
 
 
 def _read(record: bytes, name: str) -> Shown:

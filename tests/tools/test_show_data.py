@@ -59,6 +59,15 @@ def test_labels_of_one_name_are_kept_apart_by_number(dragon: Dragon, folder: Pat
         assert json.loads(result.out)["labels"] == texts
 
 
+def test_a_name_that_another_label_has_with_its_number(dragon: Dragon, folder: Path) -> None:
+    names = "crane", "crane (1)", "crane"
+    (folder / "map").write_text(
+        " ".join(f'item {{ name: "{name}" label: {number} }}' for number, name in enumerate(names, 1))
+    )
+    result = dragon("show-data", "boxes", "out.png", "--label-map-file", "map", "--json")
+    assert json.loads(result.out)["labels"] == {"crane (1) (1)": 1, "crane (1) (2)": 1}
+
+
 def test_plain_records_and_a_part_of_them(dragon: Dragon) -> None:
     result = dragon("show-data", "plain", "out.png", "--start", "1", "--count", "3", "--json")
     document = json.loads(result.out)
