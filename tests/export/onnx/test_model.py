@@ -244,6 +244,19 @@ def test_random_weights_keep_values_in_range() -> None:
         assert 0.1 < float(np.abs(net.blobs["conv"].peek()).max()) < 10
 
 
+def test_random_weights_give_a_softmax_scores_of_the_order_of_1() -> None:
+    """A softmax of 0 and 1 is equal in all programs, whatever came before."""
+    wide = INPUT + layer("Power", "data", "wide", "power_param { scale: 100 }") + CONV.replace("data", "wide")
+    text = wide + layer("Flatten", "conv", "flat") + layer("Softmax", "flat", "prob")
+    with Net(parse_text(text, pb.NetParameter()), phase=pb.TEST, engine="numpy") as net:
+        random_weights(net)
+        assert net.blobs["conv"].peek().std() == pytest.approx(1, abs=0.2)
+        assert net.blobs["prob"].peek().max() < 0.5
+    with Net(parse_text(wide, pb.NetParameter()), phase=pb.TEST, engine="numpy") as net:
+        random_weights(net)
+        assert net.blobs["conv"].peek().std() > 50  # no softmax reads it
+
+
 # -- verification ---------------------------------------------------------------------------------------------
 def test_differences() -> None:
     expected = np.array([2.0, -4.0, np.nan, np.inf])

@@ -68,7 +68,7 @@ def test_net(name: str, folded: bool, tmp_path: Path) -> None:
     with deployed.fold(net) if folded else net as net:
         path = tmp_path / "net.onnx"
         write_onnx(model_of(net), path)
-        found = verify(path, net, scales=(0.5,))  # larger values would saturate a net of random weights
+        found = verify(path, net, scales=(1.0,))  # those of random_weights, whose values stay of the order of 1
         assert set(found) == set(net.outputs)
         if choosers(net):
             assert max(one.share for one in found.values()) < 0.01
