@@ -14,6 +14,7 @@ from dragon.surgery.samples import sample_inputs
 __all__ = ["random_weights"]
 
 _FEW = 8  # values that say nothing about a variance
+_PART = 0.1  # of the mean: where all of it is taken away, rounding grows by pi / (pi - 1) a layer, in the square
 _WIDE = 4  # standard deviation of scores from which on a softmax is little but 0 and 1, in any program
 
 
@@ -21,8 +22,8 @@ def random_weights(net: Net, seed: int = 1) -> None:
     """Fill a net with weights that keep its values of the order of 1, for a net that has not been trained.
 
     Weights are Gaussian with a variance of 2 / inputs, or less where a softmax reads what the layer gives and that is
-    spread widely, as behind many residual sums. Other learned blobs get a little noise, and running statistics are
-    those of a batch of noise.
+    spread widely, as behind many residual sums. Other learned blobs get a little noise. Running statistics are a tenth
+    of the mean of a batch of noise, and its mean square around that.
     """
     rng = np.random.default_rng(seed)
     scores = _scores(net)
@@ -40,8 +41,10 @@ def random_weights(net: Net, seed: int = 1) -> None:
         if averages(layer):
             x = by_channel(node.bottoms[0].peek()).astype(np.float64)
             few = x.shape[0] * x.shape[2] < _FEW
-            mean = np.zeros(x.shape[1]) if few else x.mean(axis=(0, 2))
-            layer.set_running(mean, np.full(x.shape[1], (x * x).mean()) if few else x.var(axis=(0, 2)) + 0.01)
+            mean = np.zeros(x.shape[1]) if few else _PART * x.mean(axis=(0, 2))
+            away = x - mean.reshape(1, -1, 1)
+            square = np.full(x.shape[1], (x * x).mean()) if few else (away * away).mean(axis=(0, 2)) + 0.01
+            layer.set_running(mean, square)
         layer.reshape(node.bottoms, node.tops)  # the number of regions depends on values
         layer.forward(node.bottoms, node.tops)  # an engine would prepare each layer for this one run
         spread = float(node.tops[0].peek().std()) if node in scores and node.tops[0].count else 0.0
