@@ -22,6 +22,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.model import Arrays, Model
 from dragon.surgery.normalisations import Normalisation, PhaseGraphs, by_name
 from dragon.surgery.rules import same_conditions
+from dragon.surgery.sharing import param_name
 
 __all__ = ["fold"]
 
@@ -147,7 +148,7 @@ class _Folding:
         for pair in pairs if len(pairs) > 1 else ():
             layer = pair.layer
             for k, value in enumerate(_folded(self.model, pair)):
-                name = layer.param[k].name if k < len(layer.param) else ""
+                name = param_name(layer, k)
                 for key in ((layer.name, k), name or (layer.name, k)):
                     if not np.array_equal(values.setdefault(key, value.ravel()), value.ravel()):
                         other = f'{self._quoted(pairs[0], pair.index)}, whose normalisation "{pair.norm.layer.name}"'

@@ -11,7 +11,6 @@ import click
 
 from dragon.counting import how_many
 from dragon.engines import ENGINES, Options, cuda_problem, default_engine, gpu_count
-from dragon.engines.onednn.library.threads import usable_cores
 from dragon.errors import EngineError
 from dragon.proto import dragon_pb2 as pb
 from dragon.tools.common.logs import log
@@ -27,6 +26,14 @@ engine_option = click.option(
     type=click.Choice(ENGINES),
     help="How nets are run; auto takes the fastest on the CPU, cuda a GPU.",
 )
+
+
+def _warn_of_shared_cores(threads: int) -> None:
+    from dragon.compare.machine import usable_cores  # loads oneDNN's engine: a command without --threads need not
+
+    if threads > (cores := usable_cores()):
+        where = how_many(cores, "usable core")
+        log.warning("--threads %d on %s: threads that share a core can be many times slower", threads, where)
 
 
 @dataclass
@@ -59,9 +66,8 @@ class EngineChoice:
             timed_plans=self.timed_plans,
             channels_last=self.channels_last,
         )
-        if self.threads is not None and self.threads > usable_cores():
-            cores = how_many(usable_cores(), "usable core")
-            log.warning("--threads %d on %s: threads that share a core can be many times slower", self.threads, cores)
+        if self.threads is not None:
+            _warn_of_shared_cores(self.threads)
         if solver is not None and self.precision is None:
             options.precision = pb.SolverParameter.Precision.Name(solver.precision).lower()
         if self.gpu is not None:
