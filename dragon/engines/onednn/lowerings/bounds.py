@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dragon.engines.int8.arithmetic import Range
+from dragon.engines.onednn.kernels.eltwise import LIMITS
 from dragon.engines.onednn.library.constants import Alg, DataType
 from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import BinaryPost, EltwisePost, PostOp, SumPost
 from dragon.engines.onednn.lowerings.parameters import Epilogue, Parameters
-from dragon.engines.onednn.plan.bound import Bound, Measured, of_range
+from dragon.engines.onednn.plan.bound import Bound, Gains, Measured, of_range
 from dragon.engines.onednn.plan.builder import Builder
 from dragon.engines.onednn.plan.values import Value
 from dragon.memory.storage import Array
@@ -25,11 +26,8 @@ from dragon.memory.storage import Array
 if TYPE_CHECKING:
     from dragon.memory.blob import Blob
 
-__all__ = ["carried", "of_affine", "of_batch", "of_product", "pass_on", "set_bound"]
+__all__ = ["carried", "is_positive", "may_measure", "of_affine", "of_batch", "of_product", "pass_on", "set_bound"]
 
-# a bound grows by 10 to 100 with each layer that has weights
-_FAR, _FAR_IF_SMALL = 9, 6  # layers
-_SMALL = 1 << 15  # elements
 _MEASURABLE = (DataType.f32, DataType.bf16)
 
 
@@ -58,13 +56,11 @@ def of_product(
     source = of_range(of) if of is not None else b.value_of(bottom).bound or _measured(b, bottom, top, always)
     if source is None:
         return None
-    bound = Bound(max(1 + source.depth, *(other.depth for other in known), 0))
-    gains = [math.inf, math.inf]
-    b.when_changed(parameters.all_blobs, parameters.norms(gains))
-    count = parameters.fan_in
+    bound, gains, count = Bound(), Gains(), parameters.fan_in
+    b.when_changed(parameters.all_blobs, parameters.measure(gains))
 
     def step() -> None:
-        bound.largest = source.norm(count) * gains[0] + gains[1] + sum(other.largest for other in known)
+        bound.largest = source.product(gains, count) + sum(other.largest for other in known)
 
     b.compute_bound(step)
     return bound
@@ -95,21 +91,54 @@ def _keeps_bound(post: PostOp) -> bool:
     return isinstance(post, SumPost) or (isinstance(post, BinaryPost) and post.alg == Alg.binary_add)
 
 
-def set_bound(b: Builder, top: Blob, bound: Bound | None) -> None:
-    """Give the top its bound. Far behind the last value that was measured, the top is measured instead."""
+def set_bound(b: Builder, epilogue: Epilogue) -> None:
+    """Give the top of `epilogue` its bound. In TEST the top may be measured instead, where bounds grow too large."""
+    top, bound = epilogue.top, epilogue.bound
     b.value_of(top).bound = bound
-    if bound is None or not b.ahead:
+    if bound is None:
         return
-    if bound.depth >= _FAR or (bound.depth >= _FAR_IF_SMALL and top.count <= _SMALL):
+    bound.positive = is_positive(epilogue.post_ops)
+    last = epilogue.post_ops[-1] if epilogue.post_ops else None
+    if isinstance(last, EltwisePost) and last.alg in LIMITS:
+        b.value_of(top).bound = _clipped(b, bound, max(abs(last.alpha), abs(last.beta)))
+    else:
+        may_measure(b, top)
+
+
+def is_positive(post_ops: Sequence[PostOp]) -> bool:
+    """Whether the result of the last post-op has no element below 0."""
+    last = post_ops[-1] if post_ops else None
+    if not isinstance(last, EltwisePost):
+        return False
+    if last.alg in (Alg.eltwise_relu, Alg.eltwise_elu):
+        return last.alpha == 0
+    return last.alg in LIMITS and last.alpha >= 0
+
+
+def _clipped(b: Builder, bound: Bound, most: float) -> Bound:
+    """The bound after a clip, whose result is within its limits where it got no NaN."""
+    clipped = Bound(bound.positive)
+
+    def step() -> None:
+        clipped.largest = min(bound.largest, most) if bound.holds() else math.inf
+
+    b.compute_bound(step)
+    return clipped
+
+
+def may_measure(b: Builder, top: Blob) -> None:
+    """In TEST, have a top measured within those passes in which its bound is too large."""
+    if b.ahead and b.value_of(top).bound is not None:
         _measure_top(b, top)
 
 
 def _measure_top(b: Builder, top: Blob) -> None:
-    """Measure a top within the pass."""
+    """Measure a top within the pass, if its bound is not known or is too large."""
     value = b.value_of(top)
     if isinstance(value, Value) and value.memory.desc.dtype in _MEASURABLE:
-        value.bound = Measured(value.memory)
-        b.run(value.bound)
+        value.bound = measured = Measured(value.memory, computed=value.bound, cut=b.is_cut())
+        b.compute_bound(measured.choose)
+        b.run(measured)
 
 
 def _can_carry_over(b: Builder) -> bool:
@@ -164,15 +193,20 @@ def _measured(b: Builder, bottom: Blob, top: Blob, always: bool) -> Measured | N
 
 
 def of_affine(
-    b: Builder, source: Bound | None, top: Blob, blobs: Sequence[Blob], affine: Callable[[], Sequence[Array]]
+    b: Builder,
+    source: Bound | None,
+    top: Blob,
+    blobs: Sequence[Blob],
+    affine: Callable[[], Sequence[Array]],
+    positive: bool = False,
 ) -> None:
     """Give the top of a layer that scales and shifts channels by constants its bound, if plans compute these ahead.
 
-    source: the bound of the bottom. affine: returns factors and shifts, from `blobs`.
+    source: the bound of the bottom. affine: returns factors and shifts, from `blobs`. positive: whether a ReLU follows.
     """
     if source is None or not b.ahead:
         return
-    bound = Bound(source.depth)
+    bound = Bound(positive)
     gains = [math.inf, math.inf]
 
     def measure() -> None:
@@ -186,17 +220,37 @@ def of_affine(
     b.value_of(top).bound = bound
 
 
-def pass_on(b: Builder, bottoms: Sequence[Bound | None], top: Blob, factor: float = 1.0) -> None:
-    """Give the top the bound `factor` times the sum of the bottoms' bounds, if all of these are known."""
+def pass_on(
+    b: Builder,
+    bottoms: Sequence[Bound | None],
+    top: Blob,
+    factor: float = 1.0,
+    positive: bool | None = None,
+    joined: bool = False,
+) -> None:
+    """Give the top the bound `factor` times the sum of the bottoms' bounds, if all of these are known.
+
+    positive: whether the top has no element below 0; by default, whether the bottoms have none. joined: whether they
+    lie beside each other in the top instead of being added.
+    """
     known = [bound for bound in bottoms if bound is not None]
     if len(known) < len(bottoms) or not known:
         return
-    if len(known) == 1 and factor == 1 and not isinstance(known[0], Measured):  # whose elements a pooling repeats
+    if positive is None:
+        positive = all(bound.positive for bound in known)
+    alike = factor == 1 and known[0].positive == positive
+    if len(known) == 1 and alike and not isinstance(known[0], Measured):  # whose elements a pooling repeats
         b.value_of(top).bound = known[0]
         return
-    bound = b.value_of(top).bound = Bound(max(each.depth for each in known))
+    bound = b.value_of(top).bound = Bound(positive)
 
-    def step() -> None:
-        bound.largest = sum(each.largest for each in known) * factor
+    if joined:
+
+        def step() -> None:
+            bound.largest = float(np.max([each.largest for each in known])) * factor  # NaN if one is
+    else:
+
+        def step() -> None:
+            bound.largest = sum(each.largest for each in known) * factor
 
     b.compute_bound(step)

@@ -13,7 +13,7 @@ from dragon.engines.onednn.kernels import combine
 from dragon.engines.onednn.library.constants import Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc, Shape, like
 from dragon.engines.onednn.lowerings import int8, lowers
-from dragon.engines.onednn.lowerings.bounds import pass_on
+from dragon.engines.onednn.lowerings.bounds import may_measure, pass_on
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.places import Place
 from dragon.engines.onednn.plan.values import reorder
@@ -44,7 +44,8 @@ def concat(b: Builder, node: Node) -> Backward | None:
         _join(b, layer.name, layer.along, bottoms, b.data, b.desc, lambda desc: b.make(top, desc))
     else:
         _gather(b, bottoms, top, place)
-    pass_on(b, bounds, top)
+    pass_on(b, bounds, top, joined=True)
+    may_measure(b, top)
 
     def backward() -> None:
         wanted = node.propagate_down

@@ -70,7 +70,7 @@ def convolve(b: Builder, node: Node, which: int, epilogue: Epilogue, spec: conv.
     spec: its geometry where it is not the layer's.
     """
     layer = cast("ConvolutionBase", node.layer)
-    top, parameters = epilogue.top, epilogue.parameters_of(b, layer)
+    parameters = epilogue.parameters_of(b, layer)
     spec = spec or spec_of(b, layer, node.bottoms[which], node.tops[which])
     spec = replace(spec, bias=parameters.has_bias)
     epilogue = _with_bound(b, node, which, epilogue, parameters)
@@ -78,7 +78,7 @@ def convolve(b: Builder, node: Node, which: int, epilogue: Epilogue, spec: conv.
         return int8.multiply(b, node, node.bottoms[which], epilogue, spec, spec.host_weights(DataType.s8))
     with b.guarded_by(epilogue.bound):
         backward = _convolve(b, node, which, epilogue, spec)
-    set_bound(b, top, epilogue.bound)
+    set_bound(b, epilogue)
     return backward
 
 

@@ -11,7 +11,7 @@ from dragon.engines.onednn.kernels import combine, eltwise
 from dragon.engines.onednn.library.constants import Alg, Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
-from dragon.engines.onednn.lowerings.bounds import pass_on
+from dragon.engines.onednn.lowerings.bounds import may_measure, pass_on
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.graph.node import Node
 from dragon.layers.eltwise import PROD, SUM
@@ -121,7 +121,8 @@ def weighted_total(b: Builder, node: Node, coeff: Sequence[float]) -> Backward:
     bounds = [b.value_of(bottom).bound for bottom in bottoms]
     b.call(primitive, dict(zip(arguments, sources, strict=True)) | {Arg.DST: b.make(top, desc)})
     if b.ahead:
-        pass_on(b, bounds, top, max(map(abs, coeff)))
+        pass_on(b, bounds, top, max(map(abs, coeff)), None if min(coeff) >= 0 else False)
+        may_measure(b, top)
 
     def backward() -> None:
         for i in reversed(range(len(bottoms))):

@@ -19,7 +19,8 @@ from dragon.engines.onednn.library.primitive import BinaryPost, PostOp, SumPost
 from dragon.engines.onednn.lowerings.activated import with_neuron
 from dragon.engines.onednn.lowerings.convolution import convolve
 from dragon.engines.onednn.lowerings.inner_product import multiply
-from dragon.engines.onednn.lowerings.parameters import Epilogue, output_norms
+from dragon.engines.onednn.lowerings.parameters import Epilogue, set_gains
+from dragon.engines.onednn.plan.bound import Gains
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.values import reorder
 from dragon.memory.storage import Array, Storage
@@ -188,11 +189,10 @@ class _Fold:
     def all_blobs(self) -> list[Blob]:
         return self.blobs
 
-    def norms(self, out: list[float]) -> Callable[[], None]:
+    def measure(self, gains: Gains) -> Callable[[], None]:
         def measure() -> None:
             scale, shift = self._affine()
-            rows = output_norms(self.layer.weight.peek(), self.axis)
-            out[:] = float((rows * np.abs(scale)).max()), float(np.abs(shift).max())
+            set_gains(gains, self.layer.weight.peek(), self.axis, scale, shift)
 
         return measure
 

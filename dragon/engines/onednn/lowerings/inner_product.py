@@ -79,7 +79,7 @@ def multiply(b: Builder, node: Node, epilogue: Epilogue) -> Backward:
     bound = carried(b, bottom, epilogue, parameters)
     with b.guarded_by(bound):
         b.call(primitive, arguments)
-    set_bound(b, top, bound)
+    set_bound(b, replace(epilogue, bound=bound))
 
     def backward() -> None:
         dst = None if whole else rows

@@ -6,7 +6,6 @@ ones, also through maximum poolings and concatenations, which commute with round
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -16,10 +15,9 @@ from dragon.engines.int8.arithmetic import WEIGHT_LEVELS, Range, quantize_weight
 from dragon.engines.onednn.kernels import combine, pooling
 from dragon.engines.onednn.kernels.pooling import PoolSpec
 from dragon.engines.onednn.kernels.weighted import WeightedSpec, forward_int8
-from dragon.engines.onednn.library.constants import Alg, Arg, DataType
+from dragon.engines.onednn.library.constants import Arg, DataType
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
-from dragon.engines.onednn.library.primitive import EltwisePost, PostOp
-from dragon.engines.onednn.lowerings.bounds import set_bound
+from dragon.engines.onednn.lowerings.bounds import is_positive, set_bound
 from dragon.engines.onednn.lowerings.parameters import Epilogue, Parameters, operand_arguments
 from dragon.engines.onednn.plan.builder import Backward, Builder
 from dragon.engines.onednn.plan.reference import is_free
@@ -75,7 +73,7 @@ def multiply(
     with b.guarded_by(epilogue.bound):
         b.call(primitive, arguments)
     if result is None:
-        set_bound(b, top, epilogue.bound)
+        set_bound(b, epilogue)
     b.remark = "int8" if result is None else "int8 to int8"
     return lambda: None
 
@@ -134,19 +132,9 @@ def _result(b: Builder, spec: WeightedSpec, epilogue: Epilogue) -> Range | None:
     """The range that the top of a product is rounded for; None where it is float32."""
     top = epilogue.top
     of = wanted(b, b.last, top) if top.shape == spec.dst else None
-    if of is None or of.signed or _keeps_positive(epilogue.post_ops):
+    if of is None or of.signed or is_positive(epilogue.post_ops):
         return of
     return None  # blobs would lack the negative values that a ReLU further on takes away
-
-
-def _keeps_positive(post_ops: Sequence[PostOp]) -> bool:
-    """Whether the result of the last post-op has no negative values."""
-    last = post_ops[-1] if post_ops else None
-    if not isinstance(last, EltwisePost):
-        return False
-    if last.alg in (Alg.eltwise_relu, Alg.eltwise_elu):
-        return last.alpha == 0
-    return last.alg == Alg.eltwise_clip_v2 and last.alpha >= 0
 
 
 def wanted(b: Builder, writer: int, blob: Blob) -> Range | None:

@@ -146,7 +146,7 @@ def neuron(b: Builder, node: Node) -> Backward | None:
     y = b.make(top, x.desc, x if reuse else None)
     _call_forward(b, layer, alg, primitive, {Arg.SRC: x, Arg.DST: y}, bound)
     if isinstance(layer, ReLU) and abs(alpha) <= 1:
-        pass_on(b, [bound], top)
+        pass_on(b, [bound], top, positive=alpha == 0 or None)
 
     def backward() -> None:
         if not node.propagate_down[0]:

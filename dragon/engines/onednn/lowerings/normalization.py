@@ -136,7 +136,8 @@ class Normalization:
             Moments(b, self.src, self.mean, self.variance, spare, layer.name)
         self._call_forward(source.bound)
         if self.by_running:
-            of_affine(b, source.bound, self.top, self._blobs, self._constants)
+            rectified = self.chain.relu is not None
+            of_affine(b, source.bound, self.top, self._blobs, self._constants, rectified)
         else:
             mean, variance = self.mean.numpy(), self.variance.numpy()
             layer.check_count(self.count)

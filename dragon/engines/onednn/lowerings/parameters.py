@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
@@ -11,7 +12,7 @@ import numpy as np
 from dragon.engines.onednn.library.constants import Alg, Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.library.primitive import BinaryPost, PostOp, Primitive
-from dragon.engines.onednn.plan.bound import Bound
+from dragon.engines.onednn.plan.bound import Bound, Gains
 from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from dragon.layers.inner_product import InnerProduct
     from dragon.memory.blob import Blob
 
-__all__ = ["Epilogue", "Learned", "Parameters", "add_gradients", "forward_arguments", "operand_arguments"]
+__all__ = ["Epilogue", "Learned", "Parameters", "add_gradients", "forward_arguments", "operand_arguments", "set_gains"]
 
 
 class Parameters(Protocol):
@@ -64,16 +65,23 @@ class Parameters(Protocol):
         """The blobs that weights and bias are computed from."""
         ...
 
-    def norms(self, out: list[float]) -> Callable[[], None]:
-        """A function that writes into `out` the largest Euclidean norm of an output's weights and |bias|."""
+    def measure(self, gains: Gains) -> Callable[[], None]:
+        """A function that brings `gains` up to date."""
         ...
 
 
-def output_norms(weight: Array, axis: int) -> Array:
-    """The Euclidean norm of each output's weights, outputs along `axis` (0 or 1 of a matrix)."""
+def set_gains(gains: Gains, weight: Array, axis: int, scale: Array | None = None, bias: Array | None = None) -> None:
+    """Set the gains of weights, whose outputs are along `axis` (0 or 1 of a matrix). scale: of each output.
+
+    The magnitudes of n weights add up to sqrt(n) norms at most, those of one sign to half of that and of |the sum|.
+    """
     rows = weight.reshape(weight.shape[0], -1) if axis == 0 else weight
     squares: Array = np.einsum("ij,ij->i" if axis == 0 else "ij,ij->j", rows, rows)
-    return np.sqrt(squares)
+    norms, sums = np.sqrt(squares), rows.sum(1 - axis)
+    positive = (math.sqrt(rows.shape[1 - axis]) * norms + np.abs(sums)) / 2
+    factors = 1.0 if scale is None else np.abs(scale)
+    gains.norm, gains.positive = float((norms * factors).max()), float((positive * factors).max())
+    gains.bias = 0.0 if bias is None else float(np.abs(bias).max())
 
 
 class Learned(Parameters):
@@ -115,17 +123,12 @@ class Learned(Parameters):
     def all_blobs(self) -> Sequence[Blob]:
         return [self._weight] if self._bias is None else [self._weight, self._bias]
 
-    def norms(self, out: list[float]) -> Callable[[], None]:
+    def measure(self, gains: Gains) -> Callable[[], None]:
         shape = self._weight.shape if self._axis else (self._weight.shape[0], self.fan_in)
         desc = MemoryDesc.plain(shape)
         weights = self._b.weights(self._weight, desc, desc).numpy()
         bias = None if self._bias is None else self._b.host_vector(self._bias).numpy()
-
-        def measure() -> None:
-            out[0] = float(output_norms(weights, self._axis).max())
-            out[1] = 0.0 if bias is None else float(np.abs(bias).max())
-
-        return measure
+        return lambda: set_gains(gains, weights, self._axis, bias=bias)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dragon.engines.onednn.kernels import combine, pooling
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import int8, lowers
-from dragon.engines.onednn.lowerings.bounds import pass_on
+from dragon.engines.onednn.lowerings.bounds import may_measure, pass_on
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.guarded import fetch
 from dragon.graph.node import Node
@@ -85,6 +85,7 @@ def pool(
         b.call(primitive, arguments)
     if source is None:
         pass_on(b, [bound], top)
+        may_measure(b, top)
     factor = _factor(b, spec) if correct else None
     if factor is not None:
         scale = combine.binary(b.device, Alg.binary_mul, out, factor.desc, layer=layer.name)

@@ -9,7 +9,7 @@ import numpy as np
 from dragon.engines.onednn.kernels import eltwise
 from dragon.engines.onednn.library.constants import Alg, Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
-from dragon.engines.onednn.lowerings.bounds import pass_on
+from dragon.engines.onednn.lowerings.bounds import may_measure, pass_on
 from dragon.engines.onednn.lowerings.neurons import call_relu, from_result
 from dragon.engines.onednn.lowerings.pooling import pool
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
@@ -42,7 +42,8 @@ def relu_pool(b: Builder, relu: Node, pooling: Node) -> Backward | None:
     primitive = eltwise.forward(b.device, Alg.eltwise_relu, y.desc, training=b.training, layer=name)
     bound = source.bound
     call_relu(b, primitive, {Arg.SRC: y, Arg.DST: b.make(top, y.desc, y)}, bound)
-    pass_on(b, [bound], top)
+    pass_on(b, [bound], top, positive=True)
+    may_measure(b, top)
     if b.training:
         b.protect(y)
 

@@ -82,6 +82,8 @@ class Plan:
         self._changed: set[int] = set()  # first layers of groups
         self.parameters = [(blob, blob.data_storage) for node in net.nodes for blob in node.layer.blobs]
         self._programs: dict[tuple[int, ...], Program] = {}
+        self._settled: dict[tuple[int, int], SettledProgram] = {}  # of passes that use the arena
+        self._latest: SettledProgram | None = None  # that has run
         self._group_of = [g for g in self.groups for _ in range(g.first, g.last + 1)]
         self.losses = [node for node in net.nodes if node.makes_loss]
 
@@ -180,7 +182,10 @@ class Plan:
         if self.arena is None:
             self._run((start, end), lambda: [g.forward for g in self._range(start, end)])
             return
-        program = self._programs.get((start, end)) or self._part(start, end)
+        program = self._settled.get((start, end)) or self._part(start, end)
+        if program is not self._latest:
+            program.forget_bounds()
+            self._latest = program
         if start == 0:
             self.arena.begin()
         try:
@@ -191,11 +196,11 @@ class Plan:
         if end == len(self._group_of) - 1:
             self.arena.end(complete=True)
 
-    def _part(self, start: int, end: int) -> Program:
+    def _part(self, start: int, end: int) -> SettledProgram:
         """A part of a pass that uses the arena; the parts before it have run."""
         before = Program([g.forward for g in self._range(0, start - 1)])
         program = SettledProgram([g.forward for g in self._range(start, end)], before)
-        self._programs[start, end] = program
+        self._settled[start, end] = program
         return program
 
     def backward(self, start: int, end: int) -> None:

@@ -6,7 +6,8 @@ overwrites the blob that it adds, which the arena computes by the plan's own ste
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,8 +22,9 @@ from dragon.memory.storage import Array, Storage
 
 if TYPE_CHECKING:
     from dragon.graph.net import Net
+    from dragon.graph.node import Node
 
-__all__ = ["Materialize", "Recomputed"]
+__all__ = ["Materialize", "Recomputed", "live_counts"]
 
 Materialize = Callable[[int, int, Storage, Mapping[Storage, Array]], None]
 
@@ -49,6 +51,7 @@ class Recomputed(Versions):
         self.sources: Sources[Array] = Sources(_copied, reuse=True, follow=True)
         self._last_read = {bottom.data_storage: node.index for node in net.nodes for bottom in node.bottoms}
         self._outputs = {net.blobs[name].data_storage for name in net.outputs}
+        self._live = live_counts(net.nodes)
         self._materialize = materialize
 
     def make_lazy(self, storage: Storage, compute: Callable[[Array], None], *sources: Memory) -> None:
@@ -110,6 +113,10 @@ class Recomputed(Versions):
             return None
         return memory
 
+    def is_cut(self) -> bool:
+        """Whether the layers behind the present group read one of the values before them only; inputs do not count."""
+        return self._live[self.last] == 1
+
     def _lazy_sources(self) -> Iterator[Memory]:
         for storage, place in self.lazies:
             copy = storage.copy_at(place)
@@ -124,6 +131,23 @@ class Recomputed(Versions):
         assert isinstance(call, Call)
         self._need(value)
         value.overwritten_by = call
+
+
+def live_counts(nodes: Sequence[Node]) -> list[int]:
+    """Behind each layer: how many of the values that layers have made by then are read by later ones."""
+    first: dict[Storage, int] = {}
+    last: dict[Storage, int] = {}
+    for node in nodes:
+        for bottom in node.bottoms:
+            if bottom.data_storage in first:
+                last[bottom.data_storage] = node.index
+        for top in node.tops if node.bottoms else ():
+            first.setdefault(top.data_storage, node.index)
+    changes = [0] * (len(nodes) + 1)
+    for storage, end in last.items():
+        changes[first[storage]] += 1
+        changes[end] -= 1
+    return list(accumulate(changes[:-1]))
 
 
 def _copied(storage: Storage, old: Array | None) -> Array:

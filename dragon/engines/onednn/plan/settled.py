@@ -9,7 +9,9 @@ without a look at them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from dragon.engines.onednn.library.binding import check
@@ -23,6 +25,9 @@ from dragon.memory.changes import Changes
 from dragon.memory.storage import Storage, held_among
 
 __all__ = ["SettledProgram"]
+
+_EARLY, _LATE, _LAST = 1e14, 1e22, 1e27  # bounds of values inside a net; one layer makes them 10 to 100 times larger
+_SIZES = 4  # that are tried
 
 
 class SettledProgram(Program):
@@ -44,6 +49,7 @@ class SettledProgram(Program):
         self._inside = [step for step in self._steps if isinstance(step, Measured)]
         self._needed = list({id(bound): bound for bound in map(_bound_of, self._steps) if bound is not None}.values())
         self._fast = [_fast(step) for step in self._steps]
+        self._chosen: list[tuple[int, Callable[[], Any]]] = []  # what runs while all bounds hold, by number
         self._holds = False  # whether all bounds hold, with the limits as they are
         self._known = False  # whether the bounds are those of the present weights and limits
 
@@ -57,11 +63,15 @@ class SettledProgram(Program):
             self._known = False
             raise
 
+    def forget_bounds(self) -> None:
+        """Compute all bounds in the next run: another program, which shares some of them, has run since the last."""
+        self._known = False
+
     def _run(self) -> None:
         if not self._holds:
             self._run_from(0)
             return
-        for i, run in enumerate(self._fast):
+        for i, run in self._chosen:
             status = run()
             if status:
                 self._stopped(i, status)
@@ -113,19 +123,56 @@ class SettledProgram(Program):
                         step.check()
             self._changes.looked_at(changed)
             self._changes.look_at(held_among(changed))
-        larger = [measured for measured in self._inputs if measured()]
-        if self._known and self._holds and not larger:
+        again = [measured for measured in self._inputs if measured()]
+        if self._known and self._holds and not again:
             return
-        for measured in self._inputs if not self._holds else larger:
+        for measured in self._inputs if not self._holds else again:
             measured.measure()
         self._bound_again()
 
     def _bound_again(self) -> None:
         for measured in (*self._inputs, *self._inside):
             measured.assume()
-        self._compute_bounds()
+        if not (self._holds and self._all_hold()) and self._all_hold(_everything):
+            self._choose()
         self._known = True
+        self._chosen = [
+            (i, run)
+            for i, (run, step) in enumerate(zip(self._fast, self._steps, strict=True))
+            if not isinstance(step, Measured) or step.needed
+        ]
+
+    def _choose(self) -> None:
+        """Measure what shows at the least cost that all bounds hold."""
+        choices = [*self._choices(), _everything]
+        costs = {i: self._cost() for i, above in enumerate(choices) if self._all_hold(above)}
+        self._all_hold(choices[min(costs, key=lambda i: costs[i])])
+
+    def _choices(self) -> list[Callable[[Measured], float]]:
+        """Ways to say above which bound a value inside the net is measured.
+
+        The first ones measure where a net can be cut in two, since others would keep their large bounds. A bound of a
+        large value may grow more than one of a small value, which is measured in less time.
+        """
+        sizes = sorted({measured.cost for measured in self._inside if measured.cut})
+        tried = sizes[:: -(-len(sizes) // _SIZES) or 1]
+        return [
+            *(partial(_limit, smallest, late) for late in (_LAST, _LATE) for smallest in tried),
+            lambda measured: _LATE,
+            lambda measured: _EARLY,
+        ]
+
+    def _cost(self) -> int:
+        return sum(measured.cost for measured in self._inside if measured.needed)
+
+    def _all_hold(self, above: Callable[[Measured], float] | None = None) -> bool:
+        """Compute all bounds; whether they hold. above: as of `_choices`; by default, as before."""
+        if above is not None:
+            for measured in self._inside:
+                measured.above = above(measured)
+        self._compute_bounds()
         self._holds = all(bound.holds() for bound in self._needed)
+        return self._holds
 
     def _compute_bounds(self) -> None:
         for step in self._compute:
@@ -148,11 +195,22 @@ class SettledProgram(Program):
                 measured.measure()
             self._compute_bounds()
         for step in self._steps[first:]:
-            if isinstance(step, Measured):
+            if not isinstance(step, Measured):
+                step()
+            elif step.needed:
                 step.measure()
                 self._compute_bounds()
-            else:
-                step()
+
+
+def _everything(measured: Measured) -> float:
+    return 0.0
+
+
+def _limit(smallest: int, late: float, measured: Measured) -> float:
+    """`late` for the values of `smallest` cost or more at which the net can be cut, earlier for smaller ones."""
+    if not measured.cut:
+        return math.inf
+    return _EARLY if measured.cost < smallest else late
 
 
 def _bound_of(step: Step) -> Bound | None:
