@@ -50,7 +50,7 @@ class ChannelParts:
             order = (batch, -(-channels // block), size // length, block)
             image = MemoryDesc.tagged((1, prod(order), 1, length), desc.dtype, _TAGS[block][4])
             return ChannelParts(image, order, channels)
-        if desc == MemoryDesc.channels_last(desc.dims, desc.dtype):
+        if desc.is_channels_last:
             length = _length(batch * size, longest)
             order = (batch * size // length, 1, 1, channels)
             return ChannelParts(MemoryDesc.channels_last((1, prod(order), 1, length), desc.dtype), order, channels)

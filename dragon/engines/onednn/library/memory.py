@@ -189,6 +189,11 @@ class MemoryDesc(Owner):
         return self.is_plain and self == MemoryDesc.plain(self.dims, self.dtype)
 
     @property
+    def is_channels_last(self) -> bool:
+        """Whether the bytes are those of (N, C, spatial...) with the channel as the fastest index."""
+        return len(self.dims) > 2 and self == MemoryDesc.channels_last(self.dims, self.dtype)
+
+    @property
     def strides(self) -> Shape:
         """Strides in elements, of the outer blocks where the layout is blocked."""
         return self._list(Query.strides, len(self.dims))
@@ -246,7 +251,7 @@ def like(desc: MemoryDesc, shape: Shape, dtype: DataType | None = None) -> Memor
     tag = _BLOCKS.get(len(shape))
     if tag is not None and desc == MemoryDesc.tagged(desc.dims, desc.dtype, tag):
         return MemoryDesc.tagged(shape, dtype, tag)
-    if len(shape) > 2 and desc == MemoryDesc.channels_last(desc.dims, desc.dtype):
+    if len(shape) > 2 and desc.is_channels_last:
         return MemoryDesc.channels_last(shape, dtype)
     return MemoryDesc.plain(shape, dtype)
 

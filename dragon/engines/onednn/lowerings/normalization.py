@@ -112,10 +112,10 @@ class Normalization:
         by_parts = not self.by_running and moments_by_parts(src)
         given = replace(self.spec, global_stats=self.by_running or by_parts)
         training = b.training or not given.global_stats
-        self.primitive = batch_norm.forward(b.device, given, src, training=training, layer=layer.name)
-        arguments = {Arg.SRC: b.kept_source(self.bottom, *self.tops), Arg.MEAN: self.mean}
-        arguments[Arg.VARIANCE] = self.variance
-        self.src = arguments[Arg.SRC]
+        seen = src if training else batch_norm.by_rows(src)
+        self.primitive = batch_norm.forward(b.device, given, seen, training=training, layer=layer.name)
+        self.src = b.kept_source(self.bottom, *self.tops)
+        arguments = {Arg.SRC: self._seen(self.src), Arg.MEAN: self.mean, Arg.VARIANCE: self.variance}
         b.watch(self.bottom)
         self._copy_all()
         if self.affine is not None:
@@ -126,10 +126,10 @@ class Normalization:
             arguments[Arg.WORKSPACE] = Memory(b.device, workspace)
         self.arguments = arguments
         if b.training or self.top.data_storage is not self.bottom.data_storage or not b.owns(self.bottom):
-            self.dst = b.make(self.top, self.primitive[Arg.DST])
+            self.dst = b.make(self.top, src)
         else:
-            self.dst = b.make(self.top, self.primitive[Arg.DST], self.src)
-        arguments[Arg.DST] = self.dst
+            self.dst = b.make(self.top, src, self.src)
+        arguments[Arg.DST] = self._seen(self.dst)
         self.skipped.save_mask()
         if by_parts:
             spare = None if self.dst is self.src or self.dst.desc != src else self.dst
@@ -149,6 +149,11 @@ class Normalization:
         if b.training:
             self._set_parts()
         return self.backward if b.training else None
+
+    def _seen(self, memory: Memory) -> Memory:
+        """Source or destination as the primitive describes it."""
+        desc = self.primitive[Arg.SRC]
+        return memory if memory.desc == desc else memory.view(desc)
 
     def _call_forward(self, bound: Bound | None) -> None:
         """Call the primitive. Its ReLU turns NaN into 0, which is mended here. bound: of the bottom."""

@@ -90,3 +90,27 @@ def test_other_ranks(device: Device, shape: tuple[int, ...]) -> None:
     axes = (0, *range(2, len(shape)))
     y = (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + EPSILON)
     close(fetch(run(forward, {Arg.SRC: x})[Arg.DST]), y)
+
+
+def test_rows_as_images_give_the_same_bits(device: Device) -> None:
+    shape = (2, 32, 5, 28)
+    whole = MemoryDesc.channels_last(shape, DataType.bf16)
+    rows = batch_norm.by_rows(whole)
+    assert rows.dims == (10, 32, 1, 28)
+    narrow, blocked = (
+        MemoryDesc.channels_last((2, 32, 5, 14), DataType.bf16),
+        MemoryDesc.tagged(shape, DataType.bf16, Tag.aBcd16b),
+    )
+    assert all(batch_norm.by_rows(desc) is desc for desc in (narrow, blocked, MemoryDesc.channels_last(shape)))
+    if not device.native_bf16:
+        pytest.skip("this CPU has no bf16")
+    rng = np.random.default_rng(2)
+    x = rounded(rng.standard_normal(shape), DataType.bf16)
+    spec = NormSpec(EPSILON, True, True, True, True)
+    values = {arg: rng.uniform(0.5, 2, 32) for arg in (Arg.SCALE, Arg.SHIFT, Arg.MEAN, Arg.VARIANCE)}
+    tops = []
+    for desc in (whole, rows):
+        given = x if desc is whole else x.transpose(0, 2, 1, 3).reshape(10, 32, 1, 28)
+        top = fetch(run(batch_norm.forward(device, spec, desc, training=False), {Arg.SRC: given, **values})[Arg.DST])
+        tops.append(top if desc is whole else top.reshape(2, 5, 32, 28).transpose(0, 2, 1, 3))
+    np.testing.assert_array_equal(tops[0], tops[1])
