@@ -31,6 +31,7 @@ __all__ = ["SLEEP", "SPIN", "Team", "Waiting", "waiting"]
 SPIN, SLEEP = "spin", "sleep"
 CHECK = 0.25  # seconds between two looks
 SURE = 1.0  # seconds that cores must have been missed: the scheduler takes a while to follow
+OBVIOUS = 0.65  # share of the time without a core, from which on one look tells: two threads on one core miss half
 CROWDED = 0.8  # cores that threads which spin miss, from which on they sleep
 FREE = 0.5  # cores missed up to which they seem to be free to threads that sleep
 DOUBTED = 0.1  # of a look counts where more are missed
@@ -137,7 +138,7 @@ class Waiting:
         share = waited / (computed + waited)
         missed = share * self.cores
         crowded = self.mode == SPIN and missed > CROWDED
-        if crowded and now - begin < SURE:
+        if crowded and now - begin < SURE and share < OBVIOUS:
             return  # this look goes on
         self._seen = seen
         self._looks += 1 if self.mode == SPIN or missed <= FREE else DOUBTED

@@ -97,6 +97,18 @@ def test_a_crowded_machine_sleeps_and_a_free_one_spins_again(caplog: pytest.LogC
     ]
 
 
+@pytest.mark.parametrize(("share", "seconds"), [(0.5, 1.0), (0.8, 0.25)])
+def test_a_large_crowd_is_seen_at_once(share: float, seconds: float) -> None:
+    """A try to spin beside many programs costs passes of half a second, where sleeping threads need a millisecond."""
+    machine = Machine()
+    machine.share = {SPIN: share, SLEEP: share}
+    assert machine.run(100) == SLEEP
+    tries = [when for when, mode in machine.changes if mode == SPIN]
+    ends = [when for when, mode in machine.changes[1:] if mode == SLEEP]
+    assert len(tries) > 1
+    assert max(end - begin for begin, end in zip(tries, ends, strict=True)) == pytest.approx(seconds, abs=0.05)
+
+
 @pytest.mark.parametrize("share", [0.03, 0.06, 0.16])  # beside 1, 4 and 12 programs of low priority
 def test_neighbours_that_yield_do_not_make_them_sleep(share: float) -> None:
     machine = Machine()
