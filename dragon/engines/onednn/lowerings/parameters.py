@@ -76,12 +76,13 @@ def set_gains(gains: Gains, weight: Array, axis: int, scale: Array | None = None
     The magnitudes of n weights add up to sqrt(n) norms at most, those of one sign to half of that and of |the sum|.
     """
     rows = weight.reshape(weight.shape[0], -1) if axis == 0 else weight
-    squares: Array = np.einsum("ij,ij->i" if axis == 0 else "ij,ij->j", rows, rows)
-    norms, sums = np.sqrt(squares), rows.sum(1 - axis)
-    positive = (math.sqrt(rows.shape[1 - axis]) * norms + np.abs(sums)) / 2
-    factors = 1.0 if scale is None else np.abs(scale)
-    gains.norm, gains.positive = float((norms * factors).max()), float((positive * factors).max())
-    gains.bias = 0.0 if bias is None else float(np.abs(bias).max())
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares: Array = np.einsum("ij,ij->i" if axis == 0 else "ij,ij->j", rows, rows)
+        norms, sums = np.sqrt(squares), rows.sum(1 - axis)
+        positive = (math.sqrt(rows.shape[1 - axis]) * norms + np.abs(sums)) / 2
+        factors = 1.0 if scale is None else np.abs(scale)
+        gains.norm, gains.positive = float((norms * factors).max()), float((positive * factors).max())
+        gains.bias = 0.0 if bias is None else float(np.abs(bias).max())
 
 
 class Learned(Parameters):

@@ -282,6 +282,17 @@ def test_a_memory_is_measured_where_its_computed_bound_is_too_large() -> None:
         assert measured.product(gains, 2) == product
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [3e38, np.inf, np.nan])
+def test_weights_whose_gains_overflow_show_nothing(value: float) -> None:
+    gains = Gains()
+    set_gains(gains, np.full((2, 6), value, np.float32), 0, np.array([0.0, 2.0]), np.array([value, 1.0]))
+    bound = Bound()
+    bound.largest = 1.0
+    for bound.positive in (False, True):
+        assert not bound.product(gains, 6) < 1e30
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 def test_no_product_is_above_its_bound(axis: int) -> None:
     rng = np.random.default_rng(1)
