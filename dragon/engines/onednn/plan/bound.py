@@ -105,7 +105,8 @@ class Measured(Bound):
         self.largest = self._found if self.needed else known
 
     def __call__(self) -> bool:
-        return not self._measure(self.positive) <= self.limit  # true for NaN
+        finite = self.computed is not None and self.computed.holds()
+        return not self._measure(self.positive and finite) <= self.limit  # true for NaN
 
     def assume(self) -> None:
         """Count the limit as the bound."""
@@ -113,7 +114,7 @@ class Measured(Bound):
 
     def measure(self) -> None:
         """Count the value as the bound, and from the next run on a limit above it; infinite if it is not finite."""
-        found = self._measure(positive=False)  # where bounds did not hold, a NaN may have any sign
+        found = self._measure(positive=False)
         self.largest = self._found = found if math.isfinite(found) else math.inf
         self.limit = _SPARE * self.largest
 
@@ -127,7 +128,7 @@ def largest_bf16(memory: Memory, positive: bool = False) -> float:
     """The largest magnitude in a bf16 memory that is not empty; infinite or NaN where an element is.
 
     Without their sign the bits of floating-point numbers are in the numbers' order, with NaN last. positive: whether it
-    is known that only zeros have a sign.
+    is known that only zeros have a sign, and that no element is NaN, which may have one.
     """
     bits = memory.elements()
     largest = int(bits.view(np.int16).max())
