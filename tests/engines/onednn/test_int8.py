@@ -302,6 +302,28 @@ def test_normalisations_in_front_of_products() -> None:
     assert notes["n3"] == "onednn, with s3, to int8"
 
 
+def test_a_normalisation_that_overwrites_its_bottom_and_leaves_it_to_a_relu() -> None:
+    """Its result, which the pass skips, is computed from the bottom that it would overwrite."""
+    text = "\n".join([
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 16 dim: 6 dim: 6 } } }',
+        conv("c1", "x", 16),
+        'layer { name: "p" type: "Pooling" bottom: "c1" top: "p" pooling_param { pool: AVE kernel_size: 2 stride: 2 } }',
+        'layer { name: "n" type: "BatchNorm" bottom: "p" top: "p" }',
+        'layer { name: "r" type: "ReLU" bottom: "p" top: "r" }',
+        conv("c2", "r", 8),
+    ])  # fmt: skip
+    ranges = {"c1": Range(3.0, signed=True), "c2": Range(4.0, signed=False)}
+    nets = [make(engine, ranges, text) for engine in ("numpy", "onednn")]
+    for net in nets:
+        rng = np.random.default_rng(1)
+        for blob in net.params["n"]:
+            blob.data[...] = 1
+        net.blobs["x"].data[...] = rng.standard_normal(net.blobs["x"].shape)
+    expected, found = (values(net) for net in nets)
+    for name, wanted in expected.items():
+        np.testing.assert_allclose(found[name], wanted, atol=0.02 * np.abs(wanted).max(), err_msg=name)
+
+
 WITHOUT_VNNI = """
 import numpy as np
 from tests.engines.onednn.test_int8 import EXACT, Range, fill, make, values

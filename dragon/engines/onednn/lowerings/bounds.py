@@ -199,13 +199,14 @@ def of_affine(
     blobs: Sequence[Blob],
     affine: Callable[[], Sequence[Array]],
     positive: bool = False,
-) -> None:
-    """Give the top of a layer that scales and shifts channels by constants its bound, if plans compute these ahead.
+) -> Bound | None:
+    """Give the top of a layer that scales and shifts channels by constants its bound, which is returned.
 
-    source: the bound of the bottom. affine: returns factors and shifts, from `blobs`. positive: whether a ReLU follows.
+    source: the bound of the bottom; without it there is none of the top. affine: returns factors and shifts, from
+    `blobs`. positive: whether a ReLU follows.
     """
-    if source is None or not b.ahead:
-        return
+    if source is None:
+        return None
     bound = Bound(positive)
     gains = [math.inf, math.inf]
 
@@ -218,6 +219,7 @@ def of_affine(
     b.when_changed(blobs, measure)
     b.compute_bound(step)
     b.value_of(top).bound = bound
+    return bound
 
 
 def pass_on(

@@ -26,6 +26,8 @@ def rounded_chain(b: Builder, chain: Chain) -> Backward | None:
     """Build the layers of a chain, to integers where all readers of its top want them."""
     of = int8.wanted(b, b.last, chain.nodes[-1].tops[0])
     exact = of is not None and (of.signed or chain.relu is not None)  # no reader misses a negative value
+    source, *made = (blob.data_storage for blob in (chain.norm.bottoms[0], *(node.tops[0] for node in chain.nodes)))
+    exact = exact and (source not in made or source is made[-1])  # else a skipped blob overwrites what it is made from
     if of is None or not exact or not chain.norm.layer.use_global:  # type: ignore[attr-defined]
         return normalize_chain(b, chain)
     _Rounded(b, chain).build_rounded(of)

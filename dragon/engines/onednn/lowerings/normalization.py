@@ -62,7 +62,8 @@ class Normalization:
     """One normalisation primitive with its memories and steps.
 
     tops: of the layers of the chain; top: of the last one. affine: scale and shift blobs, or None. gamma, beta: their
-    values in forward; gamma_in_backward, beta_in_backward: in backward. All vectors are (C,).
+    values in forward; gamma_in_backward, beta_in_backward: in backward. All vectors are (C,). constants: factors and
+    shifts by running statistics.
     """
 
     def __init__(self, b: Builder, chain: Chain) -> None:
@@ -90,6 +91,7 @@ class Normalization:
         )
         vector = MemoryDesc.plain((self.channels,))
         self.mean, self.variance = Memory(b.device, vector), Memory(b.device, vector)
+        self.constants = np.zeros((2, self.channels), np.float32)
         self.gamma, self.beta = Memory(b.device, vector), Memory(b.device, vector)
         self.gamma_in_backward, self.beta_in_backward = Memory(b.device, vector), Memory(b.device, vector)
         self.skipped = SkippedBlobs(self)
@@ -134,11 +136,12 @@ class Normalization:
         if by_parts:
             spare = None if self.dst is self.src or self.dst.desc != src else self.dst
             Moments(b, self.src, self.mean, self.variance, spare, layer.name)
-        self._call_forward(source.bound)
         if self.by_running:
             rectified = self.chain.relu is not None
-            of_affine(b, source.bound, self.top, self._blobs, self._constants, rectified)
+            affine = of_affine(b, source.bound, self.top, self._blobs, lambda: list(self.constants), rectified)
+            self._call_forward(affine)
         else:
+            self._call_forward(None)
             mean, variance = self.mean.numpy(), self.variance.numpy()
             layer.check_count(self.count)
             b.run(moving(layer, mean, variance, self.count))
@@ -156,15 +159,17 @@ class Normalization:
         return memory if memory.desc == desc else memory.view(desc)
 
     def _call_forward(self, bound: Bound | None) -> None:
-        """Call the primitive. Its ReLU turns NaN into 0, which is mended here. bound: of the bottom."""
+        """Call the primitive. Its ReLU turns NaN into 0, which is mended here. bound: of the top by constants."""
         b = self.b
         if self.chain.relu is None:
             b.call(self.primitive, self.arguments)
         elif self.by_running:
-            b.call_guarded(self.primitive, self.arguments, self._rectified, bound=bound)
+            constants = Memory.wrap(b.device, self.constants)
+            b.call_guarded(self.primitive, self.arguments, self._rectified, bound=bound, also=[constants])
         else:
             b.call(self.primitive, self.arguments)
-            b.run(nan_restored(self.mean, self.dst))
+            affine = (self.gamma, self.beta) if self.affine is not None else ()
+            b.run(nan_restored((self.mean, *affine), self.dst))
 
     def _copy_all(self) -> None:
         """Steps that copy scale and shift, and running statistics if these are used."""
@@ -172,6 +177,7 @@ class Normalization:
             self._copy_parameters(self.copy_affine(self.gamma, self.beta))
         if self.by_running:
             self._copy_parameters(self._copy_running())
+            self._copy_parameters(self._set_constants)
 
     @property
     def _blobs(self) -> list[Blob]:
@@ -185,8 +191,12 @@ class Normalization:
         else:
             self.b.run(step)
 
+    def _set_constants(self) -> None:
+        """Bring factors and shifts of the channels by running statistics up to date."""
+        with np.errstate(all="ignore"):  # a variance below 0 gives NaN
+            self.constants[:] = self._constants()
+
     def _constants(self) -> tuple[Array, Array]:
-        """Factors and shifts of the channels by running statistics."""
         scale = 1 / np.sqrt(self.variance.numpy().astype(np.float64) + self.layer.normalization.eps)
         if self.spec.scale:
             scale *= self.gamma.numpy()

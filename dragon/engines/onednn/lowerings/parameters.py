@@ -12,7 +12,7 @@ import numpy as np
 from dragon.engines.onednn.library.constants import Alg, Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.library.primitive import BinaryPost, PostOp, Primitive
-from dragon.engines.onednn.plan.bound import Bound, Gains
+from dragon.engines.onednn.plan.bound import SMALLEST_SQUARE, Bound, Gains
 from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
@@ -77,12 +77,14 @@ def set_gains(gains: Gains, weight: Array, axis: int, scale: Array | None = None
     """
     rows = weight.reshape(weight.shape[0], -1) if axis == 0 else weight
     with np.errstate(over="ignore", invalid="ignore"):
+        count = rows.shape[1 - axis]
         squares: Array = np.einsum("ij,ij->i" if axis == 0 else "ij,ij->j", rows, rows)
-        norms, sums = np.sqrt(squares), rows.sum(1 - axis)
-        positive = (math.sqrt(rows.shape[1 - axis]) * norms + np.abs(sums)) / 2
+        norms, sums = np.sqrt(squares + count * SMALLEST_SQUARE), rows.sum(1 - axis)
+        positive = (math.sqrt(count) * norms + np.abs(sums)) / 2
         factors = 1.0 if scale is None else np.abs(scale)
-        gains.norm, gains.positive = float((norms * factors).max()), float((positive * factors).max())
-        gains.bias = 0.0 if bias is None else float(np.abs(bias).max())
+        # infinite where a weight would be, which is multiplied by its factor in float32
+        gains.norm, gains.positive = (float(np.float32((gain * factors).max())) for gain in (norms, positive))
+        gains.bias = 0.0 if bias is None else float(np.float32(np.abs(bias).max()))
 
 
 class Learned(Parameters):

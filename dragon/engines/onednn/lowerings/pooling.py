@@ -83,13 +83,13 @@ def pool(
         guarded = b.call_guarded(primitive, arguments, exact, bound=bound)
     else:
         b.call(primitive, arguments)
-    if source is None:
-        pass_on(b, [bound], top)
-        may_measure(b, top)
     factor = _factor(b, spec) if correct else None
     if factor is not None:
         scale = combine.binary(b.device, Alg.binary_mul, out, factor.desc, layer=layer.name)
         b.call(scale, {Arg.SRC: arguments[Arg.DST], Arg.SRC_1: factor, Arg.DST: arguments[Arg.DST]})
+    if source is None:
+        pass_on(b, [bound], top)
+        may_measure(b, top)
 
     def backward() -> None:
         if not node.propagate_down[0]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -62,18 +62,22 @@ class Mask:
         return memories[Arg.DIFF_SRC]
 
 
-def nan_restored(mean: Memory, dst: Memory) -> Callable[[], None]:
+def nan_restored(vectors: Sequence[Memory], dst: Memory) -> Callable[[], None]:
     """A step after a normalisation with a fused ReLU, which gives 0 for NaN: it restores NaN.
 
-    The mean of a channel with NaN or an infinity is not finite, and the whole channel is NaN.
+    vectors: the mean, which is not finite for a channel with NaN or an infinity: then the whole channel is NaN; and
+    scale and shift, if there are any, by whose NaN it is NaN too.
     """
-    means = mean.numpy()
+    means, *affine = (memory.numpy() for memory in vectors)
 
     def step() -> None:
-        if math.isfinite(means.sum()):
+        if math.isfinite(means.sum()) and all(math.isfinite(vector.sum()) for vector in affine):
             return
+        lost = ~np.isfinite(means)
+        for vector in affine:
+            lost |= np.isnan(vector)
         y = fetch(dst)
-        y[:, ~np.isfinite(means)] = np.nan
+        y[:, lost] = np.nan
         store(y, dst)
 
     return step

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from dragon.engines.onednn.kernels import batch_norm, combine
-from dragon.engines.onednn.library.constants import Alg, Arg
+from dragon.engines.onednn.library.constants import Alg, Arg, DataType
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc, Shape, like
-from dragon.engines.onednn.library.primitive import BinaryPost
+from dragon.engines.onednn.library.primitive import BinaryPost, Primitive
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.channel_sums import Gradients, gradients_by_parts
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
@@ -84,6 +84,23 @@ def scale_layer(b: Builder, node: Node) -> Backward | None:
     return backward
 
 
+def _by_normalisation(
+    b: Builder, name: str, arguments: dict[int, Memory], training: bool
+) -> tuple[batch_norm.NormSpec, Primitive]:
+    """A normalisation by mean 0 and variance 1, which scales and shifts channels as far as `arguments` has vectors.
+
+    Mean and variance are added to the arguments.
+    """
+    x = arguments[Arg.SRC].desc
+    # 1 + 1e-12 is 1; without it the channels that pad a block, where the variance is 0, would become NaN
+    spec = batch_norm.NormSpec(1e-12, True, Arg.SCALE in arguments, Arg.SHIFT in arguments)
+    primitive = batch_norm.forward(b.device, spec, x, training=training, layer=name)
+    vector = MemoryDesc.plain((x.dims[1],))
+    arguments[Arg.MEAN], arguments[Arg.VARIANCE] = Memory(b.device, vector), Memory(b.device, vector)
+    arguments[Arg.VARIANCE].numpy()[...] = 1
+    return spec, primitive
+
+
 def _channel_scale(b: Builder, node: Node, layer: Scale, bottom: Blob, top: Blob) -> Backward:
     """One factor for each channel, as a normalisation by mean 0 and variance 1, whose kernels are fast in any layout.
 
@@ -91,16 +108,12 @@ def _channel_scale(b: Builder, node: Node, layer: Scale, bottom: Blob, top: Blob
     """
     scale, bias = layer.blobs[0], layer.bias_blob
     x = b.kept_source(bottom, top)
-    # 1 + 1e-12 is 1; without it the channels that pad a block, where the variance is 0, would become NaN
-    spec = batch_norm.NormSpec(1e-12, global_stats=True, scale=True, shift=bias is not None)
-    primitive = batch_norm.forward(b.device, spec, x.desc, training=b.training, layer=layer.name)
-    vector = MemoryDesc.plain((scale.count,))
-    mean, variance = Memory(b.device, vector), Memory(b.device, vector)
-    variance.numpy()[...] = 1
-    arguments = {Arg.SRC: x, Arg.MEAN: mean, Arg.VARIANCE: variance, Arg.SCALE: b.host_vector(scale)}
+    arguments = {Arg.SRC: x, Arg.SCALE: b.host_vector(scale)}
     if bias is not None:
         arguments[Arg.SHIFT] = b.host_vector(bias)
+    spec, primitive = _by_normalisation(b, layer.name, arguments, b.training)
     b.call(primitive, arguments | {Arg.DST: b.make(top, primitive[Arg.DST])})
+    vector = MemoryDesc.plain((scale.count,))
 
     def backward() -> None:
         wanted, learns = node.propagate_down[0], layer.param_propagate_down
@@ -162,16 +175,19 @@ def bias_layer(b: Builder, node: Node) -> Backward | None:
     bottom, bias = bottoms[0], layer.bias_blob(bottoms)
     over = MemoryDesc.plain(laid(bottom, bias, layer.param.bias_param.axis))
     by_channel = len(bottoms) == 1 and over.dims == (1, *bottom.shape[1:2], *(1,) * (bottom.ndim - 2))
-    if by_channel:  # in the layout of the bottom: quirk "operand of a blocked tensor"
-        x = b.data(bottom)
-        operand = b.weights(bias, like(x.desc, over.dims, over.dtype), over)
-    else:
-        x = b.data(bottom, MemoryDesc.plain(bottom.shape, b.desc(bottom).dtype))
-        operand = _operand(b, bottoms, bias, over)
-    primitive = combine.binary(b.device, Alg.binary_add, x.desc, operand.desc, layer=layer.name)
+    x = b.data(bottom, None if by_channel else MemoryDesc.plain(bottom.shape, b.desc(bottom).dtype))
     in_place = top is bottom and b.owns(bottom) and x is b.data(bottom)
-    y = b.make(top, x.desc, x if in_place else None)
-    b.call(primitive, {Arg.SRC: x, Arg.SRC_1: operand, Arg.DST: y})
+    if by_channel and bottom.ndim >= 2 and x.desc.dtype == DataType.bf16:  # quirk "operand in float32"
+        arguments = {Arg.SRC: x, Arg.SHIFT: b.host_vector(bias)}
+        _, primitive = _by_normalisation(b, layer.name, arguments, training=False)
+    else:
+        if by_channel:  # in the layout of the bottom: quirk "operand of a blocked tensor"
+            operand = b.weights(bias, like(x.desc, over.dims, over.dtype), over)
+        else:
+            operand = _operand(b, bottoms, bias, over)
+        primitive = combine.binary(b.device, Alg.binary_add, x.desc, operand.desc, layer=layer.name)
+        arguments = {Arg.SRC: x, Arg.SRC_1: operand}
+    b.call(primitive, arguments | {Arg.DST: b.make(top, x.desc, x if in_place else None)})
 
     def backward() -> None:
         two = len(bottoms) > 1

@@ -17,9 +17,10 @@ from dragon.engines.int8.arithmetic import Range
 from dragon.engines.onednn.library.constants import DataType
 from dragon.engines.onednn.library.memory import Memory
 
-__all__ = ["Bound", "Gains", "Measured", "largest_bf16", "of_range", "squares"]
+__all__ = ["SMALLEST_SQUARE", "Bound", "Gains", "Measured", "largest_bf16", "of_range", "squares"]
 
 LARGEST = 1e30  # far enough below the largest float32, 3e38, for what is added up on the way
+SMALLEST_SQUARE = 1.2e-38  # the squares of smaller numbers may come out as 0
 _FIRST = 0.0  # the limit of a value that was never measured
 _CALL = 100_000  # bytes that are read in the time that the call of a step in Python takes
 _SPARE = 8.0  # times the norm that was found: the next images may have a larger one
@@ -120,7 +121,7 @@ class Measured(Bound):
 
     def _measure(self, positive: bool) -> float:
         if self.memory.desc.dtype != DataType.bf16:
-            return math.sqrt(squares(self.memory))
+            return math.sqrt(squares(self.memory) + self.memory.elements().size * SMALLEST_SQUARE)
         return largest_bf16(self.memory, positive) if self.memory.elements().size else 0.0
 
 

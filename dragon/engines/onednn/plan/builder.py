@@ -197,11 +197,12 @@ class Builder(Recomputed):
         reads: Sequence[int] | None = None,
         result: int = Arg.DST,
         bound: Bound | None = None,
+        also: Sequence[Memory] = (),
     ) -> GuardedCall:
         """As `call`, for a primitive that can turn NaN and infinities into finite numbers: see `GuardedCall`."""
         reads = checked if reads is None else reads
         call = self._scratched(
-            primitive, lambda pad: GuardedCall(primitive, memories, pad, exact, checked, reads, result, bound)
+            primitive, lambda pad: GuardedCall(primitive, memories, pad, exact, checked, reads, result, bound, also)
         )
         self.steps.calls.append(call)
         return call

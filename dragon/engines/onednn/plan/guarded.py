@@ -29,7 +29,8 @@ class GuardedCall(Call):
     """A call whose result comes from `exact` where an argument that is checked has NaN or infinities.
 
     checked: the arguments that are checked. reads: the arguments whose row-major float32 arrays are given to `exact`,
-    which returns the array of the argument `result`. bound: of what is checked; while it holds there is no check.
+    which returns the array of the argument `result`. also: further memories to check. bound: of what is checked; while
+    it holds there is no check.
     forward: in backward, the call whose check counts instead of one of its own. The primitive runs in any case, for
     its other outputs (a workspace). nonfinite: the result of the last check.
     """
@@ -46,13 +47,14 @@ class GuardedCall(Call):
         reads: Sequence[int],
         result: int,
         bound: Bound | None = None,
+        also: Sequence[Memory] = (),
         forward: GuardedCall | None = None,
     ) -> None:
         super().__init__(primitive, memories, scratchpad)
         self.nonfinite = False
         self._forward = forward
         self._exact, self._reads = exact, reads
-        self._checked = [self.memories[arg] for arg in checked]
+        self._checked = [*also, *(self.memories[arg] for arg in checked)]
         self._result = self.memories[result]
         self._bound = bound
 

@@ -378,3 +378,51 @@ def test_nan_with_a_sign_behind_a_relu(device: Device) -> None:
             with np.errstate(all="ignore"):
                 net.forward()
             assert all(np.isnan(net.blobs[name].peek()).any() == (variance < 0) for name in "bpc")
+
+
+_ONE_BY_ONE = "num_output: {} kernel_size: 1 bias_term: false"
+
+
+def _plain_chain(*outputs: int, scale: bool = False) -> str:
+    text = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 16 dim: 4 dim: 4 } } }\n'
+    for k, count in enumerate(outputs):
+        bottom = f"c{k - 1}" if k else "x"
+        text += _layer("Convolution", bottom, f"c{k}", f"convolution_param {{ {_ONE_BY_ONE.format(count)} }}")
+        text += _layer("Scale", f"c{k}", f"c{k}") if scale and k == 0 else ""
+        text += _layer("ReLU", f"c{k}", f"c{k}")
+    return text
+
+
+@pytest.mark.parametrize(("images", "first"), [(1e-30, 1e18), (1e19, 1e-24)])
+def test_squares_too_small_for_float32(images: float, first: float) -> None:
+    """They do not make bounds 0: what overflows five layers on is NaN where it is on the reference."""
+    rng = np.random.default_rng(5)
+    nets = [
+        dragon.Net(parse_text(_plain_chain(32, 16, 16, 16, 16), pb.NetParameter()), phase=dragon.TEST, engine=engine)
+        for engine in ("onednn", "numpy")
+    ]
+    values = {name: rng.standard_normal(nets[0].params[name][0].shape) for name in nets[0].params}
+    x = rng.standard_normal((1, 16, 4, 4)) * images
+    for net in nets:
+        for k, name in enumerate(values):
+            net.params[name][0].data[...] = values[name] * (first if k == 0 else 1e18)
+        net.blobs["x"].data[...] = x
+        with np.errstate(all="ignore"):
+            net.forward()
+    found, wanted = (np.isnan(net.blobs["c4"].peek()) for net in nets)
+    assert wanted.any()
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_scale_that_makes_weights_infinite_is_not_lost() -> None:
+    """Folded into the weights it overflows; a ReLU of NaN must not be 0 then."""
+    rng = np.random.default_rng(5)
+    text = parse_text(_plain_chain(32, 16, scale=True), pb.NetParameter())
+    net = dragon.Net(text, phase=dragon.TEST, engine="onednn")
+    for name, factor in (("c0/Convolution", 1e8), ("c0/Scale", 1e34), ("c1/Convolution", 1.0)):
+        weight = net.params[name][0]
+        weight.data[...] = np.abs(rng.standard_normal(weight.shape)) * factor
+    net.blobs["x"].data[...] = rng.standard_normal((1, 16, 4, 4)) * 1e-18
+    with np.errstate(all="ignore"):
+        net.forward()
+    assert np.abs(net.blobs["c0"].peek()).max() != 0
