@@ -307,7 +307,8 @@ def test_a_normalisation_that_overwrites_its_bottom_and_leaves_it_to_a_relu() ->
     text = "\n".join([
         'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 16 dim: 6 dim: 6 } } }',
         conv("c1", "x", 16),
-        'layer { name: "p" type: "Pooling" bottom: "c1" top: "p" pooling_param { pool: AVE kernel_size: 2 stride: 2 } }',
+        'layer { name: "p" type: "Pooling" bottom: "c1" top: "p" '
+        'pooling_param { pool: AVE kernel_size: 2 stride: 2 } }',
         'layer { name: "n" type: "BatchNorm" bottom: "p" top: "p" }',
         'layer { name: "r" type: "ReLU" bottom: "p" top: "r" }',
         conv("c2", "r", 8),
