@@ -37,6 +37,7 @@ FREE = 0.5  # cores missed up to which they seem to be free to threads that slee
 DOUBTED = 0.1  # of a look counts where more are missed
 LEAST = 0.05  # share of a core that must have been used for a look to tell anything
 FIRST, LONGEST = 4, 240  # looks at which cores must seem to be free; doubled each time that they were not
+LONGEST_IF_OBVIOUS = 16  # of a try that cost a look only
 
 log = logging.getLogger("dragon")
 
@@ -144,7 +145,8 @@ class Waiting:
         self._looks += 1 if self.mode == SPIN or missed <= FREE else DOUBTED
         if crowded:
             # a free machine that is crowded again asks for no patience; one that only seemed to be free does
-            self._patience = min(2 * self._patience, LONGEST) if self._looks <= self._patience else FIRST
+            longest = LONGEST if share < OBVIOUS else LONGEST_IF_OBVIOUS
+            self._patience = min(2 * self._patience, longest) if self._looks <= self._patience else FIRST
             self._change(SLEEP)
             log.info(
                 "threads sleep after a short spin while they wait for each other: "
