@@ -102,12 +102,12 @@ def test_a_large_crowd_is_seen_at_once(share: float, seconds: float) -> None:
     """A try to spin beside many programs costs passes of half a second, where sleeping threads need a millisecond."""
     machine = Machine()
     machine.share = {SPIN: share, SLEEP: share}
-    assert machine.run(100) == SLEEP
+    assert machine.run(300) == SLEEP
     tries = [when for when, mode in machine.changes if mode == SPIN]
     ends = [when for when, mode in machine.changes[1:] if mode == SLEEP]
     assert len(tries) > 1
     if share > 0.65:
-        assert max(later - before for before, later in pairwise(tries)) < 42  # a try is cheap
+        assert max(later - before for before, later in pairwise(tries)) < 45  # a try is cheap
     assert max(end - begin for begin, end in zip(tries, ends, strict=True)) == pytest.approx(seconds, abs=0.05)
 
 
