@@ -197,6 +197,7 @@ class Normalization:
             self.constants[:] = self._constants()
 
     def _constants(self) -> tuple[Array, Array]:
+        """Factors and shifts of the channels by running statistics, in float64."""
         scale = 1 / np.sqrt(self.variance.numpy().astype(np.float64) + self.layer.normalization.eps)
         if self.spec.scale:
             scale *= self.gamma.numpy()
