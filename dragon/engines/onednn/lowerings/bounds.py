@@ -246,13 +246,9 @@ def pass_on(
         return
     bound = b.value_of(top).bound = Bound(positive)
 
-    if joined:
+    together = np.max if joined else sum  # NaN if one is
 
-        def step() -> None:
-            bound.largest = float(np.max([each.largest for each in known])) * factor  # NaN if one is
-    else:
-
-        def step() -> None:
-            bound.largest = sum(each.largest for each in known) * factor
+    def step() -> None:
+        bound.largest = float(together([each.largest for each in known])) * factor
 
     b.compute_bound(step)

@@ -137,6 +137,7 @@ class Normalization:
             spare = None if self.dst is self.src or self.dst.desc != src else self.dst
             Moments(b, self.src, self.mean, self.variance, spare, layer.name)
         if self.by_running:
+            self._copy_parameters(self._set_constants)
             rectified = self.chain.relu is not None
             affine = of_affine(b, source.bound, self.top, self._blobs, lambda: list(self.constants), rectified)
             self._call_forward(affine)
@@ -177,7 +178,6 @@ class Normalization:
             self._copy_parameters(self.copy_affine(self.gamma, self.beta))
         if self.by_running:
             self._copy_parameters(self._copy_running())
-            self._copy_parameters(self._set_constants)
 
     @property
     def _blobs(self) -> list[Blob]:

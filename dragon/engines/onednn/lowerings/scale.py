@@ -181,10 +181,9 @@ def bias_layer(b: Builder, node: Node) -> Backward | None:
         arguments = {Arg.SRC: x, Arg.SHIFT: b.host_vector(bias)}
         _, primitive = _by_normalisation(b, layer.name, arguments, training=False)
     else:
-        if by_channel:  # in the layout of the bottom: quirk "operand of a blocked tensor"
-            operand = b.weights(bias, like(x.desc, over.dims, over.dtype), over)
-        else:
-            operand = _operand(b, bottoms, bias, over)
+        # by channel in the layout of the bottom: quirk "operand of a blocked tensor"
+        layout = like(x.desc, over.dims, over.dtype)
+        operand = b.weights(bias, layout, over) if by_channel else _operand(b, bottoms, bias, over)
         primitive = combine.binary(b.device, Alg.binary_add, x.desc, operand.desc, layer=layer.name)
         arguments = {Arg.SRC: x, Arg.SRC_1: operand}
     b.call(primitive, arguments | {Arg.DST: b.make(top, x.desc, x if in_place else None)})

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dragon.graph.net import Net
     from dragon.graph.node import Node
 
-__all__ = ["Materialize", "Recomputed", "live_counts"]
+__all__ = ["Materialize", "Recomputed"]
 
 Materialize = Callable[[int, int, Storage, Mapping[Storage, Array]], None]
 
@@ -51,7 +51,7 @@ class Recomputed(Versions):
         self.sources: Sources[Array] = Sources(_copied, reuse=True, follow=True)
         self._last_read = {bottom.data_storage: node.index for node in net.nodes for bottom in node.bottoms}
         self._outputs = {net.blobs[name].data_storage for name in net.outputs}
-        self._live = live_counts(net.nodes)
+        self._live = _live_counts(net.nodes, self._last_read)
         self._materialize = materialize
 
     def make_lazy(self, storage: Storage, compute: Callable[[Array], None], *sources: Memory) -> None:
@@ -133,21 +133,15 @@ class Recomputed(Versions):
         value.overwritten_by = call
 
 
-def live_counts(nodes: Sequence[Node]) -> list[int]:
+def _live_counts(nodes: Sequence[Node], last_read: Mapping[Storage, int]) -> list[int]:
     """Behind each layer: how many of the values that layers have made by then are read by later ones."""
-    first: dict[Storage, int] = {}
-    last: dict[Storage, int] = {}
-    for node in nodes:
-        for bottom in node.bottoms:
-            if bottom.data_storage in first:
-                last[bottom.data_storage] = node.index
-        for top in node.tops if node.bottoms else ():
-            first.setdefault(top.data_storage, node.index)
-    changes = [0] * (len(nodes) + 1)
-    for storage, end in last.items():
-        changes[first[storage]] += 1
-        changes[end] -= 1
-    return list(accumulate(changes[:-1]))
+    made = {top.data_storage: node.index for node in reversed(nodes) if node.bottoms for top in node.tops}  # first
+    changes = [0] * len(nodes)
+    for storage, begin in made.items():
+        if last_read.get(storage, -1) > begin:
+            changes[begin] += 1
+            changes[last_read[storage]] -= 1
+    return list(accumulate(changes))
 
 
 def _copied(storage: Storage, old: Array | None) -> Array:
