@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dragon.bases.layer import register
 from dragon.bases.no_gradient import NoGradient
 from dragon.errors import DataError
+from dragon.files.atomic import check_writable
 from dragon.files.hdf5 import atomic_h5
 from dragon.files.layer_files import may_write, refuse_overwrite
 from dragon.memory.blob import Blob
@@ -37,7 +38,11 @@ class HDF5Output(NoGradient):
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if not self.param.hdf5_output_param.file_name:
             self.bad_param("hdf5_output_param needs a file_name")
-        self.writes = may_write(self.param.hdf5_output_param.file_name, self.where)
+        path = self.param.hdf5_output_param.file_name
+        self.writes = may_write(path, self.where)
+        if self.writes:
+            with self._writing(path):
+                check_writable(path)
         self.file: Any = None
         self.finish: weakref.finalize[[], HDF5Output] | None = None
 
@@ -50,13 +55,18 @@ class HDF5Output(NoGradient):
         stack = contextlib.ExitStack()
         path = self.param.hdf5_output_param.file_name
         refuse_overwrite(path, self.where)
-        try:
+        with self._writing(path):
             self.file = stack.enter_context(atomic_h5(path))
             stack.callback(refuse_overwrite, path, self.where)  # checked again before the file gets its name
-        except OSError as error:
-            raise DataError(f"{path} cannot be written: {error.strerror or error}", layer=self.where) from None
         self.finish = weakref.finalize(self, stack.close)
         return self.file
+
+    @contextlib.contextmanager
+    def _writing(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DataError(f"{path} cannot be written: {error.strerror or error}", layer=self.where) from None
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if not self.writes:

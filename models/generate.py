@@ -13,6 +13,7 @@ from pathlib import Path
 from dragon.counting import how_many
 from dragon.errors import UsageError, nearest
 from dragon.files.atomic import write_atomically
+from dragon.files.folders import make_folder
 from dragon.models.facts import count, without_data, write_counts
 from dragon.models.nets import (
     alexnet,
@@ -78,7 +79,7 @@ def write_all(folder: Path, names: Iterable[str] = MODELS) -> list[Path]:
             raise UsageError(f'no family in models/nets has a model "{name}"{nearest(name, MODELS)}')
     for name in chosen:
         model = MODELS[name]
-        (folder / name).mkdir(parents=True, exist_ok=True)
+        make_folder(folder / name)
         for file, text in model.files(name).items():
             write_atomically(folder / name / file, text.encode())
             written.append(folder / name / file)

@@ -14,7 +14,9 @@ import click
 import dragon
 from dragon.errors import UsageError
 from dragon.files.atomic import write_atomically
+from dragon.files.folders import make_folder
 from dragon.tools.common.caffe_programs import PROGRAMS
+from dragon.tools.common.outputs import OutputFolder
 
 __all__ = ["command", "launcher"]
 
@@ -22,7 +24,14 @@ _MARK = "written by dragon caffe-names"
 
 
 @click.command("caffe-names")
-@click.option("--dir", "folder", required=True, metavar="DIR", help="Write the programs here; made if it is missing.")
+@click.option(
+    "--dir",
+    "folder",
+    type=OutputFolder(),
+    required=True,
+    metavar="DIR",
+    help="Write the programs here; made if it is missing.",
+)
 def command(folder: str) -> None:
     """Write programs with the names of Caffe's, which take the same arguments, so that scripts for Caffe run Dragon.
 
@@ -39,7 +48,7 @@ def command(folder: str) -> None:
     for path in files:
         if path.is_dir() or (path.exists() and _MARK.encode() not in path.read_bytes()[:200]):
             raise UsageError(f"{path} exists and was not written by this command: choose another folder")
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for path, text in files.items():
         write_atomically(path, text.encode())
         path.chmod(0o755)

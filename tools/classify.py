@@ -18,7 +18,7 @@ from dragon.tools.common.images import ImageChoice, check_labels, class_text, im
 from dragon.tools.common.json_output import json_option
 from dragon.tools.common.models import DEPLOY, model_and_weights
 from dragon.tools.common.numbers import Count, sizes
-from dragon.tools.common.outputs import refuse_input
+from dragon.tools.common.outputs import OutputFile, refuse_input
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.python_layers import allow_python
 from dragon.tools.common.set_option import read_changed_net, set_net_option
@@ -33,7 +33,7 @@ __all__ = ["command"]
 @click.option("--top", type=Count(1), default=5, show_default=True, help="Classes to show.")
 @click.option("--resize", metavar="H,W", help="Resize images to this before cropping; the input's size by default.")
 @click.option("--oversample", is_flag=True, help="Average over ten crops: corners, centre and their mirror images.")
-@click.option("--out", type=click.Path(dir_okay=False), help="Save all scores (images, classes) as .npy.")
+@click.option("--out", type=OutputFile(), help="Save all scores (images, classes) as .npy.")
 @image_options
 @set_net_option
 @profile_option

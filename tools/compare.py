@@ -14,6 +14,7 @@ from dragon.proto.assign import Assignment
 from dragon.tools.common.engine_options import PRECISIONS, engine_option, tf32_option
 from dragon.tools.common.json_output import json_option
 from dragon.tools.common.numbers import Count
+from dragon.tools.common.outputs import OutputFolder
 from dragon.tools.common.python_layers import allow_python
 from dragon.tools.common.set_option import set_option
 from dragon.tools.common.tables import table
@@ -29,17 +30,15 @@ __all__ = ["command"]
 )
 @click.option("--quick", is_flag=True, help="The file's short form, a few minutes on two cores.")
 @click.option("--seeds", type=Count(1), help="How many seeds, in place of the file's.")
-@click.option("--output", type=click.Path(file_okay=False), help="Folder of results; compare/NAME by default.")
-@click.option(
-    "--store", type=click.Path(file_okay=False), help="Folder of finished runs; compare/runs, or runs in --output."
-)
+@click.option("--output", type=OutputFolder(), help="Folder of results; compare/NAME by default.")
+@click.option("--store", type=OutputFolder(), help="Folder of finished runs; compare/runs, or runs in --output.")
 @click.option("--jobs", type=Count(1), help="Runs side by side; as many as cores by default.")
 @engine_option
 @click.option("--precision", type=click.Choice(list(PRECISIONS)), default="fp32", show_default=True)
 @tf32_option
 @set_option("every variant's solver or nets")
 @click.option("--dataset", type=click.Path(file_okay=False), help="A folder of `dragon data`, in place of the file's.")
-@click.option("--tensorboard", type=click.Path(file_okay=False), help="Also write event files, into this folder.")
+@click.option("--tensorboard", type=OutputFolder(), help="Also write event files, into this folder.")
 @click.option(
     "--executor",
     metavar="local|mpi|dask",

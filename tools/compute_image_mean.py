@@ -10,7 +10,7 @@ from dragon.counting import how_many
 from dragon.data import mean_of_source, open_source, write_mean
 from dragon.proto import dragon_pb2 as pb
 from dragon.tools.common.json_output import json_option
-from dragon.tools.common.outputs import refuse_input
+from dragon.tools.common.outputs import OutputFile, refuse_input
 from dragon.tools.common.progress import progress_bar
 
 __all__ = ["command"]
@@ -18,7 +18,7 @@ __all__ = ["command"]
 
 @click.command("compute-image-mean")
 @click.argument("db", type=click.Path())
-@click.argument("out", type=click.Path(dir_okay=False), required=False)
+@click.argument("out", type=OutputFile(), required=False)
 @click.option("--backend", type=click.Choice(["lmdb", "leveldb"]), default="lmdb", help="Kind of database.")
 @json_option
 def command(db: str, out: str | None, backend: str) -> dict[str, Any]:

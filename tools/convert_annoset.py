@@ -16,13 +16,13 @@ from dragon.data.detection.record import encode_annotated
 from dragon.data.detection.sources import READ, Entry, from_coco, from_list, from_voc
 from dragon.data.progress import Progress
 from dragon.errors import DataError
-from dragon.files.atomic import check_writable, write_atomically
+from dragon.files.atomic import write_atomically
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_message
 from dragon.tools.common.json_output import json_option
 from dragon.tools.common.logs import log
 from dragon.tools.common.numbers import Count
-from dragon.tools.common.outputs import refuse_input
+from dragon.tools.common.outputs import OutputFile, refuse_input
 from dragon.tools.common.progress import progress_bar
 from dragon.tools.common.stored_images import Stored, Storing, file_of, key_of, storing_options
 from dragon.tools.convert_imageset import read_list
@@ -67,7 +67,7 @@ class Job:
 @click.option("--check-label", is_flag=True, help="Refuse a label map in which a name or a label comes twice.")
 @click.option("--min-dim", type=Count(0), default=0, help="Scale images up to this small side.")
 @click.option("--max-dim", type=Count(0), default=0, help="Scale images down to this large side.")
-@click.option("--name-size", metavar="FILE", type=click.Path(), help='Write lines "name height width" for evaluation.')
+@click.option("--name-size", metavar="FILE", type=OutputFile(), help='Write lines "name height width" for evaluation.')
 @storing_options
 @json_option
 def command(
@@ -109,7 +109,6 @@ def command(
     entries = storing.ordered(entries)
     if name_size:
         refuse_input(name_size)
-        check_writable(name_size)
     with progress_bar() as progress:
         count = storing.write(db, _records(entries, job, progress))
     if given is None and label_map.item:

@@ -10,6 +10,7 @@ from dragon.data import Dataset
 from dragon.errors import DataError
 from dragon.graph.facts import SYNTHETIC
 from dragon.tools.common.engine_options import engine_option
+from dragon.tools.common.outputs import OutputFolder
 from dragon.tools.data import make_dataset, print_dataset
 
 __all__ = ["command"]
@@ -18,7 +19,15 @@ EXPERIMENTS = {"mnist": "demo_mnist", "cifar10": "demo_cifar10"}  # by dataset
 
 
 @click.command("demo")
-@click.option("--dir", "folder", default="demo", show_default=True, metavar="DIR", help="For results and reports.")
+@click.option(
+    "--dir",
+    "folder",
+    type=OutputFolder(),
+    default="demo",
+    show_default=True,
+    metavar="DIR",
+    help="For results and reports.",
+)
 @click.option("--data", "data_folder", default="data", show_default=True, metavar="DIR", help="For datasets.")
 @engine_option
 @click.option("--synthetic", is_flag=True, help="Do not fetch anything, draw a synthetic set.")

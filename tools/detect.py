@@ -21,7 +21,7 @@ from dragon.tools.common.images import ImageChoice, check_labels, class_text, im
 from dragon.tools.common.json_output import json_option
 from dragon.tools.common.models import DEPLOY, model_and_weights
 from dragon.tools.common.numbers import Count, Real
-from dragon.tools.common.outputs import refuse_input
+from dragon.tools.common.outputs import OutputFile, OutputFolder, refuse_input
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
 from dragon.tools.common.python_layers import allow_python
@@ -35,10 +35,10 @@ __all__ = ["command"]
 @model_and_weights(DEPLOY, "The deploy prototxt, one input, class scores as output; or a net of the zoo.")
 @click.option("--labels", metavar="FILE", help="Names of the classes, one a line, or a label map of SSD.")
 @click.option("--context-pad", type=Count(0), default=0, help="Pixels of the input for the surroundings.")
-@click.option("--out", type=click.Path(dir_okay=False), help="Write every window with its scores as CSV.")
+@click.option("--out", type=OutputFile(), help="Write every window with its scores as CSV.")
 @click.option("--min-score", type=Real(), help="Leave out boxes with a lower score.")
 @click.option(
-    "--pictures", type=click.Path(file_okay=False), metavar="FOLDER",
+    "--pictures", type=OutputFolder(), metavar="FOLDER",
     help="Draw the boxes into copies of the images there.",
 )  # fmt: skip
 @image_options

@@ -17,7 +17,7 @@ from dragon.proto.upgrade import upgrade_net
 from dragon.pycaffe.draw import draw_net_to_file
 from dragon.tools.common.models import TRAIN_VAL
 from dragon.tools.common.numbers import named_shapes
-from dragon.tools.common.outputs import refuse_input
+from dragon.tools.common.outputs import OutputFile, refuse_input
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.python_layers import allow_python
 from dragon.tools.common.set_option import read_changed_net, set_net_option
@@ -31,7 +31,7 @@ _PHASES = {"TRAIN": [pb.TRAIN], "TEST": [pb.TEST], "ALL": [pb.TRAIN, pb.TEST]}
 
 @click.command("draw")
 @click.argument("net", type=TRAIN_VAL)
-@click.argument("out", type=click.Path(dir_okay=False))
+@click.argument("out", type=OutputFile())
 @click.option(
     "--rankdir", type=click.Choice(["LR", "TB", "RL", "BT"], case_sensitive=False), default="TB", show_default=True,
     help="Where the layers run to: TB from top to bottom, LR from left to right.",

@@ -15,6 +15,8 @@ from dragon.bases.layer import TEST
 from dragon.counting import how_many
 from dragon.data import write_leveldb, write_lmdb
 from dragon.errors import UsageError, nearest
+from dragon.files.atomic import check_writable
+from dragon.files.folders import make_folder
 from dragon.files.hdf5 import atomic_h5
 from dragon.files.names import file_names, links, mark
 from dragon.graph.net import Net
@@ -32,6 +34,7 @@ from dragon.tools.common.set_option import read_changed_net, set_net_option
 
 __all__ = ["command"]
 
+_FILES = (".h5", ".hdf5", ".npz", ".npy")
 _OTHER_FILES = (".bin", ".csv", ".dat", ".json", ".mat", ".parquet", ".pkl", ".pt", ".tsv", ".txt", ".xml")
 _MAX_ZIP_NAME = 0xFFFF - len(".npy")  # bytes
 
@@ -125,7 +128,7 @@ def command(
 
 
 def _check_out(out: str, blobs: tuple[str, ...]) -> None:
-    """Raise UsageError for an output that cannot hold these blobs, or exists already."""
+    """Raise UsageError for an output that cannot hold these blobs, or exists already, OSError for one in no folder."""
     suffix = Path(out).suffix.lower()
     if suffix == ".npy" and len(blobs) > 1:
         raise UsageError(f"{out}: a .npy file holds one blob; .npz, .h5 or an LMDB hold several")
@@ -133,8 +136,9 @@ def _check_out(out: str, blobs: tuple[str, ...]) -> None:
         _check_npz(out, blobs)
     if suffix in _OTHER_FILES:
         raise UsageError(f"{out}: .h5, .npz and .npy are files, other names folders of a database; {suffix} is neither")
-    if suffix not in (".h5", ".hdf5", ".npz", ".npy") and Path(out).exists():
+    if suffix not in _FILES and Path(out).exists():
         raise UsageError(f"{out} exists already: remove it or choose another folder")
+    check_writable(out, made=suffix not in _FILES and len(blobs) > 1)
 
 
 def _collect(net: Net, blobs: tuple[str, ...], batches: int) -> dict[str, NDArray[Any]]:
@@ -176,7 +180,7 @@ def _save(features: dict[str, NDArray[Any]], out: str, backend: str) -> None:
     elif len(features) == 1:
         write(out, _records(next(iter(features.values()))))
     else:
-        Path(out).mkdir(parents=True)
+        make_folder(out)
         folder_of = file_names(features)
         for name, rows in features.items():
             write(Path(out) / folder_of[name], _records(rows))

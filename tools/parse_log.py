@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from dragon.counting import how_many
 from dragon.files.caffe_log import write_tables
+from dragon.files.folders import make_folder
 from dragon.tools.common.json_output import json_option
+from dragon.tools.common.outputs import OutputFolder
 from dragon.tools.common.run_log import read_run, run_name
 
 __all__ = ["command"]
@@ -17,7 +18,7 @@ __all__ = ["command"]
 
 @click.command("parse-log")
 @click.argument("run", type=click.Path())
-@click.argument("folder", type=click.Path(file_okay=False), default=".")
+@click.argument("folder", type=OutputFolder(), default=".")
 @json_option
 def command(run: str, folder: str) -> dict[str, Any]:
     """Write the figures of a training RUN as CSV to FOLDER (here by default): NAME.train, and NAME.test of its tests.
@@ -29,7 +30,7 @@ def command(run: str, folder: str) -> dict[str, Any]:
     Example: dragon parse-log runs/lenet tables
     """
     log = read_run(run)
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     written = write_tables(log, folder, run_name(run).replace("/", "_"))
     for path, rows in written:
         click.echo(f"{path}: {how_many(rows, 'row')}")

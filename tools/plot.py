@@ -15,6 +15,7 @@ from dragon.files.caffe_log import SMOOTHED_LOSS, Log, Row
 from dragon.files.pictures import picture_format
 from dragon.tools.common.curves import cut_high_start, mark_divergence, new_figure, whole_iterations
 from dragon.tools.common.numbers import Real
+from dragon.tools.common.outputs import OutputFile
 from dragon.tools.common.phases import draw_phases, read_phases
 from dragon.tools.common.rates import against_rate, chance_line
 from dragon.tools.common.run_log import read_run, run_name
@@ -41,9 +42,7 @@ class _Run:
 
 @click.command("plot")
 @click.argument("runs", type=click.Path(), nargs=-1, required=True)
-@click.option(
-    "--out", type=click.Path(dir_okay=False), default="curves.png", show_default=True, help="A .png, .svg or .pdf."
-)
+@click.option("--out", type=OutputFile(), default="curves.png", show_default=True, help="A .png, .svg or .pdf.")
 @click.option(
     "--x", "axis", type=click.Choice([*_AXES, _RATE]), default="iterations", show_default=True,
     help="rate: the last value of each run against its highest learning rate, on a logarithmic axis.",

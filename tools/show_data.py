@@ -24,7 +24,7 @@ from dragon.proto.text import read_message
 from dragon.tools.common.box_pictures import class_colour
 from dragon.tools.common.json_output import json_option
 from dragon.tools.common.numbers import Count
-from dragon.tools.common.outputs import refuse_input
+from dragon.tools.common.outputs import OutputFile, refuse_input
 
 __all__ = ["command"]
 
@@ -45,7 +45,7 @@ class Shown:
 
 @click.command("show-data")
 @click.argument("source", type=click.Path())
-@click.argument("picture", type=click.Path(dir_okay=False))
+@click.argument("picture", type=OutputFile())
 @click.option("--count", type=Count(1), default=24, show_default=True, help=f"Records to draw, at most {_MOST}.")
 @click.option("--start", type=Count(0), default=0, help="The first of them.")
 @click.option("--label-map-file", metavar="FILE", type=click.Path(), help="SSD's label map, for names.")

@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 
 from dragon.errors import UsageError
+from dragon.files.atomic import check_writable
 from dragon.files.layer_files import layer_files
 from dragon.models import zoo
 from dragon.parallel.ranks import WAYS
@@ -206,6 +207,8 @@ def command(
             resumed = _restored(place, solver)
             if timeline is not None:
                 refuse_input(timeline)
+                if solver.leads:
+                    check_writable(timeline)
             if not solver.leads:
                 with solver_signals(solver, sigint_effect, sighup_effect):
                     solver.solve()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dragon.bases.layer import TRAIN
 from dragon.errors import DragonError, UsageError
+from dragon.files.folders import check_folder, make_folder
 from dragon.graph.net import Net
 from dragon.models.facts import ROOT
 from dragon.proto import dragon_pb2 as pb
@@ -85,7 +86,7 @@ class Training:
         """Write the weights of both nets and a picture."""
         from PIL import Image
 
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self.artist.net.save(folder / "dcgan_generator.caffemodel")
         self.judge.net.save(folder / "dcgan_discriminator.caffemodel")
         Image.fromarray(self.draw()).save(folder / "drawn.png")
@@ -103,6 +104,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--engine", choices=("numpy", "onednn", "cuda"))
     options = parser.parse_args(arguments)
     try:
+        check_folder(options.out, options.out, made=True)
         training = Training(options.images, options.engine, options.seed)
         for iteration in range(1, options.iterations + 1):
             judge, artist = training.step()
@@ -110,6 +112,9 @@ def main(arguments: list[str]) -> int:
                 print(f"{iteration}  discriminator {judge:.4f}  generator {artist:.4f}", flush=True)
             if iteration % 1000 == 0 or iteration == options.iterations:
                 training.save(options.out)
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
     except DragonError as error:
         print(error, file=sys.stderr)
         return 2

@@ -17,6 +17,7 @@ from dragon.proto.text import format_text, read_net, read_solver
 from dragon.proto.upgrade import upgrade_net
 from dragon.surgery.model import Model, write_model
 from dragon.surgery.present import to_present
+from dragon.tools.common.outputs import OutputFile
 from dragon.tools.common.profile import profile_option
 
 __all__ = ["command"]
@@ -24,7 +25,7 @@ __all__ = ["command"]
 
 @click.command("upgrade")
 @click.argument("source", type=click.Path(dir_okay=False))
-@click.argument("out", type=click.Path(dir_okay=False))
+@click.argument("out", type=OutputFile())
 @click.option("--kind", type=click.Choice(["net", "solver", "weights"]), help="What SOURCE is; found out by default.")
 @click.option("--half", is_flag=True, help="Write weights in half precision, as NVCaffe stores them.")
 @click.option("--allow-unknown", is_flag=True, help="Leave out fields that the schema does not have.")

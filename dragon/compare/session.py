@@ -35,6 +35,7 @@ from dragon.counting import how_many
 from dragon.errors import DataError, UsageError
 from dragon.files.atomic import check_writable, write_atomically
 from dragon.files.events import need_tensorboard
+from dragon.files.folders import make_folder
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.assign import Assignment
@@ -125,7 +126,7 @@ def compare(
 def _make_folder(folder: Path) -> None:
     """Make a folder that results go into, and see that they can be written. Raises DataError, OSError."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise DataError(f"{folder}: cannot be made: {error.strerror}") from None
     for name in ("results.json", "report.html"):

@@ -18,6 +18,7 @@ from dragon.compare.recorder import Recorder, Report
 from dragon.compare.weights import as_inputs, copy_parameters
 from dragon.engines import Options
 from dragon.errors import NumericError
+from dragon.files.folders import make_folder
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
@@ -84,7 +85,7 @@ def train(
     messages. on_solver: gets the solver before it starts. tests, exact_images, stop: see `dragon.compare.plan.Run`.
     fit_threads, net_folder: see `make_solver`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     definition.snapshot_prefix = str(folder / "run")
     definition.snapshot = min(definition.max_iter + 1, 2**31 - 1)  # never: the recorder asks for them, by time
     observer = make_probes(probes) if probes else None

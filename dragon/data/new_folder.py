@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dragon.errors import DataError
 from dragon.files.atomic import sync_folder
+from dragon.files.folders import check_folder
 
 __all__ = ["new_folder"]
 
@@ -25,6 +26,7 @@ def new_folder(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
     if target.exists():
         raise DataError(f'"{target}" exists already: remove it or choose another folder')
     try:
+        check_folder(target.parent, target)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     except OSError as error:
         raise DataError(f'{what} "{target}" cannot be written: {error.strerror}') from None

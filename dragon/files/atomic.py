@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from dragon.files.folders import check_folder
+
 __all__ = ["atomic_path", "atomic_write", "check_writable", "remove_unfinished", "sync_folder", "write_atomically"]
 
 
@@ -19,14 +21,16 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path in the same folder; the file there replaces `path` when the block ends without an error.
 
     It is synced to disk before the rename, so that after a power cut there is the old file or the new one. Raises
-    OSError that names `path`, also where `path` is a device or a pipe, which must not be replaced by a file, or "-".
+    OSError that names `path` and says what is wrong with its folder; also where `path` is a device or a pipe, which
+    must not be replaced by a file, or "-".
     """
     target = _regular(path)
     import tempfile  # with what it needs, as much as all that a net reads its weights with
 
     try:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    except OSError as error:  # the error would name the temporary file
+    except OSError as error:  # it would name the temporary file
+        check_folder(target.parent, path)
         raise OSError(error.errno, error.strerror, str(path)) from None
     os.close(handle)
     temporary = Path(name)
@@ -55,14 +59,12 @@ def _regular(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise OSError where `atomic_path` could not write a file, so that nobody computes what cannot be written."""
-    folder = _regular(path).parent
-    if not folder.is_dir():
-        kind = errno.ENOTDIR if folder.exists() else errno.ENOENT
-        raise OSError(kind, os.strerror(kind), str(path))
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+def check_writable(path: str | os.PathLike[str], made: bool = False) -> None:
+    """Raise OSError where `atomic_path` could not write a file, so that nobody computes what cannot be written.
+
+    made: whether the folder will be made where it is missing.
+    """
+    check_folder(_regular(path).parent, path, made)
 
 
 @contextmanager

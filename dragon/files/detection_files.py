@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 from dragon.counting import how_many
 from dragon.errors import DataError, NumericError, PrototxtError, nearest
 from dragon.files.atomic import write_atomically
+from dragon.files.folders import make_folder
 from dragon.files.names import file_names
 from dragon.files.reading import read_text, was_read
 from dragon.memory.storage import Array
@@ -52,7 +52,7 @@ class DetectionFiles:
         self._seen = 0
         self._found: list[tuple[str, int, float, list[float]]] = []
         try:
-            os.makedirs(param.output_directory, exist_ok=True)
+            make_folder(param.output_directory)
         except OSError as error:
             raise DataError(f"{param.output_directory}: cannot be made: {error.strerror}") from None
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from dragon.errors import UsageError
 from dragon.extras import install_command
+from dragon.files.folders import make_folder
 from dragon.memory.storage import Array
 
 __all__ = ["EventFile", "need_tensorboard"]
@@ -45,7 +46,7 @@ class EventFile:
 
     def __init__(self, folder: Path, start: int = 0) -> None:
         writer, self._summary, self._proto = _tensorboard()
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self._file = writer.EventsWriter(str(folder / "events"), f".{os.getpid()}.{next(_numbers)}")
         self._flushed = time.monotonic()
         self._write(start, session_log=self._proto.SessionLog(status=self._proto.SessionLog.START))

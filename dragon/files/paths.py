@@ -50,8 +50,8 @@ def _places(path: str, folder: Path | None) -> Iterator[Path]:
 
 
 def reason(error: OSError) -> str:
-    """Why the system refused a path, in its words where they say enough."""
-    return "exists and is no folder" if isinstance(error, FileExistsError) else error.strerror or str(error)
+    """Why the system refused a path, in its words."""
+    return error.strerror or str(error)
 
 
 def missing_hint(path: str | os.PathLike[str], folder: Path | None = None) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 
 from dragon.counting import how_many
 from dragon.errors import WeightsError
+from dragon.files.folders import make_folder
 from dragon.files.stored_weights import h5_checksum
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
@@ -39,7 +40,7 @@ def write_snapshot(solver: Solver) -> tuple[str, str]:
     """Write model and state; return their paths. Raises WeightsError when they cannot be written."""
     model, state = snapshot_names(solver)
     try:
-        Path(model).parent.mkdir(parents=True, exist_ok=True)
+        make_folder(Path(model).parent)
         solver.net.save(model, solver.param.snapshot_diff)
         write_state(state, _state_of(solver, model), _history_arrays(solver))
     except OSError as error:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from dragon.errors import UsageError, WeightsError
 from dragon.files.atomic import remove_unfinished
+from dragon.files.folders import make_folder
 from dragon.files.lock import LockedError, locked
 from dragon.files.paths import reason
 from dragon.solver.snapshot_names import existing_targets, snapshot_base, snapshot_names
@@ -60,7 +61,7 @@ def _for_training(solver: Solver) -> Iterator[None]:
         return
     base = Path(snapshot_base(solver))
     try:
-        base.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(base.parent)
         # a name as long as of any unfinished snapshot, and one of those that the next start removes after a kill
         ending = snapshot_names(solver)[1].removeprefix(f"{snapshot_base(solver)}{solver.iter}")
         handle, probe = tempfile.mkstemp(prefix=f".{base.name}{p.max_iter}{ending}.", dir=base.parent)
@@ -82,7 +83,7 @@ def _names_locked(solver: Solver) -> Iterator[None]:
     base = Path(snapshot_base(solver))
     with ExitStack() as stack:
         try:
-            base.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(base.parent)
             stack.enter_context(locked(base.parent / f".{base.name}lock"))
         except LockedError as error:
             by = f" by process {error.owner}" if error.owner else ""

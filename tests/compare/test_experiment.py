@@ -499,7 +499,7 @@ def test_folders_that_take_no_results_are_found_before_training(
     monkeypatch.setattr(session._Session, "measure", lambda self: pytest.fail("it began"))
     for closed in folders:
         monkeypatch.setattr("os.access", lambda path, mode, closed=folders[closed]: Path(path) != closed)
-        with pytest.raises(OSError, match=r"Permission denied: .*/results\.json") as caught:
+        with pytest.raises(OSError, match="cannot be written to") as caught:
             compare(comparison, **folders, display=Silent())  # type: ignore[arg-type]
         assert Path(str(caught.value.filename)).parent == folders[closed]
     monkeypatch.undo()

@@ -48,7 +48,7 @@ def test_shapes_of_missing_data(here: Path, dragon: Dragon) -> None:
 
 
 def test_a_folder_that_is_not_there(here: Path, dragon: Dragon) -> None:
-    assert dragon("draw", "n.prototxt", "no/a.svg").error == "no/a.svg: cannot be written: No such file or directory"
+    assert dragon("draw", "n.prototxt", "no/a.svg").error == 'no/a.svg: the folder "no" does not exist'
 
 
 def test_draw(work: Path, dragon: Dragon) -> None:

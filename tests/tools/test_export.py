@@ -197,7 +197,7 @@ def test_a_mean_file_beside_the_net_is_found_from_another_folder(
     [
         ("--model deploy.prototxt", "say what to write: --onnx"),
         ("--model deploy.prototxt --onnx deploy.prototxt", "deploy.prototxt is an input, and would be overwritten"),
-        ("--model deploy.prototxt --onnx none/x.onnx", "none/x.onnx: No such file or directory"),
+        ("--model deploy.prototxt --onnx none/x.onnx", 'none/x.onnx: the folder "none" does not exist'),
         ("--model deploy.prototxt --onnx data", "data: Is a directory"),
         ("--model gone.prototxt --onnx x.onnx", "gone.prototxt"),
         ("--model deploy.prototxt --weights gone.caffemodel --onnx x.onnx", "gone.caffemodel"),

@@ -61,7 +61,7 @@ def test_files_by_name(net: Path, tmp_path: Path, dragon: Dragon) -> None:
         ("--onnx {0}/small.onnx --output {0}/a --input-shape 1,3 --input-shape 1,3", "--input-shape is given twice"),
         ("--onnx {0}/small.onnx --output {0}/a --input-shape dat:1,3,6,6", 'no input "dat" (did you mean "data"?)'),
         ("--onnx {0}/small.onnx --output {0}/a --input-shape 1,3,2,2", "the imported net cannot be run: layer"),
-        ("--onnx {0}/small.onnx --output {0}/none/a", "No such file or directory"),
+        ("--onnx {0}/small.onnx --output {0}/none/a", 'none" does not exist'),
     ],
 )
 def test_one_line(options: str, words: str, net: Path, tmp_path: Path, dragon: Dragon) -> None:

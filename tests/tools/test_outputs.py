@@ -107,7 +107,7 @@ def test_a_folder_that_is_not_there_is_named_first(
     outputs = {"--out-model": "n.prototxt", "--out-weights": "n.caffemodel"} | {missing: "none/n.caffemodel"}
     result = dragon(*command.split(), *files, *[word for pair in outputs.items() for word in pair])
     assert (result.code, result.out) == (2, "")
-    assert result.err == "dragon: error: none/n.caffemodel: No such file or directory\n"
+    assert result.err == 'dragon: error: none/n.caffemodel: the folder "none" does not exist\n'
     assert not list(Path().glob("n.*"))
 
 
@@ -117,7 +117,7 @@ def test_weights_that_cannot_be_written_leave_no_net(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="Is a directory"):
         write_model(model, tmp_path / "n.prototxt", tmp_path / "n.caffemodel")
     assert [path.name for path in tmp_path.iterdir()] == ["n.caffemodel"]
-    with pytest.raises(OSError, match="No such file"):
+    with pytest.raises(OSError, match="does not exist"):
         write_model(model, tmp_path / "none" / "n.prototxt", tmp_path / "m.caffemodel")
     assert [path.name for path in tmp_path.iterdir()] == ["n.caffemodel"]
 
@@ -130,3 +130,57 @@ def test_a_file_that_could_not_be_written(tmp_path: Path, path: str) -> None:
         check_writable(tmp_path / path)
     check_writable(tmp_path / "new")
     check_writable(tmp_path / "file")
+
+
+_LINES = """
+calibrate --model data.prototxt --weights w.h5 --output {0}/x.yaml
+extract-features --model data.prototxt --weights w.h5 --blob conv --batches 1 --out {0}/x.npy
+extract-features --model data.prototxt --weights w.h5 --blob conv --batches 1 --out {0}/x.h5
+extract-features --model data.prototxt --weights w.h5 --blob conv --batches 1 --out {0}/x
+compute-image-mean nowhere {0}/x.binaryproto
+classify --model net.prototxt --weights nowhere.h5 --out {0}/x.npy nowhere.png
+detect --model net.prototxt --weights nowhere.h5 --out {0}/x.csv nowhere.csv
+draw nowhere.prototxt {0}/x.svg
+show-data nowhere {0}/x.png
+convert-annoset . nowhere.txt new --label-type txt --name-size {0}/x
+upgrade nowhere.prototxt {0}/x.prototxt
+recalibrate --model data.prototxt --weights w.h5 --batches 1 --out {0}/x.h5
+export --model net.prototxt --weights w.h5 --onnx {0}/x.onnx
+export --model net.prototxt --weights w.h5 --safetensors {0}/x.safetensors
+plot nowhere.log --out {0}/x.png
+""".strip().splitlines()
+
+
+@pytest.mark.parametrize("line", _LINES)
+def test_the_folder_of_an_output_is_looked_at_first(dragon: Dragon, files: list[str], line: str) -> None:
+    Path("data.prototxt").write_text(NET.replace('"Input"', '"DummyData"').replace("input_param", "dummy_data_param"))
+    package.Net("net.prototxt", package.TEST, engine="numpy").save("w.h5")
+    Path("file").touch()
+    for folder, reason in (("none", 'the folder "none" does not exist'), ("file", '"file" is a file, not a folder')):
+        result = dragon(*line.format(folder).split())
+        path = next(word for word in line.format(folder).split() if word.startswith(folder))
+        assert (result.code, result.out) == (2, "")
+        assert result.err == f"dragon: error: {path}: {reason}\n"
+        assert not Path("none").exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "export --model net.prototxt --weights w.caffemodel --caffe {0}",
+        "detect --model net.prototxt --weights nowhere.h5 --pictures {0} nowhere.jpg",
+        "parse-log nowhere.log {0}",
+        "caffe-names --dir {0}",
+        "compare nowhere.yaml --output {0}",
+        "compare nowhere.yaml --store {0}",
+        "compare nowhere.yaml --tensorboard {0}",
+        "demo --dir {0}",
+        "zoo train lenet --output {0}",
+    ],
+)
+def test_a_folder_that_could_not_be_made_is_found_first(dragon: Dragon, files: list[str], line: str) -> None:
+    Path("file").touch()
+    result = dragon(*line.format("file/new").split())
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("dragon: error: file/new")
+    assert result.err.endswith(': "file" is a file, not a folder\n')

@@ -74,3 +74,9 @@ def test_missing_images_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "none" in error
+
+
+def test_a_folder_that_cannot_be_made_is_found_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert main([str(tmp_path / "nowhere"), str(tmp_path / "file" / "out")]) == 2
+    assert capsys.readouterr().err == f'{tmp_path / "file" / "out"}: "{tmp_path / "file"}" is a file, not a folder\n'

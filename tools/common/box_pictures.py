@@ -12,6 +12,7 @@ import numpy as np
 
 from dragon.errors import DataError
 from dragon.files.atomic import write_atomically
+from dragon.files.folders import make_folder
 from dragon.files.reading import was_read
 from dragon.pycaffe.io import load_image
 from dragon.tools.common.images import class_text
@@ -47,7 +48,7 @@ def write_pictures(folder: str, files: Sequence[str], boxes: Sequence[Mapping[st
             raise DataError(f"{path} is an image that is read, and would be overwritten")
         content = _picture(file, [box for box in boxes if box["file"] == file])
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             write_atomically(path, content)
         except OSError as error:
             raise DataError(f"{path}: cannot be written: {error.strerror}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dragon.files.folders import make_folder
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.solver.meter import Meter
@@ -67,7 +68,7 @@ class KeepBest(Observer):
         score = score_of(solver.test_nets[0], scores, solver.iter) if index == 0 else None
         if score is not None and score.better(self._best):
             path = best_path(solver)
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             solver.net.save(path)
             self._best = score
             self._meter.skip()

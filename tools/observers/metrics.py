@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 
 from dragon.errors import text_of
-from dragon.files.atomic import remove_unfinished, write_atomically
+from dragon.files.atomic import check_writable, remove_unfinished, write_atomically
+from dragon.files.folders import make_folder
 from dragon.files.lock import LockedError, locked
 from dragon.files.reading import read_text
 from dragon.graph.facts import data_labels, parameter_count
@@ -102,7 +103,8 @@ class MetricsObserver(Observer):
         self._early.clear()
 
     def _start(self, solver: Solver) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
+        check_writable(self.path)
         try:
             self._lock.enter_context(locked(self.path.parent / f".{self.path.name}.lock"))
         except LockedError as error:

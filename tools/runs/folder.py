@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dragon.errors import UsageError, nearest
 from dragon.files.atomic import write_atomically
+from dragon.files.folders import make_folder
 from dragon.files.reading import read_bytes
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import format_text
@@ -50,7 +51,7 @@ def is_run(folder: Path) -> bool:
 
 def new_run(base: Path) -> Path:
     """Make the folder of a new run, with the next number, in `base`. Raises OSError."""
-    base.mkdir(parents=True, exist_ok=True)
+    make_folder(base)
     number = max(_numbers(base), default=0) + 1
     while True:
         folder = base / str(number)

@@ -8,6 +8,7 @@ from dragon.counting import how_many
 from dragon.data.download import download, read_tar
 from dragon.errors import DataError, DragonError, UsageError
 from dragon.files.atomic import write_atomically
+from dragon.files.folders import make_folder
 from dragon.files.stored_weights import read_weights
 from dragon.models import zoo
 from dragon.models.facts import ROOT
@@ -61,7 +62,7 @@ def _fetch(name: str, timeout: float) -> None:
 
 def _fetch_one(offer: zoo.Offer, timeout: float) -> None:
     """Raises DataError for a file that cannot be fetched, has another checksum, or holds no weights."""
-    offer.path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(offer.path.parent)
     algorithm, digest = offer.checksum or ("sha256", None)
     target = offer.path if offer.member is None else offer.path.with_name(f"{offer.path.name}.archive")
     with progress_bar() as progress:

@@ -17,6 +17,7 @@ from dragon.engines import ENGINES, cuda_problem, gpu_name
 from dragon.engines.base import Options
 from dragon.errors import UsageError, nearest
 from dragon.files.atomic import atomic_path, write_atomically
+from dragon.files.folders import make_folder
 from dragon.files.reading import read_text
 from dragon.graph.facts import summary
 from dragon.graph.means import detection_tops
@@ -33,6 +34,7 @@ from dragon.solver.solver import Solver
 from dragon.solver.types import get_solver
 from dragon.tools.common.logs import log, log_handler
 from dragon.tools.common.numbers import Count
+from dragon.tools.common.outputs import OutputFolder
 from dragon.tools.common.signals import solver_signals
 from dragon.tools.observers.glog import GlogHandler
 from dragon.tools.observers.log_file import logged_to
@@ -56,7 +58,14 @@ _INSTRUCTIONS = {
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--iterations", type=Count(1), help="Stop after this many, without testing: to try or time a recipe.")
 @click.option("--engine", type=click.Choice(ENGINES), help="Train by another engine than the recipe's.")
-@click.option("--output", metavar="DIR", default="weights", show_default=True, help="A folder NAME is made in it.")
+@click.option(
+    "--output",
+    type=OutputFolder(),
+    metavar="DIR",
+    default="weights",
+    show_default=True,
+    help="A folder NAME is made in it.",
+)
 def command(names: tuple[str, ...], iterations: int | None, engine: str | None, output: str) -> None:
     """Train the weights that Dragon offers for the nets NAME, or for all that have a recipe.
 
@@ -97,7 +106,7 @@ def _train(name: str, recipe: Recipe, folder: Path, iterations: int | None) -> b
         param.max_iter = iterations
         param.test_interval = 0
         param.ClearField("test_iter")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     _note_solver(folder / "solver.prototxt", param)
     options = _options(recipe)
     definition = Definition(param, str(folder / "solver.prototxt"), folder=folder)

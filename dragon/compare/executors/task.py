@@ -19,6 +19,7 @@ from dragon.compare.jobs import Job, Message
 from dragon.compare.machine import machine, usable_cores
 from dragon.compare.process import WorkerProcess
 from dragon.compare.store import read_result
+from dragon.files.folders import make_folder
 from dragon.version import __version__
 
 __all__ = ["Answer", "Task", "do_task"]
@@ -57,7 +58,7 @@ def do_task(task: Task, stop: Callable[[], bool] = lambda: False) -> Answer:
     threads = task.threads or cores
     result, folder = Path(task.result), Path(task.folder)
     try:
-        result.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(result.parent)
     except OSError as error:
         text = f"{platform.node()}: {result.parent}: cannot be made: {error.strerror}"
         return {"error": text, "type": "DataError"}

@@ -22,6 +22,7 @@ from dragon.compare.report.probes import probe_sections
 from dragon.compare.report.tables import cells_section, contrasts_section, definitions_section, tuning_section
 from dragon.compare.report.view import View
 from dragon.files.atomic import write_atomically
+from dragon.files.folders import make_folder
 
 __all__ = ["picture", "render", "write_index", "write_report"]
 
@@ -30,7 +31,7 @@ def write_report(results: dict[str, Any], folder: Path) -> Path:
     """Write report.html, picture.svg and the CSV files of results.json's content; the page's path. Raises OSError."""
     for name, text in csv_files(View(results)).items():
         path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_atomically(path, text.encode())
     write_atomically(folder / "picture.svg", picture(results).encode())
     target = folder / "report.html"

@@ -14,6 +14,7 @@ from dragon.errors import NumericError
 from dragon.export.caffe.convert import bottom_shapes, to_caffe
 from dragon.export.caffe.tidy import inputs_first, let_work_in_place, without_copies, without_training
 from dragon.export.deployed import Deployed, deploy
+from dragon.files.folders import make_folder
 from dragon.graph.definition import filter_net, run_state
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
@@ -125,7 +126,7 @@ def _run(net: Net) -> dict[str, Any]:
 def write_net(net: CaffeNet, folder: str | Path, name: str) -> list[Path]:
     """Write NAME.prototxt and, with weights, NAME.caffemodel, the latter first; the paths. Raises OSError."""
     place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
+    make_folder(place)
     model, weights = place / f"{name}.prototxt", place / f"{name}.caffemodel"
     write_model(net.model, model, weights if net.model.arrays else None)
     return [model, weights] if net.model.arrays else [model]

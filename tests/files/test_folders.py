@@ -1,0 +1,65 @@
+"""A file that cannot be written says what is wrong with its folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from dragon.files.atomic import check_writable, write_atomically
+from dragon.files.folders import check_folder, make_folder
+
+
+@pytest.mark.parametrize(
+    ("path", "number", "reason"),
+    [
+        ("none/x", errno.ENOENT, 'the folder "none" does not exist'),
+        ("folder/none/deep/x", errno.ENOENT, f'the folder "{Path("folder/none/deep")}" does not exist'),
+        ("file/x", errno.ENOTDIR, '"file" is a file, not a folder'),
+        ("file/deep/x", errno.ENOTDIR, '"file" is a file, not a folder'),
+    ],
+)
+def test_the_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, number: int, reason: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    Path("file").touch()
+    for attempt in (check_writable, lambda place: write_atomically(place, b"")):
+        with pytest.raises(OSError, match=reason.replace("\\", ".")) as caught:
+            attempt(path)
+        assert (caught.value.errno, caught.value.filename) == (number, path)
+    if number == errno.ENOENT:
+        check_writable(path, made=True)
+        make_folder(Path(path).parent)
+        write_atomically(path, b"")
+        return
+    with pytest.raises(NotADirectoryError, match=reason):
+        check_writable(path, made=True)
+    with pytest.raises(NotADirectoryError, match=reason):
+        make_folder(Path(path).parent)
+
+
+def test_a_write_protected_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(PermissionError) as caught:
+        check_writable(tmp_path / "x")
+    assert caught.value.strerror == f'the folder "{tmp_path}" cannot be written to'
+    with pytest.raises(PermissionError) as caught:
+        check_folder(tmp_path / "a" / "b", tmp_path / "a" / "b", made=True)
+    assert caught.value.strerror == f'the folder "{tmp_path}" cannot be written to'
+
+
+def test_a_folder_that_cannot_be_made_in_a_write_protected_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: str | os.PathLike[str], mode: int = 0) -> None:
+        if not Path(path).parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(os, "mkdir", refused)
+    with pytest.raises(PermissionError) as caught:
+        make_folder(tmp_path / "a" / "b")
+    assert caught.value.filename == str(tmp_path / "a" / "b")
+    assert caught.value.strerror == f'the folder "{tmp_path}" cannot be written to'
