@@ -30,7 +30,7 @@ class AnchorTarget(RegionSource):
 
     type = "AnchorTarget"
     settings = ("anchor_target_param",)
-    unlimited = frozenset({"allowed_border"})
+    unlimited = frozenset({"allowed_border", "positive_overlap", "negative_overlap"})
     bottoms = (3, 4)
     tops = (4, 4)
     size_bottoms = frozenset({0, 3})

@@ -39,7 +39,7 @@ class DetectionOutput(NoGradient):
 
     type = "DetectionOutput"
     settings = ("detection_output_param",)
-    unlimited = frozenset({"confidence_threshold"})
+    unlimited = frozenset({"confidence_threshold", "nms_threshold"})
     gives_boxes = True
     host_only = "sorts boxes and drops those that overlap, one after another"
     bottoms = (3, 5)

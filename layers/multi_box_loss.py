@@ -64,7 +64,7 @@ class MultiBoxLoss(Loss):
 
     type = "MultiBoxLoss"
     settings = ("multibox_loss_param", "loss_param")
-    unlimited = frozenset({"neg_pos_ratio"})
+    unlimited = frozenset({"neg_pos_ratio", "overlap_threshold", "neg_overlap", "nms_threshold"})
     bottoms = (4, 6)
     labels = frozenset({2, 3, _REFINING, _REFINING + 1})
     host_only = "matches boxes, whose number depends on the labels"

@@ -27,6 +27,7 @@ class Proposal(RegionSource):
 
     type = "Proposal"
     settings = ("proposal_param",)
+    unlimited = frozenset({"nms_thresh"})
     bottoms = (3, 3)
     tops = (1, 2)
 

@@ -30,6 +30,7 @@ class ProposalTarget(RegionSource):
 
     type = "ProposalTarget"
     settings = ("proposal_target_param",)
+    unlimited = frozenset({"fg_thresh", "bg_thresh_hi", "bg_thresh_lo"})
     bottoms = (2, 2)
     tops = (5, 5)
 

@@ -28,7 +28,7 @@ class RCNNDetectionOutput(RegionSource):
 
     type = "RCNNDetectionOutput"
     settings = ("rcnn_detection_output_param",)
-    unlimited = frozenset({"confidence_threshold"})
+    unlimited = frozenset({"confidence_threshold", "nms_threshold"})
     gives_boxes = True
     bottoms = (4, 4)
 

@@ -29,6 +29,7 @@ class RegionData(RoIData):
 
     type = "RegionData"
     settings = ("roi_data_param", "proposal_target_param")
+    unlimited = frozenset({"fg_thresh", "bg_thresh_hi", "bg_thresh_lo"})
     tops = (3, 6)
     takes_regions = True
 

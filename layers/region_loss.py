@@ -40,6 +40,7 @@ class RegionLoss(YoloLoss):
 
     type = "RegionLoss"
     settings = ("region_loss_param",)
+    unlimited = frozenset({"thresh"})
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.region_loss_param

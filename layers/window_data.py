@@ -31,6 +31,7 @@ class WindowData(Source):
 
     type = "WindowData"
     settings = ("window_data_param", "transform_param")
+    unlimited = frozenset({"fg_threshold", "bg_threshold"})
     tops = (2, 2)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

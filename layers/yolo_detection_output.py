@@ -26,7 +26,7 @@ class YoloDetectionOutput(YoloOutput):
 
     type = "YoloDetectionOutput"
     settings = ("yolo_detection_output_param",)
-    unlimited = frozenset({"confidence_threshold"})
+    unlimited = frozenset({"confidence_threshold", "nms_threshold"})
     bottoms = (1, 2)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

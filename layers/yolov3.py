@@ -44,7 +44,7 @@ class Yolov3(YoloLoss):
 
     type = "Yolov3"
     settings = ("yolov3_param",)
-    unlimited = frozenset({"max_delta"})
+    unlimited = frozenset({"max_delta", "thresh", "iou_thresh"})
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.yolov3_param

@@ -30,7 +30,7 @@ class Yolov3DetectionOutput(YoloOutput):
 
     type = "Yolov3DetectionOutput"
     settings = ("yolov3_detection_output_param",)
-    unlimited = frozenset({"confidence_threshold"})
+    unlimited = frozenset({"confidence_threshold", "nms_threshold"})
     bottoms = (1, None)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -38,6 +38,7 @@ _NOT_NEGATIVE = (
     "display", "test_interval", "snapshot", "max_iter", "weight_decay", "delta", "warmup_iter", "min_lr",
 )  # fmt: skip
 _SINGLE = {field.name for field in pb.SolverParameter.DESCRIPTOR.fields if field.message_type is None}
+_UNLIMITED = {"clip_gradients"}  # limits: an infinite one limits nothing, as in Caffe
 EVAL_TYPES = ("classification", "detection")
 NetChoice = tuple[str | pb.NetParameter, int, pb.NetState | None]
 """Model (a path or the net itself), phase, and the state that the solver sets for it, or None."""
@@ -94,8 +95,10 @@ def check(p: pb.SolverParameter) -> None:
     if not p.HasField("lr_policy"):
         raise PrototxtError("the solver does not set lr_policy")
     for field, _, number in numbers(p, _SINGLE):
-        if not math.isfinite(number):
-            raise SolverFieldError(field, f"{field} must be a finite number, got {number:g}")
+        may_be_infinite = field in _UNLIMITED
+        if math.isnan(number) or (math.isinf(number) and not may_be_infinite):
+            expected = "a number" if may_be_infinite else "a finite number"
+            raise SolverFieldError(field, f"{field} must be {expected}, got {number:g}")
     check_policy(p)
     if not p.HasField("base_lr"):
         raise PrototxtError("the solver does not set base_lr")

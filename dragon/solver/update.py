@@ -67,8 +67,14 @@ class Updater(Update):
     def coefficients(self) -> Coefficients:
         p = self.param
         return Coefficients(
-            *self.rule.decays, p.delta, p.weight_decay, p.regularization_type == "L1", p.clip_gradients, p.iter_size
+            *self.rule.decays, p.delta, p.weight_decay, p.regularization_type == "L1", self.limit, p.iter_size
         )
+
+    @property
+    def limit(self) -> float:
+        """The largest norm of all gradients, clip_gradients; -1 where there is no limit, which saves the norm."""
+        limit: float = self.param.clip_gradients
+        return limit if 0 <= limit < math.inf else -1.0
 
     def decay_of(self, p: Param) -> float:
         return self.param.weight_decay * p.decay_mult
@@ -78,7 +84,7 @@ class Updater(Update):
 
         sum_of_squares: squared L2 norm of the gradients of all parameters with a learning rate.
         """
-        limit = self.param.clip_gradients
+        limit = self.limit
         if limit < 0:
             return 1.0
         norm = math.sqrt(sum_of_squares)
@@ -86,7 +92,7 @@ class Updater(Update):
 
     def apply(self, rate: float, iteration: int) -> None:
         scale = 1.0
-        if self.param.clip_gradients >= 0:
+        if self.limit >= 0:
             # frozen parameters have no gradients in Caffe
             scale = self.clip_scale(float(sum(squares(p.blob.diff) for p in self.params if p.lr_mult)))
         for k, p in enumerate(self.params):

@@ -48,6 +48,7 @@ def written(folder: Path, wrong: str) -> Path:
         ("weight_decay: nan", "weight_decay must be a finite number, got nan"),
         ("warmup_iter: -1", "warmup_iter must not be negative, got -1"),
         ("delta: -1", "delta must not be negative, got -1"),
+        ("clip_gradients: nan", "clip_gradients must be a number, got nan"),
         ("base_lr: inf", "base_lr must be a finite number, got inf"),
         ("iter_size: 0", "iter_size must be at least 1, got 0"),
         ("average_loss: 0", "average_loss must be at least 1, got 0"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,19 @@ def test_clip_gradients_limits_the_norm_of_all_gradients() -> None:
     learned = {f"{p.layer}/{p.index}" for p in solver.net.learnable}
     norm = np.sqrt(sum(((before[k] - after[k]) ** 2).sum() for k in learned))
     assert norm == pytest.approx(0.01, rel=1e-4)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "onednn"])
+@pytest.mark.parametrize("limit", [math.inf, -math.inf, -1.0])
+def test_gradients_are_not_clipped(engine: str, limit: float) -> None:
+    """Caffe clips where the norm is larger than a limit that is not negative."""
+    found = []
+    for solver in (toy_solver(engine=engine), toy_solver(engine=engine, clip_gradients=limit)):
+        with solver:
+            solver.step(3)
+            found.append(weights_of(solver.net))
+    for name, values in found[0].items():
+        np.testing.assert_array_equal(found[1][name], values)
 
 
 def test_frozen_parameters_do_not_count_for_the_clipping() -> None:
