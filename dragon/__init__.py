@@ -125,6 +125,7 @@ _alias.install_modules()
 _PYCAFFE = [name for name in _alias.MODULES if not name.startswith("_")]
 _SUBMODULES = {
     **{name: f"dragon.pycaffe.{name}" for name in _PYCAFFE},
+    "_caffe": "dragon.pycaffe._caffe",
     "caffe_pb2": "dragon.proto.caffe_pb2",
     "layers": "dragon.layers",
     "proto": "dragon.proto",

@@ -10,7 +10,7 @@ import pytest
 import dragon
 
 # Public for scripts, but no name of Dragon's own API.
-FOR_SCRIPTS = {"caffe_pb2"}
+FOR_SCRIPTS = {"_caffe", "caffe_pb2"}
 
 
 def test_sorted_without_doubles() -> None:

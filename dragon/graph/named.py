@@ -8,9 +8,11 @@ from typing import Any, NoReturn, TypeVar
 from dragon.errors import UnknownBlobError, UnknownNameError, nearest
 from dragon.memory.blob import Blob, BlobList
 
-__all__ = ["BlobValues", "Blobs", "Layers", "Outputs", "Params"]
+__all__ = ["AUTOMATIC", "BlobValues", "Blobs", "Layers", "Outputs", "Params"]
 
 _V = TypeVar("_V")
+
+AUTOMATIC = "(automatic)"  # begins the names of tops that a net adds, and is all of the name in Caffe
 
 
 def _unknown(what: str, name: object, known: OrderedDict[str, Any] | dict[str, Any]) -> str:
@@ -18,10 +20,16 @@ def _unknown(what: str, name: object, known: OrderedDict[str, Any] | dict[str, A
 
 
 class BlobValues(OrderedDict[str, _V]):
-    """What belongs to blobs, by the blobs' names. Raises UnknownBlobError, a KeyError, for a name that is not there."""
+    """What belongs to blobs, by the blobs' names. Raises UnknownBlobError, a KeyError, for a name that is not there.
 
-    def __missing__(self, name: object) -> NoReturn:
-        raise UnknownBlobError(_unknown("blob", name, self))
+    Caffe's name of tops that a net adds gives the last of them, as in pycaffe.
+    """
+
+    def __missing__(self, name: object) -> _V:
+        added = [key for key in self if key.startswith(AUTOMATIC)] if name == AUTOMATIC else []
+        if not added:
+            raise UnknownBlobError(_unknown("blob", name, self))
+        return self[added[-1]]
 
 
 class Blobs(BlobValues[Blob]):

@@ -11,7 +11,7 @@ from dragon.bases.layer import Context, Layer, create
 from dragon.counting import how_many
 from dragon.errors import DragonError, LayerName, Position, PrototxtError, ShapeError, nearest
 from dragon.graph.definition import admits, filter_net, insert_splits_tracked
-from dragon.graph.named import Blobs, Params
+from dragon.graph.named import AUTOMATIC, Blobs, Params
 from dragon.graph.node import Node
 from dragon.graph.overwriting import warn_overwritten
 from dragon.graph.parameters import ParamTable
@@ -174,7 +174,7 @@ class Wiring:
         names: list[str] = list(param.top)
         if layer.auto_tops or layer.is_loss:
             while len(names) < max(layer.tops[0], 1):
-                names.append(f"(automatic) {layer.identity}" + (f" {len(names)}" if names else ""))
+                names.append(f"{AUTOMATIC} {layer.identity}" + (f" {len(names)}" if names else ""))
         for i, name in enumerate(names):
             in_place = i < len(param.bottom) and param.bottom[i] == name
             if not in_place and name in self.blobs:

@@ -9,7 +9,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-__all__: list[str] = []
+_RULES = ("AdaDelta", "AdaGrad", "Adam", "Nesterov", "RMSProp", "SGD")
+__all__ = ["NCCL", "Net", "Timer", *(f"{rule}Solver" for rule in _RULES)]  # what `from caffe.pycaffe import *` gives
 
 
 def __getattr__(name: str) -> Any:

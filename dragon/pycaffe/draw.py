@@ -154,8 +154,9 @@ def get_pydot_graph(
 ) -> Graph:
     """The graph of a net in one phase; without a phase, of all layers, with the phase of those that are in one only.
 
-    rankdir: LR, TB, RL or BT. Raises UsageError for another.
+    rankdir: LR, TB (or UD), RL or BT. Raises UsageError for another.
     """
+    rankdir = "TB" if rankdir == "UD" else rankdir  # graphviz takes it so, and DIGITS's scripts say it
     if rankdir not in ("LR", "TB", "RL", "BT"):
         raise UsageError(f'rankdir must be LR, TB, RL or BT, got "{rankdir}"')
     net = upgrade_net(caffe_net)

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dragon.data.resize import check_resized
 from dragon.errors import ImageFileError, MissingImageError, UsageError
 from dragon.proto import blobs as _blobs
 from dragon.proto import caffe_pb2 as caffe_pb2  # scripts reach it as caffe.io.caffe_pb2
 from dragon.proto import dragon_pb2 as pb
+from dragon.pycaffe.resizing import Image, resize, resize_image
 
 __all__ = [
     "Transformer",
@@ -28,10 +28,9 @@ __all__ = [
     "datum_to_array",
     "load_image",
     "oversample",
+    "resize",
     "resize_image",
 ]
-
-Image = NDArray[np.float32]
 
 
 class TransformError(UsageError, ValueError):
@@ -59,6 +58,9 @@ def arraylist_to_blobprotovector_str(arraylist: Iterable[NDArray[Any]]) -> bytes
     """A serialised BlobProtoVector of the arrays."""
     content: bytes = pb.BlobProtoVector(blobs=[array_to_blobproto(a) for a in arraylist]).SerializeToString()
     return content
+
+
+arraylist_to_blobprotovecor_str = arraylist_to_blobprotovector_str  # the name in pycaffe, until it was corrected
 
 
 def blobprotovector_str_to_arraylist(str: bytes) -> list[NDArray[Any]]:
@@ -112,50 +114,6 @@ def load_image(filename: str | Path, color: bool = True) -> Image:
     return pixels.astype(np.float32) if pixels.ndim == 3 else pixels[..., None].astype(np.float32)
 
 
-def _weights(old: int, new: int, order: int) -> NDArray[np.float64]:
-    """(new, old) matrix that interpolates along one axis, pixel centres aligned, the border repeated.
-
-    order: 0 nearest, 1 linear, 3 cubic (Keys 1981, a = -1/2).
-    """
-    at = (np.arange(new) + 0.5) * old / new - 0.5
-    first = np.floor(at + (0.5 if order == 0 else 0)).astype(int)
-    t = at - first
-    taps: dict[int, NDArray[Any]]
-    if order == 0:
-        taps = {0: np.ones(new)}
-    elif order == 1:
-        taps = {0: 1 - t, 1: t}
-    else:
-        taps = {
-            -1: -0.5 * t + t**2 - 0.5 * t**3,
-            0: 1 - 2.5 * t**2 + 1.5 * t**3,
-            1: 0.5 * t + 2 * t**2 - 1.5 * t**3,
-            2: -0.5 * t**2 + 0.5 * t**3,
-        }
-    matrix = np.zeros((new, old))
-    for offset, weight in taps.items():
-        np.add.at(matrix, (np.arange(new), np.clip(first + offset, 0, old - 1)), weight)
-    return matrix
-
-
-def resize_image(im: NDArray[Any], new_dims: Sequence[int], interp_order: int = 1) -> Image:
-    """An (H, W, K) array resized to new_dims (H', W') without scaling the values; ValueError for other shapes.
-
-    interp_order: 0 nearest, 1 linear, 3 cubic. Raises ShapeError for a size that this machine's memory does not hold.
-    """
-    if im.ndim != 3:
-        raise ValueError(f"an image has the shape (H, W, K), got {im.shape}")
-    if interp_order not in (0, 1, 3):
-        raise ValueError(f"interp_order must be 0, 1 or 3, got {interp_order}")
-    height, width = (int(d) for d in new_dims)
-    check_resized(im.shape[2], height, width)
-    rows = _weights(im.shape[0], height, interp_order)
-    columns = _weights(im.shape[1], width, interp_order)
-    out = np.einsum("ah,hwk->awk", rows, im, optimize=True)
-    result: Image = np.einsum("bw,awk->abk", columns, out, optimize=True).astype(np.float32)
-    return result
-
-
 def oversample(images: Iterable[NDArray[Any]], crop_dims: Sequence[int]) -> Image:
     """Ten crops of crop_dims (h, w) of each of N images (H, W, K): (10 N, h, w, K).
 
@@ -192,14 +150,14 @@ class Transformer:
         self.mean: dict[str, NDArray[Any]] = {}
         self.input_scale: dict[str, float] = {}
 
-    def _check(self, in_: str) -> tuple[int, ...]:
+    def __check_input(self, in_: str) -> tuple[int, ...]:
         if in_ not in self.inputs:
             raise TransformError(f"{in_} is not one of the net inputs: {list(self.inputs)}")
         return self.inputs[in_]
 
     def preprocess(self, in_: str, data: NDArray[Any]) -> Image:
         """Convert an (H, W, K) image to the form of the net's input, (K, H', W')."""
-        dims = self._check(in_)[2:]
+        dims = self.__check_input(in_)[2:]
         out: NDArray[Any] = np.asarray(data).astype(np.float32, copy=False)
         if out.shape[: len(dims)] != dims:
             out = resize_image(out, dims)
@@ -217,7 +175,7 @@ class Transformer:
 
     def deprocess(self, in_: str, data: NDArray[Any]) -> Image:
         """Convert an input back to the image that preprocess made it of, in the input's size."""
-        self._check(in_)
+        self.__check_input(in_)
         out = np.array(data, np.float32).squeeze()
         if out.ndim == 2 and in_ in self.transpose:
             out = out[None]
@@ -235,24 +193,24 @@ class Transformer:
 
     def set_transpose(self, in_: str, order: Sequence[int]) -> None:
         """Set the order of axes: (2, 0, 1) makes (H, W, K) into (K, H, W)."""
-        if len(order) != len(self._check(in_)) - 1:
+        if len(order) != len(self.__check_input(in_)) - 1:
             raise TransformError("Transpose order needs to have the same number of dimensions as the input.")
         self.transpose[in_] = tuple(order)
 
     def set_channel_swap(self, in_: str, order: Sequence[int]) -> None:
         """Set the order of channels: (2, 1, 0) makes RGB into BGR."""
-        if len(order) != self._check(in_)[1]:
+        if len(order) != self.__check_input(in_)[1]:
             raise TransformError("Channel swap needs to have the same number of dimensions as the input channels.")
         self.channel_swap[in_] = tuple(order)
 
     def set_raw_scale(self, in_: str, scale: float) -> None:
         """Set the factor before the mean is subtracted: 255 for nets that were trained on bytes."""
-        self._check(in_)
+        self.__check_input(in_)
         self.raw_scale[in_] = scale
 
     def set_mean(self, in_: str, mean: NDArray[Any]) -> None:
         """Set the mean to subtract: one value for each channel, or an image (K, H, W), resized to the input."""
-        shape = self._check(in_)
+        shape = self.__check_input(in_)
         mean = np.asarray(mean, np.float32)
         if mean.ndim == 1:
             if mean.shape[0] != shape[1]:
@@ -271,5 +229,19 @@ class Transformer:
 
     def set_input_scale(self, in_: str, scale: float) -> None:
         """Set the factor after the mean is subtracted."""
-        self._check(in_)
+        self.__check_input(in_)
         self.input_scale[in_] = scale
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """scikit-image, which scripts take from here as `caffe.io.skimage`."""
+        if name != "skimage":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        try:
+            import skimage.io
+            import skimage.transform
+        except ImportError as error:
+            raise AttributeError(f"caffe.io.skimage is scikit-image: pip install scikit-image ({error})") from None
+        return skimage

@@ -13,17 +13,42 @@ from typing import Any
 
 from dragon.bases.registry import layer_types
 from dragon.errors import LayerName, PrototxtError, nearest
+from dragon.proto import caffe_pb2 as caffe_pb2  # scripts reach it as caffe.net_spec.caffe_pb2
 from dragon.proto import dragon_pb2 as pb
 from dragon.pycaffe.layer_help import documentation_of, signature_of
 from dragon.pycaffe.settings import assign, assign_settings
 
-__all__ = ["Function", "Layers", "NetSpec", "Parameters", "Top", "layer_function", "layers", "params", "to_proto"]
+__all__ = [
+    "Function",
+    "Layers",
+    "NetSpec",
+    "Parameters",
+    "Top",
+    "layer_function",
+    "layers",
+    "param_name_dict",
+    "params",
+    "to_proto",
+]
 
 _Layers = OrderedDict["Function", pb.LayerParameter]
 _Names = dict[Any, str]
 
 
 assign_proto = assign  # the name in pycaffe
+
+
+def param_name_dict() -> dict[str, str]:
+    """The field of LayerParameter that holds the settings of a type, without `_param`, by the name of its message.
+
+    Such as "inner_product" for InnerProduct; of several fields with one message the oldest.
+    """
+    fields = pb.LayerParameter.DESCRIPTOR.fields
+    found = [(f.message_type.name, f.name) for f in fields if f.name.endswith("_param") and f.message_type is not None]
+    return {message.removesuffix("Parameter"): name.removesuffix("_param") for message, name in reversed(found)}
+
+
+_param_names = param_name_dict()  # scripts for pycaffe read it
 
 
 class Top:

@@ -1,0 +1,101 @@
+"""Names of pycaffe's modules that scripts use, besides those that its documents show."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dragon as caffe
+from dragon.proto import caffe_pb2
+
+LOSSES = """
+layer { name: "x" type: "DummyData" top: "x" top: "t" dummy_data_param { shape { dim: 2 dim: 3 }
+  data_filler { value: 3 } data_filler { value: 1 } } }
+layer { name: "half" type: "EuclideanLoss" bottom: "x" bottom: "t" loss_weight: 0.5 }
+"""
+
+
+def in_a_script(code: str) -> None:
+    """Run code in a fresh process in which `import caffe` gives this package."""
+    code = f"from dragon.pycaffe import alias\nalias.install()\n{code}"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_the_compiled_part_is_there_with_the_package() -> None:
+    """Scripts that merge batch normalisation ask whether parameters are of type `caffe._caffe.BlobVec`."""
+    in_a_script(
+        "import caffe\n"
+        "net = caffe.NetSpec()\n"
+        "net.x = caffe.layers.Input(shape=dict(dim=[1, 2]))\n"
+        "net.ip = caffe.layers.InnerProduct(net.x, num_output=1)\n"
+        "net = caffe.Net(net.to_proto(), caffe.TEST)\n"
+        "assert type(net.params['ip']) is caffe._caffe.BlobVec\n"
+        "assert caffe._caffe.Net is caffe.Net"
+    )
+
+
+def test_everything_of_the_module_pycaffe() -> None:
+    in_a_script(
+        "from caffe.pycaffe import *\n"
+        "import caffe\n"
+        "assert Net is caffe.Net and AdaDeltaSolver is caffe.AdaDeltaSolver and NCCL and Timer"
+    )
+
+
+def test_where_settings_of_types_go() -> None:
+    from dragon.pycaffe import net_spec
+
+    names = net_spec.param_name_dict()
+    assert names["InnerProduct"] == "inner_product"
+    assert names["Convolution"] == "convolution"
+    assert names["LRN"] == "lrn"
+    for message, name in names.items():
+        field = caffe_pb2.LayerParameter.DESCRIPTOR.fields_by_name[f"{name}_param"]
+        assert field.message_type is not None
+        assert field.message_type.name.removesuffix("Parameter") == message
+    assert net_spec._param_names == names
+    assert net_spec.caffe_pb2 is caffe_pb2
+
+
+def test_the_old_spelling_of_a_function() -> None:
+    text = caffe.io.arraylist_to_blobprotovecor_str([np.ones((1, 2, 3, 4))])
+    assert [a.shape for a in caffe.io.blobprotovector_str_to_arraylist(text)] == [(1, 2, 3, 4)]
+
+
+def test_a_transformer_with_a_setting_of_its_own() -> None:
+    class Cropping(caffe.io.Transformer):
+        """Calls what is private in pycaffe too, as scripts do."""
+
+        def set_crop(self, name: str, size: int) -> None:
+            self._Transformer__check_input(name)  # type: ignore[attr-defined]
+            self.size = size
+
+    transformer = Cropping({"data": (1, 3, 4, 4)})
+    transformer.set_crop("data", 2)
+    with pytest.raises(Exception, match="dat is not one of the net inputs"):
+        transformer.set_crop("dat", 2)
+
+
+def test_tops_that_the_net_adds_have_the_name_that_caffe_gives_them(tmp_path: Path) -> None:
+    (tmp_path / "net.prototxt").write_text(LOSSES)
+    net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TRAIN)
+    net.forward()
+    assert net.blobs["(automatic)"].data == 6  # for each item half of three squares of 2
+    assert net.blob_loss_weights["(automatic)"] == 0.5
+    second = LOSSES + LOSSES[LOSSES.index('layer { name: "half"') :].replace("half", "again").replace('"t"', '"x"')
+    (tmp_path / "net.prototxt").write_text(second)
+    net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TRAIN)
+    net.forward()
+    assert net.blobs["(automatic)"].data == 0  # of the last of two
+    with pytest.raises(KeyError, match=r'no blob "\(automatc\)"'):
+        _ = net.blobs["(automatc)"]
+
+
+def test_pictures_from_top_to_bottom_in_the_words_of_digits() -> None:
+    net = caffe_pb2.NetParameter()
+    net.layer.add(name="a", type="Input", top=["a"])
+    assert b"rankdir=TB" in caffe.draw.draw_net(net, "UD", "dot")
