@@ -26,7 +26,15 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from dragon.graph.net import Net
-    from dragon.modes import set_device, set_engine, set_mode_cpu, set_mode_gpu, set_random_seed
+    from dragon.modes import (
+        set_device,
+        set_engine,
+        set_mode_cpu,
+        set_mode_gpu,
+        set_phase_test,
+        set_phase_train,
+        set_random_seed,
+    )
     from dragon.proto import caffe_pb2 as caffe_pb2  # scripts reach it as caffe.proto.caffe_pb2
     from dragon.pycaffe import classifier, coord_map, detector, draw, io, net_spec, params
     from dragon.pycaffe.classifier import Classifier
@@ -111,6 +119,8 @@ __all__ = [
     "set_mode_cpu",
     "set_mode_gpu",
     "set_multiprocess",
+    "set_phase_test",
+    "set_phase_train",
     "set_random_seed",
     "set_solver_count",
     "set_solver_rank",
@@ -140,7 +150,10 @@ _LATER = {  # by module: so `import dragon` is quick, and an interrupted command
     "bases.layer": ["TEST", "TRAIN", "Layer"],
     "errors": [name for name in __all__ if name.endswith("Error")],
     "graph.net": ["Net"],
-    "modes": ["set_device", "set_engine", "set_mode_cpu", "set_mode_gpu", "set_random_seed"],
+    "modes": [
+        "set_device", "set_engine", "set_mode_cpu", "set_mode_gpu", "set_phase_test", "set_phase_train",
+        "set_random_seed",
+    ],
     "solver.types": [name for name in __all__ if name.endswith("Solver") and name != "Solver"] + ["get_solver"],
     "solver.solver": ["Observer", "Solver"],
     "pycaffe.runtime": [

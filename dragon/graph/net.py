@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, cast
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -68,6 +68,8 @@ class Net(PyNet):
     WeightsError for weights.
     """
 
+    default_phase: ClassVar[int | None] = None  # for nets that are made without one; None: that of the definition
+
     @without_collecting()
     def __init__(
         self,
@@ -94,6 +96,7 @@ class Net(PyNet):
             phase, level, stages, weights = _positional(args, phase, level, stages, weights)
         definition = definition_of(model, allow_unknown, profile)
         folder = None if definition.folder is None else definition.folder.resolve()
+        phase = self.default_phase if phase is None else phase
         state = run_state(definition.message.state, phase, level, stages or [])
         self.seed = fresh_seed() if seed is None else checked_seed(seed)
         context = Context(_float_type(dtype), self.seed, folder=folder, allow_python=allow_python, share=share)

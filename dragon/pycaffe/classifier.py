@@ -15,6 +15,7 @@ from dragon.graph.net import Net, NetSettings
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.pycaffe.io import Transformer, oversample, resize_image
+from dragon.pycaffe.old_net import engine_settings
 
 __all__ = ["Classifier", "image_transformer"]
 
@@ -64,10 +65,15 @@ class Classifier(Net):
         input_scale: float | None = None,
         raw_scale: float | None = None,
         channel_swap: Sequence[int] | None = None,
+        mean_file: str | Path | None = None,
+        gpu: bool | None = None,
         **settings: Unpack[NetSettings],
     ) -> None:
-        super().__init__(model_file, phase=TEST, weights=pretrained_file, **settings)
+        super().__init__(model_file, phase=TEST, weights=pretrained_file, **engine_settings(gpu, settings))
         self.transformer = image_transformer(self, mean, input_scale, raw_scale, channel_swap)
+        self._show_settings(self.transformer)
+        if mean_file is not None:
+            self.set_mean(self.inputs[0], mean_file)
         self.crop_dims = np.array(self.blobs[self.inputs[0]].shape[2:])
         self.image_dims = np.array(image_dims) if image_dims is not None else self.crop_dims
 

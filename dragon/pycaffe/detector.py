@@ -19,6 +19,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.pycaffe.classifier import image_transformer
 from dragon.pycaffe.io import load_image, resize_image
+from dragon.pycaffe.old_net import engine_settings
 from dragon.pycaffe.region_nets import IMAGE_INFO
 
 __all__ = ["Box", "Detection", "Detector", "read_windows"]
@@ -89,10 +90,15 @@ class Detector(Net):
         raw_scale: float | None = None,
         channel_swap: Sequence[int] | None = None,
         context_pad: int | None = None,
+        mean_file: str | Path | None = None,
+        gpu: bool | None = None,
         **settings: Unpack[NetSettings],
     ) -> None:
-        super().__init__(model_file, phase=TEST, weights=pretrained_file, **settings)
+        super().__init__(model_file, phase=TEST, weights=pretrained_file, **engine_settings(gpu, settings))
         self.transformer = image_transformer(self, mean, input_scale, raw_scale, channel_swap)
+        self._show_settings(self.transformer)
+        if mean_file is not None:
+            self.set_mean(self.inputs[0], mean_file)
         self.configure_crop(context_pad)
 
     def configure_crop(self, context_pad: int | None) -> None:

@@ -28,6 +28,7 @@ from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
+from dragon.pycaffe.old_net import OldNet
 
 __all__ = ["PyNet"]
 
@@ -35,7 +36,7 @@ _NONE: dict[str, Array] = {}
 _Hook = Callable[[int], object]
 
 
-class PyNet(Wiring):
+class PyNet(OldNet, Wiring):
     """A wired graph with the methods and properties of pycaffe's Net."""
 
     def __init__(self, definition: Definition[pb.NetParameter], state: pb.NetState, context: Context) -> None:
