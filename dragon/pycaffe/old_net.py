@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dragon.bases.layer import TEST, TRAIN, Layer
+from dragon.bases.layer import TEST, TRAIN
 from dragon.errors import DataError, UsageError
-from dragon.memory.blob import Blob
 
 if TYPE_CHECKING:
-    from collections import OrderedDict
     from collections.abc import Sequence
 
     from dragon.engines.base import Executor
+    from dragon.graph.named import Blobs
     from dragon.graph.net import NetSettings
+    from dragon.graph.node import Node
     from dragon.pycaffe.io import Transformer
 
 __all__ = ["OldNet", "engine_settings"]
@@ -35,8 +35,8 @@ class OldNet:
     """The methods of pycaffe's Net that were removed in January 2015, for scripts that are older."""
 
     inputs: list[str]
-    blobs: OrderedDict[str, Blob]
-    layers: list[Layer]
+    blobs: Blobs
+    nodes: list[Node]
     executor: Executor
     _means_of_files: frozenset[str] = frozenset()  # the inputs with a mean of a file
 
@@ -50,8 +50,8 @@ class OldNet:
         self._set_phase(TEST)
 
     def _set_phase(self, phase: int) -> None:
-        for layer in self.layers:
-            layer.phase = phase
+        for node in self.nodes:
+            node.layer.phase = phase
 
     def set_mode_cpu(self) -> None:
         """Do nothing on the CPU. Raises UsageError for a net on a GPU, where it was made."""

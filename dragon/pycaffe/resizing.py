@@ -69,7 +69,7 @@ def resize_image(im: NDArray[Any], new_dims: Sequence[int], interp_order: int = 
 
 def resize(
     image: NDArray[Any],
-    output_shape: Sequence[int],
+    output_shape: Sequence[int] | NDArray[Any],
     order: int = 1,
     mode: str = "edge",
     cval: float = 0,
