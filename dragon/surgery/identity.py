@@ -29,12 +29,16 @@ Statistics = Callable[[Model, Sequence[str]], Mapping[str, Pool]]  # by names of
 
 @dataclass
 class Made:
-    """A normalisation that is inserted. target, spot: positions of the chosen layer and of the one it is put behind."""
+    """A normalisation that is inserted.
+
+    target, spot, like: positions of the chosen layer, of the one it is put behind, and of the one whose rules it has.
+    """
 
     target: int
     spot: int
+    like: int
     layer: str  # name of the chosen layer
-    behind: str  # name of the layer that it is put behind
+    behind: str  # name of the layer whose top its statistics are those of
     name: str
     scale: str  # name of its Scale, if it is scaled
     scaled: bool = False

@@ -26,7 +26,7 @@ from dragon.surgery.forms import (
 from dragon.surgery.identity import Made, Statistics, measure, start_as_identity
 from dragon.surgery.model import Model, Note, silent_note
 from dragon.surgery.normalisations import Normalisation, PhaseGraphs
-from dragon.surgery.places import PLACES, ends_net, only_looked_up, walk
+from dragon.surgery.places import PLACES, ends_net, only_looked_up, overwritten, walk
 from dragon.surgery.refusals import refusals
 from dragon.surgery.remove import take_out
 from dragon.surgery.rules import copy_rules
@@ -167,19 +167,30 @@ def _spots(graphs: PhaseGraphs, targets: list[int], place: str, kind: Normalisat
     ends = {norm.index: norm.scales for norm in graphs.normalisations() if norm.scales}
     for index in targets:
         layer = net.layer[index]
-        spots = ends.get(index, (index,))
+        spots = [(spot, spot) for spot in ends.get(index, (index,))]
         if place == "after_activation":
-            spots = walk(graphs, index).activations or spots
-            if not walk(graphs, index).activations:
+            partly, activations = overwritten(graphs, index), walk(graphs, index).activations
+            if partly is not None:
+                at, maker = partly
+                names_of = net.layer[at].name, net.layer[maker].name
+                note(f"{names_of[0]} is in some nets only: the normalisation is behind {names_of[1]} in the others")
+                spots = [partly]
+            elif activations:
+                spots = [(spot, spot) for spot in activations]
+            else:
                 note(f"{layer.name}: no activation follows it alone; the normalisation is right behind it")
         if layer.name not in names:
             name = norm_name(kind, layer.name, taken)
             scale = scale_name(name, {name, *taken})
             names[layer.name] = name, scale
             taken |= {name, scale}
-            note(f"inserted {name} ({kind.type}) behind {net.layer[spots[0]].name}")
-        for spot in spots:
-            found.setdefault(spot, Made(index, spot, layer.name, net.layer[spot].name, *names[layer.name]))
+            behind = " and ".join(dict.fromkeys(net.layer[spot].name for spot, _ in spots))
+            note(f"inserted {name} ({kind.type}) behind {behind}")
+        for spot, like in spots:
+            measured = (
+                spot if phases(net.layer[spot]) != phases(net.layer[like]) else like
+            )  # a net without stages has it
+            found.setdefault(spot, Made(index, spot, like, layer.name, net.layer[measured].name, *names[layer.name]))
     return list(found.values())
 
 
@@ -236,7 +247,7 @@ def _drop_activations(net: pb.NetParameter, graphs: PhaseGraphs, targets: list[i
 def _add(model: Model, made: Made, kind: NormalisationType, drops: bool, in_place: bool | None) -> None:
     """Put the layers of one normalisation behind its spot."""
     net = model.net
-    before, owner = net.layer[made.spot], net.layer[made.target]
+    before, like, owner = net.layer[made.spot], net.layer[made.like], net.layer[made.target]
     value = before.top[0]
     if in_place is None:
         in_place = issubclass(class_of(before), Weighted)
@@ -247,9 +258,9 @@ def _add(model: Model, made: Made, kind: NormalisationType, drops: bool, in_plac
     made.dropped = drops
     made.shared = _carry(layers, owner, bias, shared_name(net, owner))
     for layer in layers:
-        copy_rules(before, layer)
+        copy_rules(like, layer)
     if not in_place:
-        rename_value(net, made.spot + 1, phases(before), value, top)
+        rename_value(net, made.spot + 1, phases(like), value, top)
     rest = [_copy(layer) for layer in net.layer[made.spot + 1 :]]
     del net.layer[made.spot + 1 :]
     net.layer.extend([*layers, *rest])

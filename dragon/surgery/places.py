@@ -13,8 +13,9 @@ from dragon.layers.pooling import Pooling
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.forms import is_normalisation
 from dragon.surgery.normalisations import PhaseGraphs
+from dragon.surgery.rules import same_conditions
 
-__all__ = ["PLACES", "Walk", "ends_net", "only_looked_up", "walk"]
+__all__ = ["PLACES", "Walk", "ends_net", "only_looked_up", "overwritten", "walk"]
 
 PLACES = ("before_activation", "after_activation")
 
@@ -40,8 +41,33 @@ def walk(graphs: PhaseGraphs, index: int) -> Walk:
         activations.append(activation)
         norms += [] if norm is None else [norm]
     found = sorted({at for at in activations if at is not None})
-    alike = len({graphs.net.layer[at].name for at in found}) == 1
-    return Walk(tuple(found) if alike and None not in activations else (), norms[0] if norms else None)
+    return Walk(tuple(found) if None not in activations else (), norms[0] if norms else None)
+
+
+def overwritten(graphs: PhaseGraphs, index: int) -> tuple[int, int] | None:
+    """An activation that is in some nets only, by phase or stage, and the layer behind which it works in place.
+
+    A normalisation behind the activation with the rules of the other layer is behind both in every net. None where the
+    activation is in all nets, where there is none, and where such a normalisation would miss a reader.
+    """
+    net = graphs.net
+    follows = [(graph, _follow(net, graph, index)[0]) for graph in graphs.of(index)]
+    found = {at for _, at in follows if at is not None}
+    if len(found) != 1:
+        return None
+    (at,) = found
+    layer = net.layer[at]
+    if list(layer.top) != list(layer.bottom):
+        return None
+    makers = {graph.maker(at) for graph, activation in follows if activation is not None}
+    maker = makers.pop()
+    if makers or maker is None:
+        return None
+    without = [graph for graph, activation in follows if activation is None]
+    if not without and same_conditions(layer, net.layer[maker]):
+        return None
+    missed = any(maker not in graph or any(reader < at for reader in graph.readers(maker)) for graph in without)
+    return None if missed else (at, maker)
 
 
 def _follow(net: pb.NetParameter, graph: Graph, index: int) -> tuple[int | None, int | None]:

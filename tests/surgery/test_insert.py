@@ -264,6 +264,65 @@ def test_a_pair_of_activations() -> None:
 
 
 @pytest.mark.parametrize("form", ["merged", "split"])
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize(
+    "rule", ["include { phase: TRAIN }", "include { phase: TEST }", "exclude { phase: TEST }", 'include { stage: "a" }']
+)
+def test_an_activation_that_some_nets_lack(rule: str, pooled: bool, form: str) -> None:
+    """One normalisation, behind the activation where it is, and where it is not behind the layer before it."""
+    relu = RELU.replace('top: "X"', f'top: "X" {rule}')
+    old = net(*[POOL] * pooled, relu, TAIL, last="pool" if pooled else "conv1")
+    new = insert(Model(old), place="after_activation", form=form, keep_init=True).net
+    value = "pool" if pooled else "conv1"
+    norms = [layer for layer in new.layer if layer.name in ("bn_conv1", "scale_conv1")]
+    assert list(norms[0].bottom) == [value]
+    assert not any(layer.include or layer.exclude for layer in norms)
+    for phase in (TRAIN, TEST):
+        for stages in ([], ["a"]):
+            made = Net(new, phase, stages=stages, engine="numpy", seed=1)
+            names = [node.name for node in made.nodes if node.name in ("conv1", "relu", "bn_conv1", "ip")]
+            active = (phase == TRAIN) if "TRAIN" in rule or "exclude" in rule else phase == TEST
+            assert names == ["conv1", *["relu"] * (bool(stages) if "stage" in rule else active), "bn_conv1", "ip"]
+            made.run_forward()
+    assert remove(Model(new)).net == old
+    weights = trained(old)
+    with_weights = insert(weights, place="after_activation", form=form)
+    assert max(d.relative for d in prove(weights, with_weights, (TEST,), 3)) < 1e-6
+
+
+@pytest.mark.parametrize("form", ["merged", "split"])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_two_activations_of_one_phase_each(in_place: bool, form: str) -> None:
+    pair = "".join(
+        f'layer {{ name: "{kind.lower()}" type: "{kind}" bottom: "conv1" top: "{"conv1" if in_place else "y"}" '
+        f"include {{ phase: {phase} }} }}\n"
+        for kind, phase in (("ReLU", "TRAIN"), ("TanH", "TEST"))
+    )
+    old = net(pair, TAIL, last="conv1" if in_place else "y")
+    new = insert(Model(old), place="after_activation", form=form, keep_init=True).net
+    for phase, activation in ((TRAIN, "relu"), (TEST, "tanh")):
+        made = Net(new, phase, engine="numpy", seed=1)
+        assert [node.name for node in made.nodes][2:4] == [activation, "bn_conv1"]
+        made.run_forward()
+    assert remove(Model(new)).net == old
+    weights = trained(old)
+    with_weights = insert(weights, place="after_activation", form=form)
+    assert max(d.relative for d in prove(weights, with_weights, (TEST,), 3)) < 1e-6
+
+
+def test_an_activation_of_one_phase_that_a_reader_comes_before() -> None:
+    """A normalisation behind the activation would not reach what TEST reads of the convolution before it."""
+    early = TAIL.replace("X", "conv1").replace('"ip"', '"early"').replace("\n", " include { phase: TEST }\n", 1)
+    relu = RELU.replace('top: "X"', 'top: "X" include { phase: TRAIN }')
+    notes: list[str] = []
+    new = insert(Model(net(early, relu, TAIL)), place="after_activation", note=notes.append).net
+    assert [layer.name for layer in new.layer[1:4]] == ["conv1", "bn_conv1", "early"]
+    assert "conv1: no activation follows it alone; the normalisation is right behind it" in notes
+    for phase in (TRAIN, TEST):
+        Net(new, phase, engine="numpy", seed=1).run_forward()
+
+
+@pytest.mark.parametrize("form", ["merged", "split"])
 @pytest.mark.parametrize("place", ["before_activation", "after_activation"])
 @pytest.mark.parametrize("kind", ["Convolution", "Deconvolution", "InnerProduct"])
 def test_a_trained_net_goes_on_computing_the_same(kind: str, place: str, form: str) -> None:
