@@ -6,11 +6,11 @@ import importlib
 import inspect
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.machinery import PathFinder
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from dragon.bases.layer import TRAIN, Context, Layer, create, register
 from dragon.bases.rcnn_settings import STAND_INS, stand_in
@@ -24,27 +24,76 @@ from dragon.pycaffe import alias
 __all__ = ["Python"]
 
 
+# Names that Dragon reads of a layer and that pycaffe's base class does not have: a user's class may use them too.
+_KEPT_APART = frozenset(
+    {"_phase", "close", "context", "dtype", "guess_score", "identity", "load_state", "loss_weights", "multiply_adds"}
+    | {"name", "param", "reads_signs", "reads_top", "reads_top_in_place", "rng", "state", "top_range", "where"}
+)
+
+
+class _Replaceable:
+    """A property of Layer that an attribute of an instance may replace."""
+
+    def __init__(self, value: property) -> None:
+        self.value = value
+
+    def __get__(self, layer: Layer | None, owner: type[Layer]) -> Any:
+        return self.value.__get__(layer, owner)
+
+
+_REPLACEABLE = {
+    name: _Replaceable(vars(Layer)[name]) for name in _KEPT_APART if isinstance(vars(Layer).get(name), property)
+}
+
+
 class _OnHost(Layer):
     """Mixin before a class of the user: its code gets NumPy arrays on every engine."""
 
     settings = ("python_param",)
     runs_user_code = True
     host_only = "is written for NumPy"
+    _users: Mapping[str, Any] = {}  # what the user's code keeps under names of `_KEPT_APART`, while it does not run
+    _inside = False  # while it runs
 
     @property
     def param_str_(self) -> str:
         """`param_str`, as layers of Fast R-CNN spell it."""
         return self.param_str
 
+    @property
+    def phase(self) -> int:
+        """TRAIN or TEST; what the user's code has set it to while that runs."""
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: int) -> None:
+        if self._inside:
+            self._phase = phase
+        elif phase != self._phase:
+            self._phase = phase
+            self.context.space.exchanged()
+
     @contextmanager
     def _user_code(self) -> Iterator[None]:
-        """In the block blobs give host arrays, and exceptions are marked as raised by user code."""
-        space = self.context.space
+        """In the block blobs give host arrays, and exceptions are marked as raised by user code.
+
+        Attributes of the user's with names of Dragon's own are there in the block, and Dragon's own outside of it.
+        """
+        if self._inside:  # the user's code calls a method that Dragon calls too
+            yield
+            return
+        space, mine = self.context.space, vars(self)
+        own = {name: mine[name] for name in _KEPT_APART if name in mine}
         view, space.view = space.view, None
+        mine.update(self._users)
+        self._inside = True
         try:
-            with mark_errors(LayerName(self.name, "Python")):
+            with mark_errors(LayerName(own["name"], "Python")):
                 yield
         finally:
+            self._inside = False
+            self._users = {n: mine.pop(n) for n in _KEPT_APART if n in mine and mine[n] is not own.get(n, self)}
+            mine.update(own)
             space.view = view
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -60,8 +109,8 @@ class _OnHost(Layer):
             super().forward(bottom, top)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        p = self.param.python_param
         if _lacks(type(self), "backward"):
+            p = self.param.python_param
             self.bad_param(f"class {p.layer} of module {p.module} has no method backward")
         with self._user_code():
             super().backward(top, propagate_down, bottom)
@@ -94,18 +143,37 @@ class Python(_OnHost):
             )
         user = _user_class(param.python_param, context, who)
         defaults = {"bottoms": (0, None), "tops": (0, None), "type": "Python"}  # unless the class says so itself
-        own = {name: value for name, value in defaults.items() if getattr(user, name) == getattr(Layer, name)}
+        own: dict[str, Any] = {
+            name: value for name, value in defaults.items() if getattr(user, name) == getattr(Layer, name)
+        }
+        own |= {name: value for name, value in _REPLACEABLE.items() if getattr(user, name) is getattr(Layer, name)}
         made = type(user.__name__, (_OnHost, user), {**own, "__module__": user.__module__})
-        try:
-            inspect.signature(made).bind(param, phase, context)
-        except TypeError as error:
-            raise PrototxtError(
-                f"class {p.layer} of module {p.module} has an __init__ of its own: {error}; do in setup what it does, "
-                "or let it take *args and pass them on",
-                layer=who,
-            ) from None
         with mark_errors(who):
-            return made(param, phase, context)
+            return _made(made, param, phase, context)
+
+
+def _made(made: type[_OnHost], param: pb.LayerParameter, phase: int, context: Context) -> Layer:
+    """An instance of the user's class; an `__init__` of its own gets the definition alone, as in pycaffe.
+
+    Raises PrototxtError for one that takes other arguments.
+    """
+    signature = inspect.signature(made)
+    if {"phase", "context"} <= set(signature.parameters):  # Layer's own, or one of its form
+        return made(param, phase, context)
+    try:
+        signature.bind(param)
+    except TypeError as error:
+        p = param.python_param
+        raise PrototxtError(
+            f"class {p.layer} of module {p.module} has an __init__ of its own: {error}; it is called with the layer's "
+            "definition alone",
+            layer=LayerName(param.name, "Python"),
+        ) from None
+    layer = made.__new__(made)
+    Layer.__init__(layer, param, phase, context)
+    with layer._user_code():
+        cast("Any", layer).__init__(param)
+    return layer
 
 
 def _user_class(p: pb.PythonParameter, context: Context, who: LayerName) -> type[Layer]:

@@ -125,6 +125,8 @@ class Layer:
     labels_checked: bool = False  # a kernel checks the labels: those out of range may count as 0
 
     def __init__(self, param: pb.LayerParameter, phase: int = TRAIN, context: Context | None = None) -> None:
+        if context is None and "context" in vars(self):
+            return  # called by the __init__ of a user's class, which knows the first argument alone (layers/python.py)
         self.context = context or Context()
         self.param = param
         self.name: str = param.name

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dragon.bases.layer import Context
+from dragon.bases.layer import TEST, Context
 from dragon.bases.user_code import failing_layer, user_code
 from dragon.errors import DragonError, EngineError, PrototxtError
 from tests.layers.helpers import One
@@ -53,8 +53,28 @@ class Wrong(Twice):
         raise KeyError("mine")
 
 class OwnInit(Twice):
+    def __init__(self, layer_param, more=None):
+        self.rng = self.param = "mine"
+        dragon.Layer.__init__(self, layer_param)
+        self.known = (self.phase, self.name, more)
+
+class AnyInit(Twice):
+    def __init__(self, *args, **kwargs):
+        self.count = len(args)
+        super().__init__(*args, **kwargs)
+
+class SilentInit(Twice):
     def __init__(self, param):
-        super().__init__(param)
+        pass
+
+class NativeInit(Twice):
+    def __init__(self, param, phase, context):
+        super().__init__(param, phase, context)
+        self.seed = context.seed
+
+class NoArgument(Twice):
+    def __init__(self):
+        super().__init__()
 
 class FailingInit(Twice):
     def __init__(self, *args):
@@ -137,7 +157,11 @@ def test_not_allowed(folder: Path) -> None:
         ),
         ("my_layers", "Twise", r'module my_layers has no class Twise \(did you mean "Twice"\?\)'),
         ("unwritten", "Twice", r"importing module unwritten failed: SyntaxError: [^(]* \(unwritten\.py, line 1\)$"),
-        ("my_layers", "OwnInit", "class OwnInit of module my_layers has an __init__ of its own: .*; do in setup"),
+        (
+            "my_layers",
+            "NoArgument",
+            "class NoArgument of module my_layers has an __init__ of its own: .*; it is called with",
+        ),
         ("my_layers", "Lazy", "class Lazy of module my_layers has no method forward"),
         ("my_layers", "Shapeless", "class Shapeless of module my_layers has no method reshape"),
         ("my_layers", "Other", "my_layers.Other is not a class that derives from dragon.Layer"),
@@ -147,6 +171,19 @@ def test_not_allowed(folder: Path) -> None:
 def test_messages(folder: Path, module: str, layer: str, message: str) -> None:
     with pytest.raises(DragonError, match=rf'layer "one" \(Python\): {message}'):
         One(text(module, layer), np.ones(2), context=Context(folder=folder))
+
+
+@pytest.mark.parametrize("layer", ["OwnInit", "AnyInit", "SilentInit", "NativeInit"])
+def test_a_class_with_an_init_of_its_own(folder: Path, layer: str) -> None:
+    """As pycaffe calls it, with the definition alone; what the base class has to know is there all the same."""
+    context = Context(seed=7, folder=folder)
+    one = One(text(layer=layer, more='param_str: "3"'), [1.0], phase=TEST, context=context)
+    assert one.forward().tolist() == [3]
+    made = vars(one.layer)
+    assert (made["context"], one.layer.phase) == (context, TEST)
+    assert made.get("known", (TEST, "one", None)) == (TEST, "one", None)
+    assert made.get("count", 1) == 1
+    assert made.get("seed", 7) == 7
 
 
 def test_a_module_that_is_not_there_is_looked_for_once_in_each_folder(
