@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from dragon.counting import how_many
 from dragon.data.cielab import D50, rgb_of_lab
+from dragon.data.image_quirks import cmyk_as_colours, gif_on_background, high_bits, with_separate_alpha
 from dragon.errors import DataError, one_line
 from dragon.files.kinds import HEAD, kind_of_content
 from dragon.files.reading import read_bytes
@@ -35,8 +36,9 @@ _FORMATS = ("JPEG", "PNG", "BMP", "PPM", "GIF", "TIFF", "WEBP", "JPEG2000", "DIB
 _MAX_PIXELS_PER_BYTE = 1_100
 _ALWAYS_ALLOWED = 1 << 24  # pixels, which take about 180 MB while they are decoded
 
-_BITS, _PHOTOMETRIC, _WHITE_POINT, _EXTRA_SAMPLES = 258, 262, 318, 338  # tags of TIFF
-_COLOURS_TIMES_ALPHA, _ALPHA = 1, 2  # extra samples
+_BITS, _PHOTOMETRIC, _WHITE_POINT = 258, 262, 318  # tags of TIFF
+_ALPHA = 2  # an extra sample
+_GREEN_BITS = {"BGR;15": 5, "BGR;16": 6}  # by Pillow's names of the pixels of a BMP
 _WHITE_IS_ZERO = 0
 _ORIENTATION = 0x0112  # tag of EXIF
 
@@ -80,11 +82,12 @@ def open_image(content: bytes) -> Iterator[Image]:
 def decode_image(content: bytes, color: Color = Color.AS_STORED) -> NDArray[np.uint8]:
     """Decode the content of an image file to (C, H, W) uint8: gray, BGR, or BGRA with alpha. Raises DataError."""
     try:
+        content, extra = with_separate_alpha(content)
         with open_image(content) as image:
             turned = 1 if color is Color.AS_STORED else _orientation(image)
             if color is Color.GRAY:
                 image.draft("L", image.size)  # the luma of a JPEG itself: that of its colours, once limited, is another
-            pixels = _upright(np.asarray(_eight_bits(image, color, content)), turned)
+            pixels = _upright(np.asarray(_eight_bits(image, color, content, extra)), turned)
     except Exception as error:  # the decoders raise exceptions of many types
         raise DataError(f"the encoded image cannot be read: {one_line(str(error))}") from None
     if pixels.ndim == 2:
@@ -127,8 +130,8 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     return pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
 
 
-def _eight_bits(image: Image, color: Color, content: bytes) -> Image:
-    """The image in mode L, RGB or RGBA."""
+def _eight_bits(image: Image, color: Color, content: bytes, extra: int | None) -> Image:
+    """The image in mode L, RGB or RGBA. extra: what a TIFF says of its fourth sample, see `with_separate_alpha`."""
     import PIL.Image
 
     stored_mode, in_tiff = image.mode, image.format == "TIFF"
@@ -143,11 +146,18 @@ def _eight_bits(image: Image, color: Color, content: bytes) -> Image:
     elif highest < 255:
         flat = image.convert("L" if image.mode == "L" else "RGB")
         image = PIL.Image.fromarray(_rounded(np.asarray(flat) * (highest / 255)))
-    elif image.mode == "RGBA" and in_tiff and _is_times_alpha(image, color):
+    elif image.mode == "RGBA" and in_tiff and _is_times_alpha(image, color, extra):
         image = PIL.Image.merge("RGBA", image.convert("RGBa").split())
+    elif image.format == "GIF" and tiles:
+        has_alpha, stored_mode = "transparency" in image.info, "RGB"
+        image = PIL.Image.fromarray(gif_on_background(image, tiles[0][1]))
     elif image.mode in ("P", "RGB") and "transparency" in image.info:
         has_alpha = image.format == "PNG"
         image = image.convert("RGBA")
+    elif image.format == "BMP" and tiles and (green := _GREEN_BITS.get(tiles[0][3][0])):
+        image = PIL.Image.fromarray(high_bits(np.asarray(image.convert("RGB")), green))
+    elif stored_mode == "CMYK" and image.format == "JPEG" and tiles:
+        image = PIL.Image.fromarray(cmyk_as_colours(np.asarray(image), tiles[0][3][0] == "CMYK;I"))
     elif stored_mode == "YCbCr":  # whose luma is not that of colours which were limited
         image = image.convert("RGB")
     elif stored_mode == "CMYK" and in_tiff:
@@ -156,15 +166,13 @@ def _eight_bits(image: Image, color: Color, content: bytes) -> Image:
     return image.convert({Color.GRAY: "L", Color.COLOR: "RGB", Color.AS_STORED: stored}[color])
 
 
-def _is_times_alpha(image: Image, color: Color) -> bool:
+def _is_times_alpha(image: Image, color: Color, extra: int | None) -> bool:
     """Whether OpenCV gives the colours of a TIFF (RGBA) times alpha: where the file says that this is alpha.
 
     Its own files do not. Those of 16 bits it gives as they are stored, if that is asked for.
     """
-    tags = getattr(image, "tag_v2", {})
-    kinds = tags.get(_EXTRA_SAMPLES, ())
-    whole = color is Color.AS_STORED and max(tags.get(_BITS, (8,))) > 8
-    return _COLOURS_TIMES_ALPHA in kinds or (_ALPHA in kinds and not whole)
+    whole = color is Color.AS_STORED and max(getattr(image, "tag_v2", {}).get(_BITS, (8,))) > 8
+    return extra == _ALPHA and not whole
 
 
 def _white(image: Image) -> tuple[float, float]:

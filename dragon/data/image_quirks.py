@@ -1,0 +1,72 @@
+"""How OpenCV reads images of some formats, where Pillow reads them in another way."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["cmyk_as_colours", "gif_on_background", "high_bits", "with_separate_alpha"]
+
+_EXTRA_SAMPLES = 338  # tag of TIFF
+_UNRELATED = 2  # alpha that the colours are not multiplied by
+_KINDS = {1: "B", 3: "H", 4: "I"}  # of a tag's value
+
+
+def with_separate_alpha(content: bytes) -> tuple[bytes, int | None]:
+    """A TIFF whose extra sample is read as it is stored, and what the file says of it; other content as it is.
+
+    Pillow divides by it (1), skips it (0), or refuses it, by what the file says. OpenCV gives what is stored.
+    """
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(content[:4])
+    if order is None or len(content) < 8:
+        return content, None
+    (start,) = struct.unpack_from(f"{order}I", content, 4)
+    if start + 2 > len(content):
+        return content, None
+    (count,) = struct.unpack_from(f"{order}H", content, start)
+    for at in range(start + 2, min(start + 2 + 12 * count, len(content) - 11), 12):
+        tag, kind, number = struct.unpack_from(f"{order}HHI", content, at)
+        if tag == _EXTRA_SAMPLES and number == 1 and kind in _KINDS:
+            form = struct.Struct(order + _KINDS[kind])
+            (value,) = form.unpack_from(content, at + 8)
+            return content[: at + 8] + form.pack(_UNRELATED) + content[at + 8 + form.size :], value
+    return content, None
+
+
+def gif_on_background(image: Any, frame: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+    """(H, W, 4): the first frame of a GIF in red, green, blue, alpha.
+
+    frame: its left, top, right and bottom. What it leaves free or makes transparent has the colour of the background,
+    which is black without a table of colours for all frames.
+    """
+    index = image.info.get("background")
+    colour = [0, 0, 0]
+    if index is not None:
+        table = image.global_palette
+        found = [index] * 3 if table is None else list(table.getdata()[1][3 * index : 3 * index + 3])
+        colour = found if len(found) == 3 else colour
+    pixels = np.array(image.convert("RGBA"))
+    left, top, right, bottom = frame
+    seen = np.zeros(pixels.shape[:2], bool)
+    seen[top:bottom, left:right] = pixels[top:bottom, left:right, 3] > 0
+    pixels[~seen] = [*colour, 0]
+    return pixels
+
+
+def high_bits(pixels: NDArray[np.uint8], green: int) -> NDArray[np.uint8]:
+    """(H, W, 3) of five bits, `green` of them for green, with zeros as low bits; Pillow stretches them to 255."""
+    return pixels & np.array([0xF8, 0xFF & -(1 << (8 - green)), 0xF8], np.uint8)
+
+
+def cmyk_as_colours(samples: NDArray[np.uint8], inverted: bool) -> NDArray[np.uint8]:
+    """(H, W, 3) in red, green, blue, of a JPEG's (H, W, 4) in cyan, magenta, yellow, black.
+
+    inverted: whether Pillow has inverted what is stored, as of Adobe's files. OpenCV takes what is stored for the light
+    that each ink leaves, in every file, and rounds down.
+    """
+    light = (255 - samples if inverted else samples).astype(np.int32)
+    black = light[:, :, 3:]
+    return (black - ((255 - light[:, :, :3]) * black >> 8)).astype(np.uint8)
