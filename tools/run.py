@@ -17,6 +17,7 @@ from dragon.files.kinds import kind_of
 from dragon.files.layer_files import layer_files
 from dragon.files.reading import read_bytes, remember_reads
 from dragon.pycaffe import alias
+from dragon.pycaffe.children import importing_caffe
 from dragon.solver.glog import GlogFormatter
 from dragon.tools.common.logs import StreamHandler, log_handler
 
@@ -41,7 +42,13 @@ def command(script: str, args: tuple[str, ...]) -> int:
     try:
         compile(source, script, "exec")
         # a script may write what it has read
-        with layer_files(True), remember_reads(False), user_code(True), log_handler(_handler(), logging.INFO):
+        with (
+            layer_files(True),
+            remember_reads(False),
+            user_code(True),
+            log_handler(_handler(), logging.INFO),
+            importing_caffe(script),
+        ):
             runpy.run_path(script, run_name="__main__")
     except SyntaxError as error:
         raise UsageError(_describe_syntax_error(error)) from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -161,3 +163,51 @@ def test_a_module_of_a_fork_that_is_not_found(folder: Path, dragon: Dragon) -> N
             "dragon: Dragon has no caffe.net_helpers; if a fork has it, put the folder that holds its "
             "caffe/net_helpers.py on PYTHONPATH"
         )
+
+
+WORKERS = """
+import multiprocessing
+import os
+import sys
+
+import caffe
+
+os.chdir(os.path.dirname(sys.executable))
+
+
+def loss(weight):
+    net = caffe.NetSpec()
+    filler = dict(type="constant", value=weight)
+    net.x = caffe.layers.DummyData(shape=dict(dim=[1, 2]), data_filler=dict(value=1))
+    net.y = caffe.layers.InnerProduct(net.x, num_output=1, weight_filler=filler)
+    return float(caffe.Net(net.to_proto(), caffe.TEST).forward()["y"][0, 0]), sys.argv[1:]
+
+
+if __name__ == "__main__":
+    with multiprocessing.get_context(sys.argv[1]).Pool(1) as pool:
+        print(pool.map(loss, [1, 2.5]))
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
+def test_processes_of_a_script_import_caffe_too(folder: Path, method: str) -> None:
+    """Python 3.14 starts them by a fork server, and macOS and Windows have always begun them anew."""
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"this system has no {method}")
+    (folder / "workers.py").write_text(WORKERS)
+    root = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run(
+        [sys.executable, "-m", "dragon", "run", "workers.py", method],
+        cwd=folder, capture_output=True, text=True, timeout=120, env={**os.environ, "PYTHONPATH": root},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"[(2.0, ['{method}']), (5.0, ['{method}'])]\n"
+
+
+def test_afterwards_processes_are_started_as_before(folder: Path, dragon: Dragon) -> None:
+    from multiprocessing import spawn
+
+    before = spawn.get_preparation_data
+    (folder / "nothing.py").write_text("import caffe\n")
+    assert dragon("run", "nothing.py").code == 0
+    assert spawn.get_preparation_data is before

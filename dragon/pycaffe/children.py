@@ -1,0 +1,56 @@
+"""Processes that a script under `dragon run` starts with multiprocessing, other than by a fork.
+
+Such a process begins anew: it imports the script again, so `import caffe` has to mean Dragon there too. It gets the
+name of this module in place of the script's path, which is in the environment, and this module runs the script.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+__all__ = ["importing_caffe"]
+
+_CHILD = "__mp_main__"  # the name under which multiprocessing runs the main module in a child
+_SCRIPT = "DRAGON_RUN_SCRIPT"
+
+
+@contextmanager
+def importing_caffe(script: str) -> Iterator[None]:
+    """Let processes that are started in the block import `script` with Dragon as caffe."""
+    from multiprocessing import spawn
+
+    standard, before = spawn.get_preparation_data, os.environ.get(_SCRIPT)
+    os.environ[_SCRIPT] = str(Path(script).resolve())  # the child begins in the working directory of its parent
+    spawn.get_preparation_data = _by_this_module(standard)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        spawn.get_preparation_data = standard
+        if before is None:
+            del os.environ[_SCRIPT]
+        else:
+            os.environ[_SCRIPT] = before
+
+
+def _by_this_module(standard: Callable[[str], dict[str, Any]]) -> Callable[[str], dict[str, Any]]:
+    """What multiprocessing tells a child about its parent, this module standing for a script."""
+
+    def prepared(name: str) -> dict[str, Any]:
+        data = standard(name)
+        if data.pop("init_main_from_path", None) is not None:
+            data["init_main_from_name"] = "dragon.pycaffe.children"
+        return data
+
+    return prepared
+
+
+if __name__ == _CHILD:
+    from dragon.pycaffe import alias
+
+    alias.install()
+    globals().update(runpy.run_path(os.environ[_SCRIPT], run_name=_CHILD))
