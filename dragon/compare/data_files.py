@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 from dragon.bases.registry import class_of
 from dragon.data.lists import read_lines, unquoted
 from dragon.errors import DataError
-from dragon.files.paths import find
+from dragon.files.paths import find, path_or_none
 from dragon.files.reading import read_bytes
 from dragon.proto import dragon_pb2 as pb
 
@@ -132,7 +132,7 @@ def list_digest(path: str, root: str, folder: str | None = None) -> str:
         lines = [line for _, line in read_lines(path, "list", "FILE")]
     except DataError:  # no list
         return file_digest(path)
-    parts = [_parts(line, root, None if folder is None else Path(folder)) for line in lines]
+    parts = [_parts(line, root, path_or_none(folder)) for line in lines]
     names = {name for line in parts for name, is_file in line if is_file}
     whole = sum(os.path.getsize(name) for name in names if os.path.isfile(name)) <= _MOST_BYTES
     total = hashlib.sha256()

@@ -10,7 +10,6 @@ import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from dragon.compare.averages import Rule
@@ -22,6 +21,7 @@ from dragon.compare.schedule import set_iterations
 from dragon.compare.store import run_key
 from dragon.compare.training import is_small
 from dragon.data import dataset_label
+from dragon.files.paths import path_or_none
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.proto.text import format_text
@@ -218,8 +218,7 @@ def _with_threads(runs: list[Run], threads: int, plan: Plan) -> list[Run]:
     def of(run: Run) -> int:
         text = run.solver.train_net_param.SerializeToString(deterministic=True) if threads > 1 else b""
         if threads > 1 and text not in small:
-            folder = None if run.net_folder is None else Path(run.net_folder)
-            small[text] = is_small(Definition(run.solver.train_net_param, folder=folder))
+            small[text] = is_small(Definition(run.solver.train_net_param, folder=path_or_none(run.net_folder)))
         return 1 if small.get(text) else threads
 
     return [run if run.threads else plan._named(replace(run, threads=of(run))) for run in runs]

@@ -27,6 +27,7 @@ from dragon.errors import DragonError
 from dragon.files.atomic import write_atomically
 from dragon.files.layer_files import layer_files
 from dragon.files.lock import LockedError, locked
+from dragon.files.paths import path_or_none
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.proto.text import parse_text
@@ -81,11 +82,7 @@ def _set_solver(solver: Solver) -> None:
 
 
 def _net(text: str, folder: str | None) -> Definition[pb.NetParameter]:
-    return Definition(parse_text(text, pb.NetParameter(), "<job>"), folder=_folder(folder))
-
-
-def _folder(folder: str | None) -> Path | None:
-    return None if folder is None else Path(folder)
+    return Definition(parse_text(text, pb.NetParameter(), "<job>"), folder=path_or_none(folder))
 
 
 def _solver_of(job: dict[str, Any]) -> pb.SolverParameter:
@@ -104,7 +101,7 @@ def _train(job: dict[str, Any], report: Report) -> dict[str, Any] | None:
         _solver_of(job), start, job["engine"], _options(job), Path(job["folder"]), report, _set_solver, job["averages"],
         tests=job["tests"], exact_images=job["exact_images"], exact_variance=job.get("exact_variance", "pooled"),
         stop=job["stop"], probes=job["probes"],
-        fit_threads=job["fit_threads"], net_folder=_folder(job.get("net_folder")),
+        fit_threads=job["fit_threads"], net_folder=path_or_none(job.get("net_folder")),
     )  # fmt: skip
 
 
@@ -134,7 +131,7 @@ def _speed(job: dict[str, Any], report: Report) -> dict[str, Any]:
 
     definition = _solver_of(job)
     definition.test_interval = 0
-    folder = _folder(job.get("net_folder"))
+    folder = path_or_none(job.get("net_folder"))
     solver = make_solver(definition, None, job["engine"], _options(job), job["tests"], True, folder)
     try:
         solver.step(3)

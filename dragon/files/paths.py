@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 
 from dragon.errors import UsageError
 
-__all__ = ["find", "missing_hint", "reason", "split_paths"]
+__all__ = ["find", "missing_hint", "path_or_none", "reason", "split_paths"]
 
 _FETCHED = ("cifar10", "mnist", "mnist_lines", "mnist_scenes", "shapes", "synthetic")
 
@@ -47,6 +47,11 @@ def _places(path: str, folder: Path | None) -> Iterator[Path]:
     if folder is not None and not os.path.isabs(path):
         folder = folder.resolve()
         yield from (above / path for above in (folder, *folder.parents))
+
+
+def path_or_none(text: str | None) -> Path | None:
+    """A path that may be missing, as the folder of a net without a file is, from its text."""
+    return None if text is None else Path(text)
 
 
 def reason(error: OSError) -> str:
