@@ -5,7 +5,6 @@ Most properties are views of the net's nodes, and cached, since the nodes never 
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -28,6 +27,7 @@ from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
+from dragon.pycaffe.fork_net import ForkNet
 from dragon.pycaffe.old_net import OldNet
 
 __all__ = ["PyNet"]
@@ -36,7 +36,7 @@ _NONE: dict[str, Array] = {}
 _Hook = Callable[[int], object]
 
 
-class PyNet(OldNet, Wiring):
+class PyNet(OldNet, ForkNet, Wiring):
     """A wired graph with the methods and properties of pycaffe's Net."""
 
     def __init__(self, definition: Definition[pb.NetParameter], state: pb.NetState, context: Context) -> None:
@@ -46,14 +46,6 @@ class PyNet(OldNet, Wiring):
         self.after_forward_hooks: list[_Hook] = []
         self.before_backward_hooks: list[_Hook] = []
         self.after_backward_hooks: list[_Hook] = []
-
-    @abstractmethod
-    def run_forward(self, start: int = 0, end: int | None = None) -> float:
-        """Run layers start..end (inclusive) and return the weighted sum of their losses."""
-
-    @abstractmethod
-    def run_backward(self, start: int | None = None, end: int = 0) -> None:
-        """Run backward from layer `start` (the last) down to `end` (inclusive)."""
 
     # -- running --------------------------------------------------------------------------------------------
     @exclusive

@@ -237,6 +237,10 @@ class Solver:
         """Update the weights with the present gradients; `iter` does not change, as in Caffe."""
         self.net.executor.update(self.updater, self.learning_rate(), self.iter)
 
+    def increment_iter(self) -> None:
+        """Count an iteration that a script has made with `apply_update`, as in a fork of Caffe."""
+        self.iter += 1
+
     # -- requests from outside ------------------------------------------------------------------------------
     def request(self, what: str) -> None:
         """Ask for a "snapshot" or a "stop" at the end of the iteration; may be called in a signal handler."""
