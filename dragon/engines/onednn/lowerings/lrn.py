@@ -1,4 +1,7 @@
-"""LRN in both regions. oneDNN divides alpha by the number of values in the window, as Caffe does."""
+"""LRN in both regions. oneDNN divides alpha by the number of values in the window, as Caffe does.
+
+Values over about 6e8, with alpha 1e-4 and beta 0.75, can give 0: the quirk "response of large values".
+"""
 
 from __future__ import annotations
 
