@@ -1,9 +1,10 @@
 """Damaged files for minutes: `python -m tests.fuzz --minutes 10 caffemodel` (all kinds when none is named).
 
-Each kind runs in a process of its own, which may hold 1.5 GiB more than at its start and compute 10 seconds for
-one example. What raises anything but an error of ours, hangs, grows or crashes is kept in the folder of --out, under
-the name of its kind and a number; `--again FILE...` reads such a file once more, here, with a traceback. Minutes are
-of computing, so that a busy machine tries as many examples as a free one.
+Each kind runs in a process of its own, which may hold 1.5 GiB more than at its start, and compute 10 seconds and sleep
+60 for one example; time in which it is stopped or waits for a processor does not count. What raises anything but an
+error of ours, hangs, grows or crashes is kept in the folder of --out, under the name of its kind and a number;
+`--again FILE...` reads such a file once more, here, with a traceback. Minutes are of computing, so that a busy machine
+tries as many examples as a free one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import hashlib
 import os
 import resource
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,8 +24,10 @@ from pathlib import Path
 
 from tests.fuzz import boxes, commands, onnx_models, texts  # noqa: F401 - their kinds
 from tests.fuzz.kinds import KINDS, examples
+from tests.fuzz.watch import Ended, watched
 
-SECONDS = 10
+SECONDS, ASLEEP = 10, 60  # of computing and of sleeping, for one example
+ORPHANED = 3600  # seconds after which a child ends that nobody watches
 ROOM = 3 << 29  # bytes that a child may take beyond what it starts with
 
 
@@ -67,23 +69,29 @@ def supervise(name: str, minutes: float, seed: int, out: Path, least: int = 0) -
     while (left := end - _computed()) > 0:
         command = [sys.executable, "-m", "tests.fuzz", "--child", name, "--minutes", str(left / 60)]
         command += ["--least", str(least)]
-        run = subprocess.run(
-            [*command, "--seed", str(seed), "--out", str(out)], capture_output=True, text=True, check=False
-        )
+        run = watched([*command, "--seed", str(seed), "--out", str(out)], out / f".{name}.now", ASLEEP)
         seed += 1
         tried, wrong, most = _counts(out / f".{name}.counts")
         done, faults, peak = done + tried, faults + wrong, max(peak, most)
-        if run.returncode:
+        if run.code:
             faults += 1
             kept = _keep(out, name, (out / f".{name}.now").read_bytes())
-            how = f"signal {-run.returncode}" if run.returncode < 0 else f"hung or ended with {run.returncode}"
-            print(f"{name}: {kept}: {how}\n{run.stderr[-2500:]}", flush=True)
-        print(run.stdout, end="", flush=True)
+            print(f"{name}: {kept}: {_how(run)}\n{run.err[-2500:]}", flush=True)
+        print(run.out, end="", flush=True)
     for left_over in (".now", ".counts"):
         (out / f".{name}{left_over}").unlink(missing_ok=True)
     found = f"{done} examples in {minutes:g} minutes of computing, {faults} faults, peak {peak >> 20} MiB"
     print(f"{name}: {found}", flush=True)
     return int(faults > 0)
+
+
+def _how(run: Ended) -> str:
+    """How a child ended that did not end by itself."""
+    if run.slept:
+        return f"hung: slept for {ASLEEP} seconds"
+    if run.code == -signal.SIGPROF:
+        return f"hung: computed for {SECONDS} seconds"
+    return f"signal {-run.code}" if run.code < 0 else f"ended with {run.code}"
 
 
 def _computed() -> float:
@@ -110,7 +118,7 @@ def child(name: str, minutes: float, seed: int, out: Path, least: int = 0) -> in
     """Examples in this process, at least `least`; each is on the disk before it is tried."""
     warnings.simplefilter("ignore")
     now = os.open(out / f".{name}.now", os.O_RDWR | os.O_CREAT)
-    # seconds of computing, since the machine may have more to do; a process that sleeps is given longer
+    faulthandler.enable()  # for the SIGABRT of who watches
     faulthandler.register(signal.SIGPROF, chain=True)
     tried = wrong = 0
     kinds_seen: set[str] = set()
@@ -125,7 +133,7 @@ def child(name: str, minutes: float, seed: int, out: Path, least: int = 0) -> in
             os.pwrite(now, content, 0)
             signal.setitimer(signal.ITIMER_PROF, SECONDS)
             try:
-                faulthandler.dump_traceback_later(6 * SECONDS, exit=True)
+                faulthandler.dump_traceback_later(ORPHANED, exit=True)
             except RuntimeError:  # the threads of earlier examples have taken all room: another child goes on
                 break
             try:
