@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         layer_type_list,
         log,
         set_logging,
+        set_logging_disabled,
         set_multiprocess,
         set_solver_count,
         set_solver_rank,
@@ -116,6 +117,7 @@ __all__ = [
     "set_device",
     "set_engine",
     "set_logging",
+    "set_logging_disabled",
     "set_mode_cpu",
     "set_mode_gpu",
     "set_multiprocess",
@@ -157,8 +159,8 @@ _LATER = {  # by module: so `import dragon` is quick, and an interrupted command
     "solver.types": [name for name in __all__ if name.endswith("Solver") and name != "Solver"] + ["get_solver"],
     "solver.solver": ["Observer", "Solver"],
     "pycaffe.runtime": [
-        "NCCL", "Timer", "has_nccl", "init_log", "layer_type_list", "log", "set_logging", "set_multiprocess",
-        "set_solver_count", "set_solver_rank", "solver_count", "solver_rank",
+        "NCCL", "Timer", "has_nccl", "init_log", "layer_type_list", "log", "set_logging", "set_logging_disabled",
+        "set_multiprocess", "set_solver_count", "set_solver_rank", "solver_count", "solver_rank",
     ],
     "version": ["__version__"],
 }  # fmt: skip

@@ -12,7 +12,7 @@ from dragon.models import zoo
 from dragon.models.preprocessing import preprocessing_of
 from dragon.proto.assign import Assignment
 from dragon.pycaffe.classifier import Classifier
-from dragon.pycaffe.io import load_image
+from dragon.pycaffe.images import read_image
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.images import ImageChoice, check_labels, class_text, image_options, read_labels, scored_class
 from dragon.tools.common.json_output import json_option
@@ -77,7 +77,7 @@ def command(
     scores = []
     images_found: list[dict[str, Any]] = []
     for file in files:
-        found = net.predict([load_image(file, color)], oversample)[0].reshape(-1)
+        found = net.predict([read_image(file, color)], oversample)[0].reshape(-1)
         scores.append(found)
         click.echo(file)
         order = np.argsort(-found, kind="stable")[:top]

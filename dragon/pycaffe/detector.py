@@ -18,7 +18,8 @@ from dragon.graph.net import Net, NetSettings
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.pycaffe.classifier import image_transformer
-from dragon.pycaffe.io import load_image, resize_image
+from dragon.pycaffe.images import read_image
+from dragon.pycaffe.io import resize_image
 from dragon.pycaffe.old_net import engine_settings
 from dragon.pycaffe.region_nets import IMAGE_INFO
 
@@ -163,7 +164,7 @@ class Detector(Net):
         found: list[tuple[Window, str]] = []
         inputs = []
         for filename, windows in images_windows:
-            image = load_image(filename, color)
+            image = read_image(filename, color)
             for window in windows:
                 try:
                     inputs.append(self.transformer.preprocess(name, self.crop(image, window)))
@@ -214,7 +215,7 @@ class Detector(Net):
         self.blobs[name].reshape(1, *self.transformer.inputs[name][1:])
         found: list[Box] = []
         for filename, windows in images_windows:
-            image = load_image(filename, color)
+            image = read_image(filename, color)
             for window in [(0, 0, *image.shape[:2])] if windows is None else windows:
                 top, left, bottom, right = (round(side) for side in window)
                 try:

@@ -6,16 +6,16 @@ An image is (H, W, K), float32 from 0 to 1, RGB or gray (K = 1); a net's input i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dragon.errors import ImageFileError, MissingImageError, UsageError
+from dragon.errors import UsageError
 from dragon.proto import blobs as _blobs
 from dragon.proto import caffe_pb2 as caffe_pb2  # scripts reach it as caffe.io.caffe_pb2
 from dragon.proto import dragon_pb2 as pb
+from dragon.pycaffe.images import load_image
 from dragon.pycaffe.resizing import Image, resize, resize_image
 
 __all__ = [
@@ -91,27 +91,6 @@ def datum_to_array(datum: pb.Datum) -> NDArray[Any]:
 
 
 # -- images
-
-
-def load_image(filename: str | Path, color: bool = True) -> Image:
-    """An image file as (H, W, 3) RGB, or (H, W, 1) with color=False; alpha is dropped. DataError if unreadable."""
-    from dragon.data.image_file import image_content, open_image
-
-    try:
-        with open_image(image_content(filename)) as image:
-            deep = image.mode.startswith("I") or image.mode == "F"
-            if deep:  # 16 bits a pixel
-                gray = np.asarray(image, np.float32) / (65535 if image.mode.startswith("I") else 1)
-                pixels = np.repeat(gray[..., None], 3, axis=2) if color else gray[..., None]
-            else:
-                if image.mode == "P" and "transparency" in image.info:
-                    image = image.convert("RGBA")
-                pixels = np.asarray(image.convert("RGB" if color else "L"), np.float32) / 255
-    except Exception as error:  # Pillow's decoders raise errors of any type
-        reason = getattr(error, "strerror", None) or error
-        kind = MissingImageError if isinstance(error, FileNotFoundError) else ImageFileError
-        raise kind(f"image {filename} cannot be read: {reason}") from None
-    return pixels.astype(np.float32) if pixels.ndim == 3 else pixels[..., None].astype(np.float32)
 
 
 def oversample(images: Iterable[NDArray[Any]], crop_dims: Sequence[int]) -> Image:

@@ -42,6 +42,7 @@ __all__ = [
     "layer_type_list",
     "log",
     "set_logging",
+    "set_logging_disabled",
     "set_multiprocess",
     "set_solver_count",
     "set_solver_rank",
@@ -68,6 +69,11 @@ def init_log(level: int = 0, stderr: bool = True) -> None:
 def set_logging(level: int = 0) -> None:
     """Show messages from `level` on, on stderr; see init_log."""
     init_log(level)
+
+
+def set_logging_disabled() -> None:
+    """Show no messages but those of level 3, fatal, as in FlowNet2's Caffe."""
+    init_log(len(LEVELS) - 1)
 
 
 def log(message: str) -> None:

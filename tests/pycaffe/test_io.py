@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,31 @@ def test_load_image(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no image")
     with pytest.raises(DataError, match="cannot be read"):
         caffe.io.load_image(tmp_path / "text.png")
+
+
+def test_grey_of_colours_is_that_of_scikit_image(tmp_path: Path) -> None:
+    """Values of skimage.color.rgb2gray; data layers, and the commands that classify, take OpenCV's grey."""
+    pixels = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [10, 20, 30]]], np.uint8)
+    PIL.Image.fromarray(pixels).save(tmp_path / "a.png")
+    expected = [0.2125, 0.7154, 0.0721, (0.2125 * 10 + 0.7154 * 20 + 0.0721 * 30) / 255]
+    np.testing.assert_allclose(caffe.io.load_image(tmp_path / "a.png", color=False)[0, :, 0], expected, rtol=1e-6)
+    PIL.Image.fromarray(pixels[..., 2]).save(tmp_path / "grey.png")
+    np.testing.assert_allclose(caffe.io.load_image(tmp_path / "grey.png", False)[0, :, 0], pixels[0, :, 2] / 255)
+    from dragon.pycaffe.images import read_image
+
+    np.testing.assert_allclose(read_image(tmp_path / "a.png", False)[0, :3, 0], [76 / 255, 150 / 255, 29 / 255])
+
+
+def test_images_of_open_files(tmp_path: Path) -> None:
+    """Servers pass what was uploaded or fetched, as Caffe's web demo does."""
+    pixels = (picture() * 255).astype(np.uint8)
+    PIL.Image.fromarray(pixels).save(tmp_path / "a.png")
+    with (tmp_path / "a.png").open("rb") as file:
+        np.testing.assert_allclose(caffe.io.load_image(file), pixels / 255.0, atol=1e-6)
+    found = caffe.io.load_image(io.BytesIO((tmp_path / "a.png").read_bytes()))
+    np.testing.assert_allclose(found, pixels / 255.0, atol=1e-6)
+    with pytest.raises(DataError, match="image of a file object cannot be read: it is a text file"):
+        caffe.io.load_image(io.BytesIO(b"text"))
 
 
 def test_sixteen_bit_grey_reaches_from_zero_to_one(tmp_path: Path) -> None:

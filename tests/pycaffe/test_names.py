@@ -99,3 +99,9 @@ def test_pictures_from_top_to_bottom_in_the_words_of_digits() -> None:
     net = caffe_pb2.NetParameter()
     net.layer.add(name="a", type="Input", top=["a"])
     assert b"rankdir=TB" in caffe.draw.draw_net(net, "UD", "dot")
+
+
+def test_logging_is_disabled_as_flownet2_does() -> None:
+    code = "import dragon as c; c.init_log(0); c.set_logging_disabled(); c.log('hidden')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""

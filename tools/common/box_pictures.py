@@ -14,7 +14,7 @@ from dragon.errors import DataError
 from dragon.files.atomic import write_atomically
 from dragon.files.folders import make_folder
 from dragon.files.reading import was_read
-from dragon.pycaffe.io import load_image
+from dragon.pycaffe.images import read_image
 from dragon.tools.common.images import class_text
 
 __all__ = ["class_colour", "write_pictures"]
@@ -59,7 +59,7 @@ def write_pictures(folder: str, files: Sequence[str], boxes: Sequence[Mapping[st
 def _picture(file: str, boxes: Sequence[Mapping[str, Any]]) -> bytes:
     from PIL import Image, ImageDraw
 
-    image = Image.fromarray(np.round(load_image(file) * 255).astype(np.uint8))
+    image = Image.fromarray(np.round(read_image(file) * 255).astype(np.uint8))
     times = -(-_READABLE // min(image.size)) if min(image.size) in _SMALL else 1
     image = image.resize((image.width * times, image.height * times), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(image)

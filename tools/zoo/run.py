@@ -20,7 +20,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.assign import Assignment
 from dragon.proto.definition import Definition
 from dragon.pycaffe.classifier import Classifier
-from dragon.pycaffe.io import load_image
+from dragon.pycaffe.images import read_image
 from dragon.pycaffe.region_nets import IMAGE_INFO
 from dragon.tools import classify, detect
 from dragon.tools.common.engine_options import engine_option
@@ -86,7 +86,7 @@ def _on_images(
         for image in images:
             click.echo(image)
             side = [int(length) for length in net.crop_dims]
-            data = net.transformer.preprocess(net.inputs[0], load_image(image, color))
+            data = net.transformer.preprocess(net.inputs[0], read_image(image, color))
             net.blobs[net.inputs[0]].reshape(1, data.shape[0], *side)
             net.blobs[net.inputs[0]].data[...] = data
             _show(net, net.forward())
