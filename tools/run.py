@@ -118,10 +118,25 @@ _PYTHON2_NAMES: dict[type[Exception], re.Pattern[str]] = {
     NameError: re.compile(
         "basestring|buffer|cmp|execfile|file|intern|long|raw_input|reduce|reload|unichr|unicode|xrange"
     ),
-    AttributeError: re.compile("has_key|iter(items|keys|values)"),
+    AttributeError: re.compile("has_key|iter(items|keys|values)|i(map|filter|zip(_longest)?)|getcwdu|maxint"),
     ModuleNotFoundError: re.compile(
         "ConfigParser|Queue|c?StringIO|Tkinter|__builtin__|cPickle|commands|httplib|urllib2|urlparse"
     ),
+}
+
+# what errors of converted scripts come from, by their messages: 2to3 leaves it, or a script was converted by hand
+_PYTHON3_TYPES: dict[re.Pattern[str], str] = {
+    re.compile(
+        r"'(o?dict_(keys|values|items)|map|filter|zip)' object is not subscriptable"
+        r"|object of type '(map|filter|zip)' has no len\(\)|, not '(map|filter|zip)'$"
+    ): "keys(), values(), items(), map(), filter() and zip() give no lists in Python 3: write list(...) around them",
+    re.compile(
+        "'float' object cannot be interpreted as an integer|indices must be integers.*(not float|or None)"
+        "|only integers, slices"
+    ): "a / b is a float in Python 3, even of whole numbers: write a // b",
+    re.compile(
+        "a bytes-like object is required, not 'str'|must be str, not bytes|convert Unicode to bytes"
+    ): 'text and bytes are two types in Python 3: open binary files with "rb" or "wb", and encode keys of databases',
 }
 
 
@@ -134,4 +149,6 @@ def _hint(error: Exception) -> str | None:
     if isinstance(error, ModuleNotFoundError) and name.startswith("caffe."):
         path = name.replace(".", "/")
         return f"Dragon has no {name}; if a fork has it, put the folder that holds its {path}.py on PYTHONPATH"
+    if isinstance(error, (TypeError, IndexError)):
+        return next((hint for pattern, hint in _PYTHON3_TYPES.items() if pattern.search(str(error))), None)
     return None

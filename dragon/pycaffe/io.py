@@ -83,7 +83,12 @@ def array_to_datum(arr: NDArray[Any], label: int | None = None) -> pb.Datum:
 
 
 def datum_to_array(datum: pb.Datum) -> NDArray[Any]:
-    """The (C, H, W) values of a Datum that is not encoded, uint8 or float64, as a copy; its label is datum.label."""
+    """The (C, H, W) values of a Datum that is not encoded, uint8 or float64, as a copy; its label is datum.label.
+
+    Raises ValueError for one that holds an image file.
+    """
+    if datum.encoded:
+        raise TransformError("the Datum holds an image file: open it with PIL.Image.open(io.BytesIO(datum.data))")
     shape = (datum.channels, datum.height, datum.width)
     if datum.data:
         return np.frombuffer(datum.data, np.uint8).reshape(shape).copy()  # scripts subtract means in place

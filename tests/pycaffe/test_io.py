@@ -11,6 +11,7 @@ import pytest
 
 import dragon as caffe
 from dragon.errors import DataError
+from dragon.proto import caffe_pb2
 
 
 def picture(height: int = 6, width: int = 8, channels: int = 3) -> np.ndarray:
@@ -142,3 +143,8 @@ def test_blobs_and_datums_round_trip() -> None:
     np.testing.assert_array_equal(caffe.io.datum_to_array(floats), pixels / 2)
     with pytest.raises(ValueError, match="Incorrect array shape"):
         caffe.io.array_to_datum(pixels[0])
+
+
+def test_an_encoded_datum_is_no_array() -> None:
+    with pytest.raises(ValueError, match="the Datum holds an image file: open it with"):
+        caffe.io.datum_to_array(caffe_pb2.Datum(data=b"x", encoded=True))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from google.protobuf import text_format
 
 import dragon as caffe
 from dragon.proto import caffe_pb2
@@ -59,6 +60,15 @@ def test_where_settings_of_types_go() -> None:
         assert field.message_type.name.removesuffix("Parameter") == message
     assert net_spec._param_names == names
     assert net_spec.caffe_pb2 is caffe_pb2
+
+
+def test_types_of_layers_by_the_names_of_2014() -> None:
+    text = 'layers { name: "c" type: CONVOLUTION } layers { name: "d" type: DATA }'
+    net = text_format.Parse(text, caffe_pb2.NetParameter())
+    types = caffe_pb2.LayerParameter.LayerType  # type: ignore[attr-defined]
+    assert [types.Name(layer.type) for layer in net.layers] == ["CONVOLUTION", "DATA"]
+    assert net.layers[1].type == types.Value("DATA") == caffe_pb2.LayerParameter.DATA  # type: ignore[attr-defined]
+    assert ("CONCAT", 3) in types.items()
 
 
 def test_the_old_spelling_of_a_function() -> None:

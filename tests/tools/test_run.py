@@ -96,6 +96,7 @@ def test_what_is_no_script_is_named(folder: Path, dragon: Dragon) -> None:
         ("{}.has_key(1)", "has_key"),
         ("{1: 2}.iteritems()", "iteritems"),
         ("import cPickle", "cPickle"),
+        ("import itertools; itertools.izip", "izip"),
     ],
 )
 def test_what_only_python_2_has_is_told_behind_the_traceback(
@@ -107,6 +108,41 @@ def test_what_only_python_2_has_is_told_behind_the_traceback(
     *trace, last = result.err.splitlines()
     assert trace[1] == '  File "s.py", line 2, in <module>'
     assert last == f"dragon: {name} is of Python 2: convert the script first, with 2to3 or by hand"
+
+
+NET = "n = caffe.NetSpec(); n.x = caffe.layers.Input(shape=dict(dim=[1, 2])); net = caffe.Net(n.to_proto(), caffe.TEST)"
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("net.blobs.keys()[0]", "give no lists in Python 3"),
+        ("net.layer_dict.values()[0]", "give no lists in Python 3"),
+        ("net.blobs['x'].data[...] = map(float, [1, 2])", "give no lists in Python 3"),
+        ("len(map(float, [1, 2]))", "give no lists in Python 3"),
+        ("range(4 / 2)", "a / b is a float in Python 3"),
+        ("[1, 2][:2 / 2]", "a / b is a float in Python 3"),
+        ("half = 2 / 2; [1, 2][half]", "a / b is a float in Python 3"),
+        ("net.blobs['x'].data[4 / 4]", "a / b is a float in Python 3"),
+        ("caffe.proto.caffe_pb2.Datum(); b'a'.split('a')", "text and bytes are two types in Python 3"),
+        ("with open('f', 'w') as f: f.write(caffe.proto.caffe_pb2.Datum().SerializeToString())", "text and bytes are"),
+        ("import lmdb; lmdb.open('db').begin(write=True).put('0', b'')", "text and bytes are two types in Python 3"),
+    ],
+)
+def test_what_python_3_does_otherwise_is_told_behind_the_traceback(
+    folder: Path, dragon: Dragon, text: str, hint: str
+) -> None:
+    (folder / "s.py").write_text(f"import caffe\n{NET}\n{text}\n")
+    result = dragon("run", "s.py")
+    assert result.code == 1
+    assert result.err.splitlines()[-1].startswith("dragon: ")
+    assert hint in result.err.splitlines()[-1]
+    assert "TypeError" in result.err or "IndexError" in result.err
+
+
+def test_other_errors_of_types_get_no_hint(folder: Path, dragon: Dragon) -> None:
+    (folder / "s.py").write_text("1 + 'a'")
+    assert dragon("run", "s.py").err.splitlines()[-1].startswith("TypeError: unsupported operand")
 
 
 def test_names_that_no_python_has_get_no_hint(folder: Path, dragon: Dragon) -> None:
