@@ -2,7 +2,7 @@
 
 An old name gives the module itself, not a second copy: `caffe.io`, `dragon.io` and
 `dragon.pycaffe.io` are one object. What this package does not have is looked for in folders `caffe` of `sys.path`:
-forks add modules of their own to pycaffe, such as SSD's `caffe.model_libs`.
+forks add modules of their own to pycaffe, such as SSD's `caffe.model_libs` and DetectNet's `caffe.layers.detectnet`.
 """
 
 from __future__ import annotations
@@ -75,11 +75,15 @@ def _find(name: str) -> ModuleSpec | None:
 
 
 def _fork_spec(fullname: str) -> ModuleSpec | None:
-    """The spec of `caffe.NAME` from a folder `caffe` of sys.path; None for other names, and where none has it."""
-    root, _, name = fullname.partition(".")
-    if root != _CAFFE or not name or "." in name:
+    """The spec of `caffe.NAME` from a folder `caffe` of sys.path; None for other names, and where none has it.
+
+    Also of `caffe.layers.NAME` from `caffe/layers`, and of modules in other packages that this one has too. Those of
+    packages that it does not have are found in the package.
+    """
+    root, *names = fullname.split(".")
+    if root != _CAFFE or not names:
         return None
-    return PathFinder.find_spec(fullname, [str(Path(folder or ".", _CAFFE)) for folder in sys.path])
+    return PathFinder.find_spec(fullname, [str(Path(folder or ".", _CAFFE, *names[:-1])) for folder in sys.path])
 
 
 def _installed(root: str) -> bool:

@@ -190,6 +190,35 @@ def test_modules_that_a_fork_adds_to_pycaffe(folder: Path, dragon: Dragon) -> No
     assert done.stdout.split() == ["7", "dragon.pycaffe.io", "caffe.net_helpers"]
 
 
+def test_layers_in_python_that_a_fork_keeps_in_caffe_layers(folder: Path, dragon: Dragon) -> None:
+    """As NVCaffe's for DetectNet, whose prototxts name them; caffe.layers itself stays Dragon's."""
+    package = folder / "python" / "caffe" / "layers" / "detectnet"
+    package.mkdir(parents=True)
+    for made in (package, package.parent, package.parent.parent):
+        (made / "__init__.py").touch()
+    (package / "settings.py").write_text("VALUE = 4")
+    (package / "clustering.py").write_text(
+        "import caffe\n"
+        "from caffe.layers.detectnet.settings import VALUE\n"
+        "class Cluster(caffe.Layer):\n"
+        "    def reshape(self, bottom, top):\n"
+        "        top[0].reshape(1)\n"
+        "    def forward(self, bottom, top):\n"
+        "        top[0].data[...] = VALUE\n"
+    )
+    (folder / "s.py").write_text(
+        "import sys\n"
+        "sys.path.insert(0, 'python')\n"
+        "import caffe\n"
+        "from caffe import layers as L\n"
+        "net = caffe.NetSpec()\n"
+        "net.y = L.Python(module='caffe.layers.detectnet.clustering', layer='Cluster')\n"
+        "print(caffe.Net(net.to_proto(), caffe.TEST).forward()['y'])\n"
+    )
+    done = dragon("run", "s.py")
+    assert (done.code, done.out) == (0, "[4.]\n"), done.err
+
+
 def test_a_module_of_a_fork_that_is_not_found(folder: Path, dragon: Dragon) -> None:
     for name in ("net_helpers", "net_helpers.deep"):
         (folder / "s.py").write_text(f"import caffe.{name}\n")
