@@ -25,7 +25,7 @@ __all__ = ["command"]
 
 @click.command("upgrade")
 @click.argument("source", type=click.Path(dir_okay=False))
-@click.argument("out", type=OutputFile())
+@click.argument("out", type=OutputFile(stream=True))
 @click.option("--kind", type=click.Choice(["net", "solver", "weights"]), help="What SOURCE is; found out by default.")
 @click.option("--half", is_flag=True, help="Write weights in half precision, as NVCaffe stores them.")
 @click.option("--allow-unknown", is_flag=True, help="Leave out fields that the schema does not have.")

@@ -20,16 +20,17 @@ __all__ = ["OutputFile", "OutputFolder", "check_outputs", "refuse_input"]
 class OutputFile(click.Path):
     """The type of an option that names a file to write: where that is not possible, the command ends before it starts.
 
-    Raises OSError.
+    stream: whether "-" is standard output. Raises OSError.
     """
 
-    def __init__(self) -> None:
-        super().__init__(dir_okay=False)
+    def __init__(self, stream: bool = False) -> None:
+        super().__init__(dir_okay=False, allow_dash=stream)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The path, which can be written to."""
         path = super().convert(value, param, ctx)
-        check_writable(os.fsdecode(path))
+        if not (self.allow_dash and path == "-"):
+            check_writable(os.fsdecode(path))
         return path
 
 
