@@ -6,7 +6,8 @@ could have run and had no core: its share times the number of cores says how man
 threads that spin miss .00 to .06 cores on a free machine, 1.0 to 1.3 beside one program of the same priority, and .06,
 .12 and .32 beside 1, 4 and 12 of low priority, where spinning stays the best. Threads that sleep miss .66 and more
 beside one of the same priority, but also .4 beside one of low and 1.3 beside 12. So they try to spin now and then
-whatever they see, less and less often while that fails. No number depends on the choice.
+whatever they see, less and less often while that fails, and sooner where Linux counts no other program of their
+priority. No number depends on the choice.
 
 GNU's runtime spins for 300,000 turns at a barrier, but for 100 only while it has more threads than cores
 (gomp_throttled_spin_count_var). So a second team that does nothing makes all teams sleep, and its end lets them spin.
@@ -34,6 +35,7 @@ SURE = 1.0  # seconds that cores must have been missed: the scheduler takes a wh
 OBVIOUS = 0.65  # share of the time without a core, from which on one look tells: two threads on one core miss half
 CROWDED = 0.8  # cores that threads which spin miss, from which on they sleep
 FREE = 0.5  # cores missed up to which they seem to be free to threads that sleep
+ALONE = 0.25  # cores that others of the same priority use, up to which there is none that matters
 DOUBTED = 0.1  # of a look counts where more are missed
 LEAST = 0.05  # share of a core that must have been used for a look to tell anything
 FIRST, LONGEST = 4, 240  # looks at which cores must seem to be free; doubled each time that they were not
@@ -87,7 +89,7 @@ class Waiting:
     """The choice for this process, from the share of its time that its threads wait for a core.
 
     waited: seconds that the threads have computed, and seconds that they could have, had a core been free.
-    cores: that the threads share out.
+    cores: that the threads share out. rivals: seconds that other programs of this priority have computed, if known.
     """
 
     def __init__(
@@ -96,12 +98,15 @@ class Waiting:
         waited: Callable[[], tuple[float, float]],
         clock: Callable[[], float] = time.perf_counter,
         cores: int = 2,
+        rivals: Callable[[], float] | None = None,
     ) -> None:
         self.mode = SPIN
         self.cores = cores
+        self._rivals = rivals
         self._sleeper, self._waited, self._clock = sleeper, waited, clock
         self._lock = threading.Lock()
         self._seen = clock(), *waited()
+        self._others = 0.0  # what `rivals` said then, of threads that sleep
         self._patience = FIRST
         self._looks: float = FIRST  # since the mode was chosen; not by time: a net may be idle
 
@@ -132,6 +137,7 @@ class Waiting:
     def _look(self, now: float) -> None:
         begin, computed, waited = self._seen
         seen = now, *self._waited()
+        free = self.mode == SPIN or self._alone(now - begin)
         computed, waited = seen[1] - computed, seen[2] - waited
         if computed + waited < LEAST * CHECK:
             self._seen = seen  # nothing was computed
@@ -142,7 +148,8 @@ class Waiting:
         if crowded and now - begin < SURE and share < OBVIOUS:
             return  # this look goes on
         self._seen = seen
-        self._looks += 1 if self.mode == SPIN or missed <= FREE else DOUBTED
+        free = free or missed <= FREE
+        self._looks += 1 if free else DOUBTED
         if crowded:
             # a free machine that is crowded again asks for no patience; one that only seemed to be free does
             longest = LONGEST if share < OBVIOUS else LONGEST_IF_OBVIOUS
@@ -154,8 +161,14 @@ class Waiting:
             )  # fmt: skip
         elif self.mode == SLEEP and self._looks >= self._patience:
             self._change(SPIN)
-            free = "are" if missed <= FREE else "may be"
-            log.info("threads spin while they wait for each other: the cores %s free", free)
+            log.info("threads spin while they wait for each other: the cores %s free", "are" if free else "may be")
+
+    def _alone(self, seconds: float) -> bool:
+        """Whether no other program of this priority computed in the last seconds."""
+        if self._rivals is None:
+            return False
+        before, self._others = self._others, self._rivals()
+        return self._others - before <= ALONE * seconds
 
     def _change(self, mode: str) -> None:
         if mode == SLEEP:
@@ -165,6 +178,8 @@ class Waiting:
         self.mode = mode
         self._looks = 0
         self._seen = self._clock(), *self._waited()
+        if mode == SLEEP and self._rivals is not None:
+            self._others = self._rivals()
 
 
 @cache
@@ -181,7 +196,7 @@ def waiting() -> Waiting | None:
         return None
     if waited is None:
         return None
-    chosen = Waiting(Team(cores + 1), waited, cores=cores)
+    chosen = Waiting(Team(cores + 1), waited, cores=cores, rivals=_rivals())
     if _running() > (os.cpu_count() or 1):
         chosen.sleep()
     return chosen
@@ -204,6 +219,22 @@ def _waited(tasks: Path = Path("/proc/self/task")) -> Callable[[], tuple[float, 
     try:
         return read if read()[0] > 0 else None
     except OSError:
+        return None
+
+
+def _rivals(stat: Path = Path("/proc/stat")) -> Callable[[], float] | None:
+    """Reads how long other programs of this process's priority have computed; None where the system does not say."""
+
+    def read() -> float:
+        with open(stat, "rb") as file:
+            _, user, nice = file.readline().split()[:3]
+        low = os.getpriority(os.PRIO_PROCESS, 0) > 0  # Linux counts the time of such programs apart
+        ticks = int(user) + (int(nice) if low else 0)
+        return ticks / os.sysconf("SC_CLK_TCK") - os.times().user
+
+    try:
+        return read if read() > 0 else None
+    except (OSError, ValueError, AttributeError):
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,13 +37,16 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "i" bottom: "l" top: "loss"
 class Machine:
     """A machine of two cores whose other programs take a share of the time of our two threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: bool = False) -> None:
         self.now, self.computed, self.waited = 0.0, 0.0, 0.0
         self.sleeping = False
         self.changes: list[tuple[float, str]] = []
         self.share = {SPIN: 0.0, SLEEP: 0.0}
         self.idle = False
-        self.waiting = Waiting(self, lambda: (self.computed, self.waited), lambda: self.now)
+        self.rivals, self.rival = 0.0, 0.0  # seconds, and cores, of programs of our priority
+        self.waiting = Waiting(
+            self, lambda: (self.computed, self.waited), lambda: self.now, rivals=(lambda: self.rivals) if told else None
+        )
 
     def start(self) -> None:
         assert not self.sleeping
@@ -59,6 +63,7 @@ class Machine:
         end = self.now + seconds
         while self.now < end:
             self.now += step
+            self.rivals += step * self.rival
             if not self.idle:
                 share = self.share[self.waiting.mode]
                 self.computed += 2 * step * (1 - share)
@@ -126,6 +131,28 @@ def test_those_that_sleep_beside_neighbours_that_yield_find_out(share: float, se
     machine.waiting.sleep()
     assert machine.run(seconds) == SPIN
     assert machine.run(100) == SPIN
+
+
+@pytest.mark.parametrize(("told", "seconds"), [(False, (15, 45)), (True, (0, 5))])
+def test_they_spin_again_when_only_low_priority_is_left(told: bool, seconds: tuple[float, float]) -> None:
+    machine = Machine(told)
+    machine.share, machine.rival = {SPIN: 0.8, SLEEP: 0.4}, 1.5
+    assert machine.run(300) == SLEEP
+    begin = machine.now
+    machine.share, machine.rival = {SPIN: 0.06, SLEEP: 0.4}, 0.0
+    assert machine.run(60) == SPIN
+    assert seconds[0] < machine.changes[-1][0] - begin < seconds[1]
+
+
+def test_being_alone_is_not_believed_for_ever() -> None:
+    """Where a container's share of the cores is used up, no rival is counted and spinning is no better."""
+    machine = Machine(told=True)
+    machine.share = {SPIN: 0.5, SLEEP: 0.4}
+    machine.run(400)
+    _, gaps = machine.tries()
+    assert gaps[0] < 4
+    assert all(60 <= gap < 64 for gap in gaps[6:])
+    assert len(gaps) > 6
 
 
 def test_a_crowd_is_doubted_less_and_less_often() -> None:
@@ -266,6 +293,20 @@ def test_the_beginning_depends_on_who_runs(device: Device, monkeypatch: pytest.M
             pytest.skip("the OpenMP runtime here is not GNU's")
         assert chosen.mode == mode
         chosen.reset()
+
+
+def test_the_time_of_rivals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "stat"
+    assert module._rivals(path) is None
+    path.write_text("cpu  900000 4000 0 50 0 0 0 0 0 0\ncpu0 1 2 3\n")
+    ticks = os.sysconf("SC_CLK_TCK")
+    for nice, total in ((0, 900_000), (5, 904_000), (-1, 900_000)):
+        monkeypatch.setattr(os, "getpriority", lambda which, who, nice=nice: nice)
+        read = module._rivals(path)
+        assert read is not None
+        assert read() == pytest.approx(total / ticks - os.times().user, abs=0.05)
+    path.write_text("cpu 7\n")
+    assert module._rivals(path) is None
 
 
 def test_loads_that_cannot_be_read(tmp_path: Path) -> None:
