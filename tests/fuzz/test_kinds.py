@@ -1,4 +1,4 @@
-"""A second of what `make fuzz` does for minutes."""
+"""Half a second of what `make fuzz` does for minutes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from tests.fuzz import boxes, commands, onnx_models, texts  # noqa: F401 - their kinds
 from tests.fuzz.kinds import KINDS, survives
 
-SECONDS = 1
-MORE = {"command": 6}  # its examples are slower, and so are its imports
+SECONDS = 0.5
+MORE = {"command": 3}  # its examples are slower, and so are its imports
 ROOT = Path(__file__).resolve().parents[2]
 
 
