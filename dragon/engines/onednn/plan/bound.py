@@ -22,7 +22,7 @@ __all__ = ["SMALLEST_SQUARE", "Bound", "Gains", "Measured", "largest_bf16", "of_
 LARGEST = 1e30  # far enough below the largest float32, 3e38, for what is added up on the way
 SMALLEST_SQUARE = 1.2e-38  # the squares of smaller numbers may come out as 0
 _FIRST = 0.0  # the limit of a value that was never measured
-_CALL = 100_000  # bytes that are read in the time that the call of a step in Python takes
+_CALL = 1_000_000  # bytes that are read in the time that a step in Python takes between primitives, about 50 us
 _SPARE = 8.0  # times the norm that was found: the next images may have a larger one
 
 
