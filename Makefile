@@ -14,7 +14,7 @@ CHECKS := types types-win32 types-darwin
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo pictures test test-peers test-zoo test-architectures test-kills coverage lint $(CHECKS) proto clean setup gpu-check gpu-registers gpu-smoke fuzz zoo-nets zoo-accuracies export-table weights wheel wheels-table docs
+.PHONY: demo pictures test test-lowest test-peers test-zoo test-architectures test-kills coverage lint $(CHECKS) proto clean setup gpu-check gpu-registers gpu-smoke fuzz zoo-nets zoo-accuracies export-table weights wheel wheels-table docs
 
 # everything for working on Dragon; `make demo` installs only what it runs
 setup: $(VENV)/ready
@@ -47,6 +47,15 @@ test-peers: setup
 	$(ONE_THREAD) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -q \
 	  tests/export tests/importing tests/test_torch.py tests/tools/test_export_torch.py tests/docs/test_real_observers.py \
 	  tests/test_recipes.py
+
+# The tests with the oldest versions of packages that pyproject.toml allows, in an environment of their own; only the
+# direct ones are old, so what warns in theirs is left out.
+LOWEST := .venv-lowest
+test-lowest: setup
+	$(PIP) uv
+	$(PYTHON) -m venv $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct -e '.[test]'
+	$(ONE_THREAD) $(COMPILED) $(LOWEST)/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal -q -W ignore::DeprecationWarning
 
 # The tests of large nets of the zoo, which `make test` leaves out: forward, backward, deployed, exported.
 test-zoo: setup

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import keyword
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -81,6 +82,9 @@ ALIASES = {
     "upgrade-net-proto-binary": ("upgrade", "--kind", "weights"),
     "upgrade-solver-proto-text": ("upgrade", "--kind", "solver"),
 }
+
+# what click raises from 8.2 on; before, it shows the help and exits
+_NO_ARGUMENTS = getattr(click.exceptions, "NoArgsIsHelpError", ())
 
 
 class Commands(LazyGroup):
@@ -157,7 +161,7 @@ def run(args: Sequence[str], debug: bool = False) -> int:
         with plain_logging(debug), quiet, remember_reads(), layer_files(False), user_code(False):
             status = cli.main(list(args), prog_name="dragon", standalone_mode=False)
         sys.stdout.flush()
-    except click.exceptions.NoArgsIsHelpError as error:
+    except _NO_ARGUMENTS as error:
         click.echo(error.format_message())
         return 0
     except (KeyboardInterrupt, click.Abort):
@@ -219,7 +223,7 @@ def _status_and_message(error: Exception, args: Sequence[str]) -> tuple[int, str
         message = " ".join(error.format_message().split())
         for theirs, ours in _PLAINER:
             message = message.replace(theirs, ours)
-        return 2, message.partition(". Did you mean")[0].removesuffix(".") + hint if hint else message
+        return 2, re.split(r"\.? Did you mean", message)[0].removesuffix(".") + hint if hint else message
     if isinstance(error, DragonError):
         return 2, str(error)
     if isinstance(error, OSError) and error.filename is None and _comes_from_printing(error):

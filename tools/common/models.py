@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -14,9 +14,13 @@ __all__ = ["DEPLOY", "SOLVER", "TRAIN_VAL", "WEIGHTS", "ModelFile", "WeightsOpti
 
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    _Text = click.ParamType[str]
+else:
+    _Text = click.ParamType  # which takes no type argument before click 8.4
 
 
-class ModelFile(click.ParamType[str]):
+class ModelFile(_Text):
     """The path of a prototxt file; the name of a net of the zoo stands for its file of this kind."""
 
     name = "file"
