@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     )
     from dragon.proto import caffe_pb2 as caffe_pb2  # scripts reach it as caffe.proto.caffe_pb2
     from dragon.pycaffe import classifier, coord_map, detector, draw, io, net_spec, params
+    from dragon.pycaffe.alias import install_as_caffe, load_ipython_extension
     from dragon.pycaffe.classifier import Classifier
     from dragon.pycaffe.detector import Detector
     from dragon.pycaffe.net_spec import NetSpec, to_proto
@@ -107,9 +108,11 @@ __all__ = [
     "get_solver",
     "has_nccl",
     "init_log",
+    "install_as_caffe",
     "io",
     "layer_type_list",
     "layers",
+    "load_ipython_extension",
     "log",
     "net_spec",
     "params",
@@ -156,6 +159,7 @@ _LATER = {  # by module: so `import dragon` is quick, and an interrupted command
         "set_device", "set_engine", "set_mode_cpu", "set_mode_gpu", "set_phase_test", "set_phase_train",
         "set_random_seed",
     ],
+    "pycaffe.alias": ["install_as_caffe", "load_ipython_extension"],
     "solver.types": [name for name in __all__ if name.endswith("Solver") and name != "Solver"] + ["get_solver"],
     "solver.solver": ["Observer", "Solver"],
     "pycaffe.runtime": [

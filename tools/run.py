@@ -76,6 +76,11 @@ def _source(script: str) -> bytes:
         source = read_bytes(script)
     except OSError as error:
         raise UsageError(f"{script}: cannot be read: {error.strerror}") from None
+    if Path(script).suffix == ".ipynb":
+        raise UsageError(
+            f"{script}: a notebook: open it in Jupyter, with %load_ext dragon in its first cell, or convert it "
+            "(jupyter nbconvert --to script)"
+        )
     if b"\0" in source:
         raise UsageError(f"{script}: not a Python script, but {kind_of(script) or 'a binary file'}")
     return source
@@ -146,6 +151,8 @@ def _hint(error: Exception) -> str | None:
     names = _PYTHON2_NAMES.get(type(error))
     if names is not None and names.fullmatch(name):
         return f"{name} is of Python 2: convert the script first, with 2to3 or by hand"
+    if isinstance(error, NameError) and name == "get_ipython":
+        return "get_ipython() is there in notebooks alone: leave such lines out"
     if isinstance(error, ModuleNotFoundError) and name.startswith("caffe."):
         path = name.replace(".", "/")
         return f"Dragon has no {name}; if a fork has it, put the folder that holds its {path}.py on PYTHONPATH"

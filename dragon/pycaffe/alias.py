@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-__all__ = ["MODULES", "install", "install_modules"]
+__all__ = ["MODULES", "install", "install_as_caffe", "install_modules", "load_ipython_extension"]
 
 # the modules that are directly under `caffe` in pycaffe
 MODULES = ("_caffe", "classifier", "coord_map", "detector", "draw", "io", "net_spec", "params")
@@ -100,3 +100,22 @@ def install() -> None:
     """Let `import caffe` give this package from now on, unless another `caffe` has been imported already."""
     if sys.modules.get(_CAFFE) is None and not _installed(_CAFFE):
         sys.meta_path.insert(0, _Alias(_CAFFE))
+
+
+def install_as_caffe() -> None:
+    """Let `import caffe` and its submodules give this package from now on, in notebooks and programs of all kinds.
+
+    Raises UsageError if another `caffe` has been imported already.
+    """
+    other = sys.modules.get(_CAFFE)
+    if other is not None and other is not sys.modules[_OWN]:
+        from dragon.errors import UsageError
+
+        where = getattr(other, "__file__", None) or "an unknown place"
+        raise UsageError(f"another caffe is imported already, from {where}: call install_as_caffe() before")
+    install()
+
+
+def load_ipython_extension(shell: object) -> None:
+    """Call `install_as_caffe`: what `%load_ext dragon` does in a notebook."""
+    install_as_caffe()

@@ -115,3 +115,20 @@ def test_logging_is_disabled_as_flownet2_does() -> None:
     code = "import dragon as c; c.init_log(0); c.set_logging_disabled(); c.log('hidden')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("call", ["install_as_caffe()", "load_ipython_extension(None)"])
+def test_caffe_in_notebooks_and_other_programs(call: str) -> None:
+    """IPython calls the second for `%load_ext dragon`; twice does no harm."""
+    code = (
+        f"import dragon\ndragon.{call}\ndragon.{call}\nimport caffe.io\nfrom caffe import layers as L, params as P\n"
+        f"dragon.{call}\nassert caffe is dragon and caffe.io is dragon.io and P.Pooling.MAX == 0"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_another_caffe_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "caffe.py").write_text("")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import caffe, dragon; dragon.install_as_caffe()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert f"another caffe is imported already, from {tmp_path / 'caffe.py'}" in done.stderr

@@ -145,6 +145,17 @@ def test_other_errors_of_types_get_no_hint(folder: Path, dragon: Dragon) -> None
     assert dragon("run", "s.py").err.splitlines()[-1].startswith("TypeError: unsupported operand")
 
 
+def test_notebooks_and_what_is_left_of_them(folder: Path, dragon: Dragon) -> None:
+    (folder / "00-classification.ipynb").write_text('{"cells": [], "metadata": null}')
+    result = dragon("run", "00-classification.ipynb")
+    assert (result.code, result.out) == (2, "")
+    assert "00-classification.ipynb: a notebook: open it in Jupyter, with %load_ext dragon" in result.err
+    (folder / "s.py").write_text("get_ipython().run_line_magic('matplotlib', 'inline')")
+    assert dragon("run", "s.py").err.splitlines()[-1] == (
+        "dragon: get_ipython() is there in notebooks alone: leave such lines out"
+    )
+
+
 def test_names_that_no_python_has_get_no_hint(folder: Path, dragon: Dragon) -> None:
     (folder / "s.py").write_text("xxrange(3)")
     assert dragon("run", "s.py").err.splitlines()[-1] == "NameError: name 'xxrange' is not defined"
