@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         RMSPropSolver,
         SGDSolver,
         get_solver,
+        get_solver_from_string,
     )
     from dragon.version import __version__
 
@@ -106,6 +107,7 @@ __all__ = [
     "detector",
     "draw",
     "get_solver",
+    "get_solver_from_string",
     "has_nccl",
     "init_log",
     "install_as_caffe",
@@ -160,7 +162,8 @@ _LATER = {  # by module: so `import dragon` is quick, and an interrupted command
         "set_random_seed",
     ],
     "pycaffe.alias": ["install_as_caffe", "load_ipython_extension"],
-    "solver.types": [name for name in __all__ if name.endswith("Solver") and name != "Solver"] + ["get_solver"],
+    "solver.types": [name for name in __all__ if name.endswith("Solver") and name != "Solver"]
+    + ["get_solver", "get_solver_from_string"],
     "solver.solver": ["Observer", "Solver"],
     "pycaffe.runtime": [
         "NCCL", "Timer", "has_nccl", "init_log", "layer_type_list", "log", "set_logging", "set_logging_disabled",

@@ -80,6 +80,15 @@ class Graph:
             lines.append(f"  {{rank=same; {'; '.join(map(_quoted, [name, *others]))}}}")
         return "\n".join([*lines, "}\n"])
 
+    def create_png(self) -> bytes:
+        """The content of a PNG file, which notebooks show. Raises EngineError if graphviz fails."""
+        return self.create("png")
+
+    def write_png(self, path: str | Path) -> bool:
+        """Write a PNG file, and return True, as pydot does. Raises UsageError or EngineError."""
+        _write(path, self.create("png"))
+        return True
+
     def create(self, format: str = "png", program: str = "dot") -> bytes:
         """The content of a picture file. Raises UsageError for an unknown format, EngineError if graphviz fails."""
         if format in ("dot", "gv"):
@@ -210,7 +219,10 @@ def draw_net_to_file(
     Raises UsageError or EngineError.
     """
     ext = picture_format(filename, FORMATS, _MORE_FORMATS)
-    picture = draw_net(caffe_net, rankdir, ext, phase, display_lrm)
+    _write(filename, draw_net(caffe_net, rankdir, ext, phase, display_lrm))
+
+
+def _write(filename: str | Path, picture: bytes) -> None:
     try:
         write_atomically(filename, picture)
     except OSError as error:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
+from google.protobuf.message import DecodeError
 from numpy.typing import DTypeLike
 
 from dragon.engines import Options
+from dragon.errors import UsageError
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.solver.solver import Solver
@@ -28,6 +30,7 @@ __all__ = [
     "SGDSolver",
     "SolverSettings",
     "get_solver",
+    "get_solver_from_string",
 ]
 
 
@@ -115,3 +118,21 @@ def get_solver(
         if cls.rule_name == solver.param.type:
             solver.__class__ = cls
     return solver
+
+
+def get_solver_from_string(param: str | bytes, **settings: Unpack[SolverSettings]) -> Solver:
+    """As `get_solver`, of the text of a prototxt, or of a serialised SolverParameter: what two forks of Caffe have.
+
+    Raises PrototxtError for a text that cannot be read, UsageError for bytes that are no message.
+    """
+    message = pb.SolverParameter()
+    if isinstance(param, str):
+        from dragon.proto.text import parse_text
+
+        parse_text(param, message)
+    else:
+        try:
+            message.ParseFromString(param)
+        except DecodeError:
+            raise UsageError("get_solver_from_string: these bytes are no serialised SolverParameter") from None
+    return get_solver(message, **settings)

@@ -110,3 +110,21 @@ def test_a_layer_looks_the_same_under_every_name() -> None:
     full = ["kernel size: 3" in box["label"] and "lr mult: 1" in box["label"] for box in boxes]
     assert full == [True, True, True, False, False, False]
     assert [label for _, target, label in graph.edges if target.startswith("y")] == ["7", "7", "7", "", "", ""]
+
+
+def test_a_graph_makes_png_files_as_pydots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Notebooks show `get_pydot_graph(net, "TB").create_png()`."""
+    asked: list[str] = []
+
+    def create(graph: caffe.draw.Graph, format: str) -> bytes:
+        asked.append(format)
+        return b"picture"
+
+    monkeypatch.setattr(caffe.draw.Graph, "create", create)
+    graph = caffe.draw.get_pydot_graph(NET, "TB")
+    assert graph.create_png() == b"picture"
+    assert graph.write_png(str(tmp_path / "net.png")) is True
+    assert (tmp_path / "net.png").read_bytes() == b"picture"
+    assert asked == ["png", "png"]
+    with pytest.raises(UsageError, match="cannot be written"):
+        graph.write_png(tmp_path / "none" / "net.png")

@@ -132,3 +132,17 @@ def test_another_caffe_is_not_replaced(tmp_path: Path) -> None:
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import caffe, dragon; dragon.install_as_caffe()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert f"another caffe is imported already, from {tmp_path / 'caffe.py'}" in done.stderr
+
+
+def test_solvers_of_strings(tmp_path: Path) -> None:
+    (tmp_path / "net.prototxt").write_text(LOSSES)
+    text = f'net: "{tmp_path}/net.prototxt" type: "Adam" momentum: 0.9 base_lr: 0.1 lr_policy: "fixed"'
+    message = text_format.Parse(text, caffe_pb2.SolverParameter()).SerializeToString()
+    for given in (text, message):
+        solver = caffe.get_solver_from_string(given, verbose=False)
+        assert isinstance(solver, caffe.AdamSolver)
+        assert solver.param.base_lr == pytest.approx(0.1)
+    with pytest.raises(caffe.PrototxtError, match='has no field "nett"'):
+        caffe.get_solver_from_string('nett: "x"')
+    with pytest.raises(caffe.UsageError, match="these bytes are no serialised SolverParameter"):
+        caffe.get_solver_from_string(b"\xff")
