@@ -129,8 +129,8 @@ _PYTHON2_NAMES: dict[type[Exception], re.Pattern[str]] = {
     ),
 }
 
-# what errors of converted scripts come from, by their messages: 2to3 leaves it, or a script was converted by hand
-_PYTHON3_TYPES: dict[re.Pattern[str], str] = {
+# what errors of converted scripts come from, by their messages: Python 3, or newer versions of what they import
+_BY_MESSAGE: dict[re.Pattern[str], str] = {
     re.compile(
         r"'(o?dict_(keys|values|items)|map|filter|zip)' object is not subscriptable"
         r"|object of type '(map|filter|zip)' has no len\(\)|, not '(map|filter|zip)'$"
@@ -142,6 +142,13 @@ _PYTHON3_TYPES: dict[re.Pattern[str], str] = {
     re.compile(
         "a bytes-like object is required, not 'str'|must be str, not bytes|convert Unicode to bytes"
     ): 'text and bytes are two types in Python 3: open binary files with "rb" or "wb", and encode keys of databases',
+    re.compile("missing 1 required positional argument: 'Loader'"): "PyYAML 6 wants yaml.safe_load(...) here",
+    re.compile("has no attribute 'tostring'"): "NumPy has tobytes() in place of tostring()",
+    re.compile("has no attribute 'asscalar'"): "NumPy has array.item() in place of asscalar(array)",
+    re.compile(
+        "scipy.misc.* '(im(read|resize|rotate|save|show)|toimage)'"
+        "|'(im(read|resize|rotate|save|show)|toimage)' .*scipy.misc"
+    ): "SciPy has left images to others: use PIL.Image, or caffe.io.load_image and caffe.io.resize",
 }
 
 
@@ -156,6 +163,6 @@ def _hint(error: Exception) -> str | None:
     if isinstance(error, ModuleNotFoundError) and name.startswith("caffe."):
         path = name.replace(".", "/")
         return f"Dragon has no {name}; if a fork has it, put the folder that holds its {path}.py on PYTHONPATH"
-    if isinstance(error, (TypeError, IndexError)):
-        return next((hint for pattern, hint in _PYTHON3_TYPES.items() if pattern.search(str(error))), None)
+    if isinstance(error, (TypeError, IndexError, AttributeError, ImportError)):
+        return next((hint for pattern, hint in _BY_MESSAGE.items() if pattern.search(str(error))), None)
     return None
