@@ -17,6 +17,7 @@ from dragon.data.resize import resize_bilinear
 from dragon.engines.int8.table import HEAD as RANGES_HEAD
 from dragon.errors import DataError, UsageError
 from dragon.export.deployed import Deployed
+from dragon.files.npy import read_npy
 from dragon.files.reading import open_regular
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
@@ -89,10 +90,7 @@ def _of_layer(layer: pb.LayerParameter, name: str, deployed: Deployed, count: in
 
 
 def _of_array(path: Path, shape: Sequence[int]) -> Iterator[NDArray[np.float32]]:
-    try:
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"calibration data {path}: {error}") from None
+    array = read_npy(path, "calibration data")
     if array.shape[1:] != tuple(shape[1:]) or array.dtype.kind not in "fiu" or len(array) < shape[0]:
         raise DataError(
             f"calibration data {path}: expected numbers of shape (at least {shape[0]}, "

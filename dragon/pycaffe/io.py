@@ -88,7 +88,7 @@ def datum_to_array(datum: pb.Datum) -> NDArray[Any]:
     Raises ValueError for one that holds an image file.
     """
     if datum.encoded:
-        raise TransformError("the Datum holds an image file: open it with PIL.Image.open(io.BytesIO(datum.data))")
+        raise TransformError("the Datum holds an image file: decode io.BytesIO(datum.data), as PIL.Image.open does")
     shape = (datum.channels, datum.height, datum.width)
     if datum.data:
         return np.frombuffer(datum.data, np.uint8).reshape(shape).copy()  # scripts subtract means in place

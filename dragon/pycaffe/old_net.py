@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.bases.layer import TEST, TRAIN
-from dragon.errors import DataError, UsageError
+from dragon.errors import UsageError
+from dragon.files.npy import read_npy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +90,7 @@ class OldNet:
         if mode not in ("elementwise", "channel"):
             raise UsageError(f'the mode of a mean is elementwise or channel, got "{mode}"')
         of_file = isinstance(mean, (str, Path))
-        array = _load(mean) if isinstance(mean, (str, Path)) else np.asarray(mean)
+        array = read_npy(mean, "mean") if isinstance(mean, (str, Path)) else np.asarray(mean)
         transformer.set_mean(input_, array.mean((1, 2)) if mode == "channel" and array.ndim == 3 else array)
         self._means_of_files = self._means_of_files | {input_} if of_file else self._means_of_files - {input_}
         self._order_scale(input_)
@@ -149,12 +150,3 @@ class OldNet:
         """Let scripts read `net.mean["data"]` and the other settings by input."""
         self.mean, self.channel_swap = transformer.mean, transformer.channel_swap
         self.input_scale, self.raw_scale = transformer.input_scale, transformer.raw_scale
-
-
-def _load(path: str | Path) -> NDArray[Any]:
-    """The array of a .npy file. Raises DataError."""
-    try:
-        array: NDArray[Any] = np.load(path)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"mean {path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    return array

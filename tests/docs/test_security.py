@@ -104,7 +104,7 @@ def _importers(*names: str) -> set[str]:
 
 def test_nothing_is_unpickled_or_evaluated() -> None:
     assert not _importers("pickle", "marshal", "shelve", "dill", "joblib")
-    assert _importers("runpy", "code") == {"dragon.tools.run"}
+    assert _importers("runpy", "code") == {"dragon.tools.run", "dragon.pycaffe.children"}
     for module, called, text in _calls():
         assert called not in ("eval", "exec", "__import__", "os.system", "os.popen", "yaml.load"), module
         assert LOADERS.get(called, "") in text, module
@@ -122,7 +122,8 @@ def test_who_starts_programs() -> None:
     assert {module for module, called, _ in _calls() if _STARTS.match(called)} == {
         "dragon.parallel.watcher"
     }  # which runs the command of a rank
-    assert _importers("multiprocessing") == {"dragon.compare.executors.dask"}  # its resource tracker
+    children = {"dragon.pycaffe.children"}  # those of a script under `dragon run`
+    assert _importers("multiprocessing") == {"dragon.compare.executors.dask"} | children  # its resource tracker
 
 
 def test_who_uses_libraries_that_pickle() -> None:

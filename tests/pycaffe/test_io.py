@@ -146,5 +146,5 @@ def test_blobs_and_datums_round_trip() -> None:
 
 
 def test_an_encoded_datum_is_no_array() -> None:
-    with pytest.raises(ValueError, match="the Datum holds an image file: open it with"):
+    with pytest.raises(ValueError, match="the Datum holds an image file: decode"):
         caffe.io.datum_to_array(caffe_pb2.Datum(data=b"x", encoded=True))

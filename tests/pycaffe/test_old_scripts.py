@@ -140,10 +140,13 @@ def test_mistakes_in_means(files: tuple[str, str], tmp_path: Path) -> None:
     net = caffe.Net(*files)
     with pytest.raises(UsageError, match='the mode of a mean is elementwise or channel, got "pixel"'):
         net.set_mean("data", MEAN, mode="pixel")
-    with pytest.raises(DataError, match=r"mean .*none\.npy cannot be read: No such file"):
+    with pytest.raises(DataError, match=r"mean .*none\.npy: No such file"):
         net.set_mean("data", str(tmp_path / "none.npy"))
     (tmp_path / "text.npy").write_text("text")
-    with pytest.raises(DataError, match=r"mean .*text\.npy cannot be read"):
+    with pytest.raises(DataError, match=r"mean .*text\.npy: expected a \.npy file of NumPy's, this is"):
         net.set_mean("data", str(tmp_path / "text.npy"))
+    np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
+    with pytest.raises(DataError, match=r"mean .*objects\.npy: holds no array of real numbers"):
+        net.set_mean("data", str(tmp_path / "objects.npy"))
     with pytest.raises(UsageError, match="dat is not one of the net inputs"):
         net.set_raw_scale("dat", 255)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import math
 import os
 import re
@@ -18,9 +17,10 @@ from numpy.typing import NDArray
 from dragon.counting import how_many
 from dragon.data import read_mean
 from dragon.data.class_folders import class_names
-from dragon.errors import DataError, DragonError, UsageError, one_line
-from dragon.files.kinds import HEAD, kind_of, kind_of_content
-from dragon.files.reading import read_bytes, read_text
+from dragon.errors import DataError, DragonError, UsageError
+from dragon.files.kinds import kind_of
+from dragon.files.npy import read_npy
+from dragon.files.reading import read_text
 from dragon.models.preprocessing import labels_of, preprocessing_of
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
@@ -149,24 +149,8 @@ def mean_of_flag(text: str) -> NDArray[Any]:
         neither = ", and is not a list of numbers such as 104,117,123" if "," in text else ""
         raise DataError(f"mean file {text} does not exist{neither}")
     if text.endswith(".npy"):
-        return _array(text)
+        return np.asarray(read_npy(text, "mean file"), np.float32)
     return read_mean(text)
-
-
-def _array(path: str) -> NDArray[Any]:
-    """The array of a .npy file. DataError for other files."""
-    try:
-        content = read_bytes(path)
-        if not content.startswith(np.lib.format.MAGIC_PREFIX):  # NumPy would take it for a pickle
-            kind = kind_of_content(content[:HEAD]) if content else "an empty file"
-            raise DataError(f"mean file {path}: expected a .npy file of NumPy's, this is {kind or 'something else'}")
-        array = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-        if isinstance(array, np.ndarray) and array.dtype.kind in "fiub":
-            return np.asarray(array, np.float32)
-    except (OSError, EOFError, ValueError, MemoryError, SyntaxError, TypeError, OverflowError) as error:
-        if "pickle" not in str(error):  # NumPy's advice about arrays of Python objects
-            raise DataError(f"mean file {path}: {one_line(str(error))}") from None
-    raise DataError(f"mean file {path}: holds no array of real numbers")
 
 
 def read_labels(path: str | None, net: str | None = None) -> Sequence[str]:
