@@ -18,6 +18,8 @@ def check_folder(folder: Path, path: str | os.PathLike[str], made: bool = False)
     try:
         mode = folder.stat().st_mode
     except FileNotFoundError:
+        if folder.is_symlink():
+            raise _in_the_way(folder, path) from None
         if made and folder != folder.parent:
             check_folder(folder.parent, path, made)
             return
@@ -47,6 +49,9 @@ def make_folder(folder: str | os.PathLike[str]) -> None:
 
 
 def _in_the_way(folder: Path, path: str | os.PathLike[str]) -> OSError:
-    """The error of `path` where `folder`, or one above it, is a file."""
-    file = next((place for place in (folder, *folder.parents) if place.exists() and not place.is_dir()), folder)
+    """The error of `path` where `folder`, or one above it, is a file or a link to nothing."""
+    places = (folder, *folder.parents)
+    file = next((place for place in places if os.path.lexists(place) and not place.is_dir()), folder)
+    if file.is_symlink() and not file.exists():
+        return OSError(errno.ENOENT, f'"{file}" is a link to "{os.readlink(file)}", which does not exist', str(path))
     return OSError(errno.ENOTDIR, f'"{file}" is a file, not a folder', str(path))

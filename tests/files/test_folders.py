@@ -42,6 +42,15 @@ def test_the_folder_is_named(
         make_folder(Path(path).parent)
 
 
+@pytest.mark.parametrize("path", ["link", "link/deep"])
+def test_a_link_to_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("link").symlink_to("gone")
+    for attempt in (make_folder, lambda place: check_writable(Path(place) / "x", made=True)):
+        with pytest.raises(FileNotFoundError, match=r'"link" is a link to "gone", which does not exist'):
+            attempt(path)
+
+
 def test_a_write_protected_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(PermissionError) as caught:
