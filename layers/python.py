@@ -53,6 +53,7 @@ class _OnHost(Layer):
     runs_user_code = True
     host_only = "is written for NumPy"
     _users: Mapping[str, Any] = {}  # what the user's code keeps under names of `_KEPT_APART`, while it does not run
+    _of_class: frozenset[str] = frozenset()  # those of `_KEPT_APART` that the user's class itself has
     _inside = False  # while it runs
 
     @property
@@ -85,6 +86,8 @@ class _OnHost(Layer):
         space, mine = self.context.space, vars(self)
         own = {name: mine[name] for name in _KEPT_APART if name in mine}
         view, space.view = space.view, None
+        for name in self._of_class:
+            mine.pop(name, None)
         mine.update(self._users)
         self._inside = True
         try:
@@ -147,6 +150,7 @@ class Python(_OnHost):
             name: value for name, value in defaults.items() if getattr(user, name) == getattr(Layer, name)
         }
         own |= {name: value for name, value in _REPLACEABLE.items() if getattr(user, name) is getattr(Layer, name)}
+        own["_of_class"] = frozenset(n for n in _KEPT_APART if hasattr(user, n) and not hasattr(Layer, n))
         made = type(user.__name__, (_OnHost, user), {**own, "__module__": user.__module__})
         with mark_errors(who):
             return _made(made, param, phase, context)

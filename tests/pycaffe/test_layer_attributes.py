@@ -72,3 +72,19 @@ def test_attributes_are_the_users(solver: str, name: str) -> None:
     assert (layer.phase, layer.name, layer.param.name) == (caffe.TRAIN, "py", "py")
     assert "py" in made.net.summary()
     made.close()
+
+
+@pytest.mark.parametrize("name", ["param", "name", "rng", "context", "dtype", "identity", "loss_weights"])
+@pytest.mark.parametrize("form", ["NAME = dict(factor=3, calls=0)", "def NAME(self): return 3"])
+def test_so_are_those_of_its_class(solver: str, name: str, form: str) -> None:
+    text = LAYER.replace("    def setup", f"    {form}\n\n    def setup", 1).replace(
+        "self.NAME = eval(self.param_str)", ""
+    )
+    if form.startswith("def"):
+        text = text.replace("self.NAME['factor']", "self.NAME()").replace("self.NAME['calls'] += 1", "")
+    Path("scaling_of_the_test.py").write_text(text.replace("NAME", name))
+    made = caffe.SGDSolver(solver)
+    made.step(1)
+    assert made.net.forward()["loss"] == pytest.approx(2 * 2 * 3 * (3 * 0.4 - 0.6), rel=1e-5)
+    assert (made.net.layers[2].name, made.net.layers[2].param.name) == ("py", "py")
+    made.close()
