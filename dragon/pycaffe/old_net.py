@@ -40,6 +40,7 @@ class OldNet:
     nodes: list[Node]
     executor: Executor
     _means_of_files: frozenset[str] = frozenset()  # the inputs with a mean of a file
+    _scaled_first: frozenset[str] = frozenset()  # those whose input scale stands as the Transformer's raw scale
 
     # -- phase and mode -------------------------------------------------------------------------------------
     def set_phase_train(self) -> None:
@@ -82,9 +83,9 @@ class OldNet:
     def set_mean(self, input_: str, mean: NDArray[Any] | str | Path, mode: str = "elementwise") -> None:
         """Set the mean that `preprocess` subtracts: an array, or the path of a .npy file.
 
-        mode: "elementwise", or "channel" for one value for each channel. With a file, as in pycaffe of that time, the
-        input scale is applied before the mean is subtracted; else after it. Raises UsageError for another mode or a
-        mean that does not fit, DataError for a file that cannot be read.
+        mode: "elementwise", or "channel" for one value for each channel. With a file and no raw scale, as in pycaffe
+        when it had none, the input scale is applied before the mean is subtracted; else after it. Raises UsageError for
+        another mode or a mean that does not fit, DataError for a file that cannot be read.
         """
         transformer = self._transformer()
         if mode not in ("elementwise", "channel"):
@@ -96,12 +97,13 @@ class OldNet:
         self._order_scale(input_)
 
     def set_input_scale(self, input_: str, scale: float) -> None:
-        """Set the factor by which `preprocess` multiplies after the mean is subtracted; before, if it is of a file."""
+        """Set the factor by which `preprocess` multiplies after the mean is subtracted, or before, see `set_mean`."""
         self._transformer().set_input_scale(input_, scale)
         self._order_scale(input_)
 
     def set_raw_scale(self, input_: str, scale: float) -> None:
         """Set the factor by which `preprocess` multiplies before the mean is subtracted."""
+        self._scale_after_mean(input_)
         self._transformer().set_raw_scale(input_, scale)
 
     def set_channel_swap(self, input_: str, order: Sequence[int]) -> None:
@@ -124,10 +126,20 @@ class OldNet:
         return transformer
 
     def _order_scale(self, name: str) -> None:
-        """Let the input scale come before the mean if that is of a file."""
+        """Let the input scale come before the mean if that is of a file, and no raw scale comes before it."""
         transformer = self._transformer()
-        if name in self._means_of_files and name in transformer.input_scale:
+        self._scale_after_mean(name)
+        known = name in transformer.input_scale and name not in transformer.raw_scale
+        if known and name in self._means_of_files:
             transformer.raw_scale[name] = transformer.input_scale.pop(name)
+            self._scaled_first = self._scaled_first | {name}
+
+    def _scale_after_mean(self, name: str) -> None:
+        """Let the input scale come after the mean."""
+        transformer = self._transformer()
+        if name in self._scaled_first:
+            self._scaled_first = self._scaled_first - {name}
+            transformer.input_scale.setdefault(name, transformer.raw_scale.pop(name))
 
     def _transformer(self) -> Transformer:
         """The net's Transformer; made at the first call for a net that is no Classifier or Detector."""

@@ -99,6 +99,35 @@ def test_a_net_prepares_images(files: tuple[str, str], kind: str) -> None:
     )
 
 
+@pytest.mark.parametrize("order", ["mean input raw", "raw mean input", "input raw mean"])
+def test_the_input_scale_is_the_last_where_a_raw_scale_is_set(
+    files: tuple[str, str], tmp_path: Path, order: str
+) -> None:
+    """As in pycaffe of the middle of 2014, which had both scales."""
+    np.save(tmp_path / "mean.npy", MEAN)
+    net = caffe.Net(*files)
+    net.set_channel_swap("data", (2, 1, 0))
+    for name in order.split():
+        if name == "mean":
+            net.set_mean("data", str(tmp_path / "mean.npy"))
+        else:
+            getattr(net, f"set_{name}_scale")("data", 255 if name == "raw" else 0.5)
+    np.testing.assert_allclose(net.preprocess("data", IMAGE), prepared(255, MEAN, 0.5), rtol=1e-5)
+    assert (net.raw_scale, net.input_scale) == ({"data": 255}, {"data": 0.5})
+
+
+def test_the_input_scale_follows_a_mean_that_takes_the_place_of_a_file(files: tuple[str, str], tmp_path: Path) -> None:
+    np.save(tmp_path / "mean.npy", MEAN)
+    net = caffe.Net(*files)
+    net.set_channel_swap("data", (2, 1, 0))
+    net.set_mean("data", str(tmp_path / "mean.npy"))
+    for scale in (255, 3):
+        net.set_input_scale("data", scale)
+        np.testing.assert_allclose(net.preprocess("data", IMAGE), prepared(scale, MEAN), rtol=1e-5)
+    net.set_mean("data", MEAN)
+    np.testing.assert_allclose(net.preprocess("data", IMAGE), prepared(1, MEAN, 3), rtol=1e-5)
+
+
 def test_a_mean_of_a_file_is_subtracted_after_the_input_scale(files: tuple[str, str], tmp_path: Path) -> None:
     """As in pycaffe when it took files: it had one scale, for images from 0 to 1 and means from 0 to 255."""
     np.save(tmp_path / "mean.npy", MEAN)
