@@ -31,6 +31,8 @@ def open_(path, *rest, **more):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
     return real_open(path, *rest, **more)
 os.fsync, os.open = fsync, open_
+import shutil  # which has found by then that folders can be opened
+shutil._use_fd_functions = False
 for module in ("fcntl", "grp", "pwd", "resource", "termios"):
     sys.modules[module] = None
 for name in ("O_CLOEXEC", "O_NONBLOCK", "O_DIRECTORY", "O_NOFOLLOW", "fork", "forkpty", "pread", "preadv", "pwrite",
