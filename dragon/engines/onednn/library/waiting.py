@@ -6,8 +6,9 @@ could have run and had no core: its share times the number of cores says how man
 threads that spin miss .00 to .06 cores on a free machine, 1.0 to 1.3 beside one program of the same priority, and .06,
 .12 and .32 beside 1, 4 and 12 of low priority, where spinning stays the best. Threads that sleep miss .66 and more
 beside one of the same priority, but also .4 beside one of low and 1.3 beside 12. So they try to spin now and then
-whatever they see, less and less often while that fails, and sooner where Linux counts no other program of their
-priority. No number depends on the choice.
+whatever they see, less and less often while that fails, and soon where Linux counts no other program of their
+priority, unless threads that spun missed cores all the same: a container may have used up its share of them. No number
+depends on the choice.
 
 GNU's runtime spins for 300,000 turns at a barrier, but for 100 only while it has more threads than cores
 (gomp_throttled_spin_count_var). So a second team that does nothing makes all teams sleep, and its end lets them spin.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import math
 import os
 import threading
 import time
@@ -36,6 +38,7 @@ OBVIOUS = 0.65  # share of the time without a core, from which on one look tells
 CROWDED = 0.8  # cores that threads which spin miss, from which on they sleep
 FREE = 0.5  # cores missed up to which they seem to be free to threads that sleep
 ALONE = 0.25  # cores that others of the same priority use, up to which there is none that matters
+QUIET = 8  # looks without such a program, after which spinning is tried whatever was found before
 DOUBTED = 0.1  # of a look counts where more are missed
 LEAST = 0.05  # share of a core that must have been used for a look to tell anything
 FIRST, LONGEST = 4, 240  # looks at which cores must seem to be free; doubled each time that they were not
@@ -105,8 +108,8 @@ class Waiting:
         self._rivals = rivals
         self._sleeper, self._waited, self._clock = sleeper, waited, clock
         self._lock = threading.Lock()
-        self._seen = clock(), *waited()
-        self._others = 0.0  # what `rivals` said then, of threads that sleep
+        self._seen = self._figures(clock())
+        self._quiet = 0  # looks one after another without a rival
         self._patience = FIRST
         self._looks: float = FIRST  # since the mode was chosen; not by time: a net may be idle
 
@@ -135,22 +138,24 @@ class Waiting:
             self._patience = FIRST
 
     def _look(self, now: float) -> None:
-        begin, computed, waited = self._seen
-        seen = now, *self._waited()
-        free = self.mode == SPIN or self._alone(now - begin)
-        computed, waited = seen[1] - computed, seen[2] - waited
+        seen = self._figures(now)
+        seconds, computed, waited, rivals = (after - before for before, after in zip(self._seen, seen, strict=True))
         if computed + waited < LEAST * CHECK:
             self._seen = seen  # nothing was computed
             return
         share = waited / (computed + waited)
         missed = share * self.cores
         crowded = self.mode == SPIN and missed > CROWDED
-        if crowded and now - begin < SURE and share < OBVIOUS:
+        if crowded and seconds < SURE and share < OBVIOUS:
             return  # this look goes on
         self._seen = seen
-        free = free or missed <= FREE
+        alone = rivals <= ALONE * seconds  # false for NaN
+        self._quiet = self._quiet + 1 if alone else 0
+        free = self.mode == SPIN or alone or missed <= FREE
         self._looks += 1 if free else DOUBTED
         if crowded:
+            if alone:
+                self._rivals = None  # they are not what takes the cores
             # a free machine that is crowded again asks for no patience; one that only seemed to be free does
             longest = LONGEST if share < OBVIOUS else LONGEST_IF_OBVIOUS
             self._patience = min(2 * self._patience, longest) if self._looks <= self._patience else FIRST
@@ -159,16 +164,13 @@ class Waiting:
                 "threads sleep after a short spin while they wait for each other: "
                 "other programs had the cores for %.0f %% of the time", 100 * share,
             )  # fmt: skip
-        elif self.mode == SLEEP and self._looks >= self._patience:
+        elif self.mode == SLEEP and (self._looks >= self._patience or self._quiet >= QUIET):
             self._change(SPIN)
             log.info("threads spin while they wait for each other: the cores %s free", "are" if free else "may be")
 
-    def _alone(self, seconds: float) -> bool:
-        """Whether no other program of this priority computed in the last seconds."""
-        if self._rivals is None:
-            return False
-        before, self._others = self._others, self._rivals()
-        return self._others - before <= ALONE * seconds
+    def _figures(self, now: float) -> tuple[float, float, float, float]:
+        """The time, seconds that our threads have computed and waited, and that rivals have computed (NaN: unknown)."""
+        return now, *self._waited(), math.nan if self._rivals is None else self._rivals()
 
     def _change(self, mode: str) -> None:
         if mode == SLEEP:
@@ -176,10 +178,8 @@ class Waiting:
         else:
             self._sleeper.stop()
         self.mode = mode
-        self._looks = 0
-        self._seen = self._clock(), *self._waited()
-        if mode == SLEEP and self._rivals is not None:
-            self._others = self._rivals()
+        self._looks = self._quiet = 0
+        self._seen = self._figures(self._clock())
 
 
 @cache
