@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -136,7 +137,7 @@ def _check_out(out: str, blobs: tuple[str, ...]) -> None:
         _check_npz(out, blobs)
     if suffix in _OTHER_FILES:
         raise UsageError(f"{out}: .h5, .npz and .npy are files, other names folders of a database; {suffix} is neither")
-    if suffix not in _FILES and Path(out).exists():
+    if suffix not in _FILES and os.path.lexists(out):
         raise UsageError(f"{out} exists already: remove it or choose another folder")
     check_writable(out, made=suffix not in _FILES and len(blobs) > 1)
 

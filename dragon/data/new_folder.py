@@ -23,7 +23,7 @@ def new_folder(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
     what: the kind of folder, for messages. Raises DataError if `path` exists or the disk fails.
     """
     target = Path(path)
-    if target.exists():
+    if os.path.lexists(target):  # also a link to nothing, which a folder cannot replace
         raise DataError(f'"{target}" exists already: remove it or choose another folder')
     try:
         check_folder(target.parent, target)

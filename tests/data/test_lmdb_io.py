@@ -112,6 +112,9 @@ def test_never_writes_over_something(tmp_path: Path) -> None:
     write_lmdb(tmp_path / "a", records(5))
     with pytest.raises(DataError, match="exists already"):
         write_lmdb(tmp_path / "a", records(6))
+    (tmp_path / "link").symlink_to("nothing")
+    with pytest.raises(DataError, match="exists already"):
+        write_lmdb(tmp_path / "link", records(6))
 
 
 def test_missing_folder(tmp_path: Path) -> None:

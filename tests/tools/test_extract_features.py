@@ -39,6 +39,8 @@ def test_extract_features_to_every_form(trained: Path, dragon: Dragon) -> None:
     np.testing.assert_array_equal(np.asarray(images)[:, :, 0, 0], np.concatenate(expected))
     assert 'no blob "lable" (did you mean "label"?)' in dragon(*args, "--blob", "lable", "--out", "g.h5").error
     assert "exists already" in dragon(*args, "--blob", "ip", "--out", "db").error
+    (trained / "link").symlink_to("nothing")
+    assert "exists already" in dragon(*args, "--blob", "ip", "--out", "link").error
     assert "other names folders of a database; .txt is neither" in dragon(*args, "--blob", "ip", "--out", "f.txt").error
     assert not (trained / "f.txt").exists()
 
