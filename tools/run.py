@@ -137,8 +137,8 @@ _BY_MESSAGE: dict[re.Pattern[str], str] = {
     ): "keys(), values(), items(), map(), filter() and zip() give no lists in Python 3: write list(...) around them",
     re.compile(
         "'float' object cannot be interpreted as an integer|indices must be integers.*(not float|or None)"
-        "|only integers, slices"
     ): "a / b is a float in Python 3, even of whole numbers: write a // b",
+    re.compile("only integers, slices"): "if the index is a / b: that is a float in Python 3, write a // b",
     re.compile(
         "a bytes-like object is required, not 'str'|must be str, not bytes|convert Unicode to bytes"
     ): 'text and bytes are two types in Python 3: open binary files with "rb" or "wb", and encode keys of databases',
