@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import struct
 from typing import Any, Literal
@@ -26,7 +27,7 @@ def compare(content: bytes, color: Color, tolerance: int = 0) -> NDArray[np.uint
     """What is decoded, which is compared with OpenCV's values."""
     got = decode_image(content, color)
     try:
-        import cv2
+        cv2 = importlib.import_module("cv2")
     except ImportError:
         return got
     expected = cv2.imdecode(np.frombuffer(content, np.uint8), FLAGS[color])

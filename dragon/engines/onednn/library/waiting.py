@@ -20,6 +20,7 @@ import ctypes
 import logging
 import math
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -224,13 +225,15 @@ def _waited(tasks: Path = Path("/proc/self/task")) -> Callable[[], tuple[float, 
 
 def _rivals(stat: Path = Path("/proc/stat")) -> Callable[[], float] | None:
     """Reads how long other programs of this process's priority have computed; None where the system does not say."""
+    if sys.platform == "win32":
+        return None
 
     def read() -> float:
         with open(stat, "rb") as file:
             _, user, nice = file.readline().split()[:3]
         low = os.getpriority(os.PRIO_PROCESS, 0) > 0  # Linux counts the time of such programs apart
         ticks = int(user) + (int(nice) if low else 0)
-        return ticks / os.sysconf("SC_CLK_TCK") - os.times().user
+        return float(ticks / os.sysconf("SC_CLK_TCK") - os.times().user)
 
     try:
         return read if read() > 0 else None
