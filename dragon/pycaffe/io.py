@@ -227,5 +227,5 @@ if not TYPE_CHECKING:
             import skimage.io
             import skimage.transform
         except ImportError as error:
-            raise AttributeError(f"caffe.io.skimage is scikit-image: pip install scikit-image ({error})") from None
+            raise AttributeError(f"caffe.io.skimage is the package scikit-image, which is missing: {error}") from None
         return skimage
