@@ -71,7 +71,7 @@ def test_mistakes() -> None:
 def test_scikit_image_is_had_through_io_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("skimage", "skimage.io", "skimage.transform"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(AttributeError, match=r"caffe\.io\.skimage is scikit-image: pip install scikit-image"):
+    with pytest.raises(AttributeError, match=r"caffe\.io\.skimage is the package scikit-image, which is missing"):
         _ = caffe.io.skimage  # type: ignore[attr-defined]
     for name in ("skimage", "skimage.io", "skimage.transform"):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
