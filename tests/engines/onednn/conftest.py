@@ -8,6 +8,7 @@ from dragon.engines.onednn.library.memory import Device
 from dragon.engines.onednn.library.threads import set_threads
 from dragon.engines.onednn.lowerings import filtering as _filtering
 from dragon.engines.onednn.lowerings import images_last as _images_last
+from dragon.engines.onednn.lowerings import square_tiles as _square_tiles
 from tests.engines import needs
 
 
@@ -25,6 +26,14 @@ def winograd_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_filtering, "NARROWEST", 1)
     monkeypatch.setattr(_filtering, "CACHED", 4096)  # several rounds
     monkeypatch.setattr(_filtering, "WORTH", float("inf"))
+
+
+@pytest.fixture
+def square_tiles_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In TEST, convolve in square tiles wherever that is possible, were it slower."""
+    monkeypatch.setattr(_square_tiles, "FEWEST", 1)
+    monkeypatch.setattr(_square_tiles, "WORTH", float("inf"))
+    monkeypatch.setattr(_square_tiles, "MEASURED", False)
 
 
 @pytest.fixture

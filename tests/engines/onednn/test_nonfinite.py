@@ -48,6 +48,14 @@ def test_with_fewer_products(name: str, phase: int) -> None:
     _agrees(Chain(layers, (2, 16, 8, 8)), phase, spreads=True)
 
 
+@pytest.mark.parametrize("name", [name for name in CHAINS if name.startswith("convolution")])
+@pytest.mark.usefixtures("square_tiles_everywhere")
+def test_in_square_tiles(name: str) -> None:
+    """Transforms along both axes take a NaN to all of its strip."""
+    layers = CHAINS[name].replace("num_output: 4", "num_output: 16").replace("num_output: 3", "num_output: 16")
+    _agrees(Chain(layers, (2, 16, 8, 8)), dragon.TEST, spreads=True)
+
+
 @PHASES
 @pytest.mark.parametrize("name", [name for name in CHAINS if name.startswith("convolution")])
 @pytest.mark.usefixtures("images_last_everywhere")

@@ -101,6 +101,12 @@ def test_random_nets_with_fewer_products(first: int) -> None:
     check_all(first)
 
 
+@pytest.mark.usefixtures("square_tiles_everywhere")
+@pytest.mark.parametrize("first", range(START + 2 * COUNT, START + 2 * COUNT + COUNT // 4, BATCH))
+def test_random_nets_in_square_tiles(first: int) -> None:
+    check_all(first)
+
+
 def check_all(first: int) -> None:
     compared = 0
     for seed in range(first, first + BATCH):

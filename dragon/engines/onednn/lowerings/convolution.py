@@ -16,6 +16,7 @@ from dragon.engines.onednn.lowerings.bounds import carried, set_bound
 from dragon.engines.onednn.lowerings.images_last import Order, Pass, is_faster, takes_rows
 from dragon.engines.onednn.lowerings.parameters import Epilogue, Parameters, add_gradients, forward_arguments
 from dragon.engines.onednn.lowerings.row_products import add_row_products
+from dragon.engines.onednn.lowerings.square_winograd import convolve_in_tiles
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.places import BLOCK, blocks
 from dragon.graph.node import Node
@@ -94,6 +95,8 @@ def _with_bound(b: Builder, node: Node, which: int, epilogue: Epilogue, paramete
 def _convolve(b: Builder, node: Node, which: int, epilogue: Epilogue, spec: conv.ConvSpec) -> Backward:
     layer = cast("ConvolutionBase", node.layer)
     bottom, top, parameters = node.bottoms[which], epilogue.top, epilogue.parameters_of(b, layer)
+    if convolve_in_tiles(b, spec, bottom, epilogue, parameters, layer.name):
+        return _nothing
     fast = winograd.filtering(b, spec, epilogue.post_ops, layer.name)
     if fast is not None:
         return winograd.convolve(b, node, which, epilogue, fast)
@@ -154,6 +157,10 @@ def _convolve(b: Builder, node: Node, which: int, epilogue: Epilogue, spec: conv
             finish()
 
     return backward
+
+
+def _nothing() -> None:
+    """In TEST there is no backward."""
 
 
 def _orders(b: Builder, spec: conv.ConvSpec, epilogue: Epilogue) -> dict[Pass, Order]:
