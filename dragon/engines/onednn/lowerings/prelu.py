@@ -52,7 +52,8 @@ def prelu(b: Builder, node: Node) -> Backward | None:
         dx = b.make_diff(bottom, down[Arg.DIFF_SRC]) if wanted else Memory(b.device, down[Arg.DIFF_SRC])
         memories = source | {Arg.DIFF_DST: dy, Arg.DIFF_SRC: dx, Arg.DIFF_WEIGHTS: diff}
         reads = [Arg.SRC, Arg.DIFF_DST]
-        b.call_guarded(down, memories, partial(_slope_diff, shape), [Arg.SRC], reads, Arg.DIFF_WEIGHTS)
+        # with AVX2 a diff is multiplied by 0 where x is above 0, which NaN survives
+        b.call_guarded(down, memories, partial(_slope_diff, shape), reads, reads, Arg.DIFF_WEIGHTS)
         if layer.param_propagate_down[0]:
             add()
 
