@@ -78,6 +78,11 @@ class Device:
         return self._has(0x27)  # dnnl_cpu_isa_avx512_core
 
     @property
+    def block(self) -> int:
+        """Channels of a block in the layouts in which the library is fast: a vector of float32."""
+        return 16 if self.has_avx512 else 8
+
+    @property
     def has_amx(self) -> bool:
         """Whether the CPU multiplies whole tiles of bf16 and int8 (Sapphire Rapids or newer)."""
         return self._has(0xFEF)  # dnnl_cpu_isa_avx512_core_amx

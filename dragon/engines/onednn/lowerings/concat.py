@@ -83,7 +83,7 @@ def _gather(b: Builder, bottoms: Sequence[Blob], top: Blob, whole: Place) -> Non
     """Copy the bottoms into their places that do not lie there yet."""
     channel = 0
     for blob in bottoms:
-        place, source = Place(blob.shape, whole, channel), b.data(blob)
+        place, source = Place(blob.shape, whole.block, whole, channel), b.data(blob)
         if place.holds(source):
             b.protect(source)
         else:

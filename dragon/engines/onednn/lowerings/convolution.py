@@ -18,7 +18,7 @@ from dragon.engines.onednn.lowerings.parameters import Epilogue, Parameters, add
 from dragon.engines.onednn.lowerings.row_products import add_row_products
 from dragon.engines.onednn.lowerings.square_winograd import convolve_in_tiles
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
-from dragon.engines.onednn.plan.places import BLOCK, blocks
+from dragon.engines.onednn.plan.places import blocks
 from dragon.graph.node import Node
 from dragon.layers.pooling import Pooling
 
@@ -50,6 +50,7 @@ def spec_of(b: Builder, layer: ConvolutionBase, bottom: Blob, top: Blob) -> conv
 
 FEW = 4  # channels of an image
 SMALL = 49  # pixels of a map
+FILLED = 16  # channels that the library fills up to, where it takes blocks
 
 
 @lowers("Convolution", "Deconvolution", "DepthwiseConvolution")
@@ -183,8 +184,9 @@ def _layouts(b: Builder, spec: conv.ConvSpec, bottom: Blob) -> tuple[MemoryDesc 
     It fills channels up to blocks of 16, so 20 channels cost as much as 32; then channels-last is faster (quirk
     "channels fill blocks"). A source of few channels is fastest as the plain image that it is.
     """
-    if b.in_blocks and _fits_blocks(spec):
-        return blocks(spec.src), blocks(spec.dst)
+    block = b.device.block
+    if b.in_blocks and _fits_blocks(spec, block):
+        return blocks(spec.src, block), blocks(spec.dst, block)
     last = spec.groups == 1 and not spec.transposed and max(_padded(c) for c in (spec.dst[1], spec.src[1])) > 1.2
     dst = MemoryDesc.channels_last(spec.dst, spec.dtype) if last else None
     if spec.src[1] <= FEW and not last:
@@ -193,15 +195,22 @@ def _layouts(b: Builder, spec: conv.ConvSpec, bottom: Blob) -> tuple[MemoryDesc 
     return MemoryDesc.channels_last(spec.src, spec.dtype) if last else None, dst
 
 
-def _fits_blocks(spec: conv.ConvSpec) -> bool:
-    """Whether a convolution of one image is at least as fast in blocks, or nearly. Windows on small maps are not."""
-    if spec.src[0] > 1 or len(spec.kernel) != 2 or spec.transposed or spec.src[1] % BLOCK or _padded(spec.dst[1]) > 1.5:
+def _fits_blocks(spec: conv.ConvSpec, block: int) -> bool:
+    """Whether a convolution of one image is at least as fast in blocks, or nearly.
+
+    Windows on small maps are not; nor, with AVX2, those of another size than 3 x 3.
+    """
+    if spec.src[0] > 1 or len(spec.kernel) != 2 or spec.transposed:
+        return False
+    if spec.src[1] % block or _padded(spec.dst[1], block) > 1.5:
         return False
     if spec.groups > 1:
         return spec.groups == spec.src[1] == spec.dst[1]
-    return max(spec.kernel) == 1 or prod(spec.dst[2:]) > SMALL
+    if max(spec.kernel) == 1:
+        return True
+    return prod(spec.dst[2:]) > SMALL and (block == 16 or spec.kernel == (3, 3))
 
 
-def _padded(channels: int) -> float:
+def _padded(channels: int, block: int = FILLED) -> float:
     """How many times more channels there are once they are filled up to whole blocks."""
-    return 1.0 if channels <= FEW else -(-channels // BLOCK) * BLOCK / channels
+    return 1.0 if channels <= FEW else -(-channels // block) * block / channels

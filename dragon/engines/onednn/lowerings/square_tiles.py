@@ -38,8 +38,7 @@ def _is_possible(device: Device, spec: ConvSpec) -> bool:
         return False
     if set(spec.stride) != {1} or set(spec.dilation) != {1} or not all(1 < taps < POINTS for taps in spec.kernel):
         return False
-    block = 16 if device.has_avx512 else 8  # channels of a group of the products
-    if spec.src[1] % block or spec.dst[1] % block:
+    if spec.src[1] % device.block or spec.dst[1] % device.block:  # the channels of a group of the products
         return False
     tiles = SquareTiles(spec)
     return all(strip.tiling.size > 0 for strip in (*tiles.high, *tiles.wide))

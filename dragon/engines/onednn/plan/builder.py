@@ -65,9 +65,9 @@ class Builder(Recomputed):
                 self.readers.setdefault(bottom, []).append(node)
         self.dtype = dtype
         # products in int8 want channels last
-        self.in_blocks = self.ahead and dtype == DataType.f32 and device.has_avx512 and not ranges
+        self.in_blocks = self.ahead and dtype == DataType.f32 and not ranges
         if self.in_blocks:
-            self.places = find_places(net.nodes)
+            self.places = find_places(net.nodes, device.block)
         self.winograd = winograd
         self.remark = ""
         self._bound: Bound | None = None  # of the top that is being built

@@ -1,7 +1,7 @@
 """Places: where blobs lie in the memory of a concatenation, so that it copies nothing.
 
-A batch of one image in blocks of 16 channels has the channels of a concatenation's bottoms one after another. So their
-layers write them where the concatenation has them. A concatenation of concatenations (DenseNet) is one memory.
+A batch of one image in blocks of 8 or 16 channels has the channels of a concatenation's bottoms one after another. So
+their layers write them where the concatenation has them. A concatenation of concatenations (DenseNet) is one memory.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from dragon.graph.node import Node
     from dragon.layers.concat import Concat
 
-__all__ = ["BLOCK", "Place", "blocks", "find_places"]
+__all__ = ["Place", "blocks", "find_places"]
 
-BLOCK = 16  # channels
+_TAGS = {8: Tag.aBcd8b, 16: Tag.aBcd16b}
 
 
-def blocks(shape: Shape) -> MemoryDesc:
-    """The layout of float32 data (N, C, H, W) in blocks of channels."""
-    return MemoryDesc.tagged(shape, DataType.f32, Tag.aBcd16b)
+def blocks(shape: Shape, block: int) -> MemoryDesc:
+    """The layout of float32 data (N, C, H, W) in blocks of 8 or 16 channels."""
+    return MemoryDesc.tagged(shape, DataType.f32, _TAGS[block])
 
 
 class Place:
     """Memory for a blob of one image, which begins at a channel of the memory of a larger one, if there is a larger."""
 
-    def __init__(self, shape: Shape, whole: Place | None = None, channel: int = 0) -> None:
-        self.shape = shape
+    def __init__(self, shape: Shape, block: int, whole: Place | None = None, channel: int = 0) -> None:
+        self.shape, self.block = shape, block
         self._root: Place = self if whole is None else whole._root
         self._channel: int = channel if whole is None else whole._channel + channel
         self._memory: Memory | None = None
@@ -41,7 +41,7 @@ class Place:
     @cached_property
     def desc(self) -> MemoryDesc:
         """The layout of the memory."""
-        return blocks(self.shape)
+        return blocks(self.shape, self.block)
 
     @property
     def start(self) -> int:
@@ -61,8 +61,8 @@ class Place:
         return memory.origin is whole and memory.start == self.start and memory.desc == self.desc
 
 
-def find_places(nodes: Sequence[Node]) -> dict[Storage, Place]:
-    """The place of each top and bottom of a concatenation along the channels of one image."""
+def find_places(nodes: Sequence[Node], block: int) -> dict[Storage, Place]:
+    """The place of each top and bottom of a concatenation along the channels of one image, in blocks of channels."""
     places: dict[Storage, Place] = {}
     writers = Counter(
         storage for node in nodes if not node.layer.passes_memory for storage in {top.data_storage for top in node.tops}
@@ -71,21 +71,21 @@ def find_places(nodes: Sequence[Node]) -> dict[Storage, Place]:
         if node.layer.type != "Concat":
             continue
         top = node.tops[0].data_storage
-        if len(node.bottoms) < 2 or not _in_blocks(node):
+        if len(node.bottoms) < 2 or not _in_blocks(node, block):
             places.pop(top, None)  # its bottoms are joined in another way
             continue
         if top in places and writers[top] > 1:
             del places[top]  # what overwrites it would overwrite its bottoms, too
-        whole = places.setdefault(top, Place(node.tops[0].shape))
+        whole = places.setdefault(top, Place(node.tops[0].shape, block))
         channel = 0
         for bottom in node.bottoms:
-            places.setdefault(bottom.data_storage, Place(bottom.shape, whole, channel))
+            places.setdefault(bottom.data_storage, Place(bottom.shape, block, whole, channel))
             channel += bottom.shape[1]
     return places
 
 
-def _in_blocks(node: Node) -> bool:
+def _in_blocks(node: Node, block: int) -> bool:
     blobs = (*node.bottoms, *node.tops)
     return cast("Concat", node.layer).along == 1 and all(
-        blob.ndim == 4 and blob.shape[0] == 1 and blob.shape[1] % BLOCK == 0 and blob.count for blob in blobs
+        blob.ndim == 4 and blob.shape[0] == 1 and blob.shape[1] % block == 0 and blob.count for blob in blobs
     )

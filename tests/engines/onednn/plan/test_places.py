@@ -19,12 +19,6 @@ pytestmark = pytest.mark.usefixtures("device")
 SHAPE = (1, 32, 9, 8)
 
 
-@pytest.fixture(autouse=True)
-def _wide_vectors(device: Device) -> None:
-    if not device.has_avx512:
-        pytest.skip("blocks of 16 channels are for AVX-512")
-
-
 def concat(name: str, *bottoms: str, settings: str = "") -> str:
     blobs = " ".join(f'bottom: "{blob}"' for blob in bottoms)
     return f'layer {{ name: "{name}" type: "Concat" {blobs} top: "{name}" {settings} }}\n'
@@ -118,9 +112,11 @@ def test_training_copies() -> None:
     assert notes(net)["cat"] == "onednn"
 
 
-def test_without_avx512_layouts_are_the_librarys() -> None:
+@pytest.mark.parametrize(("channels", "note"), [(24, "onednn, in place"), (20, "onednn")])
+def test_without_avx512_blocks_have_8_channels(channels: int, note: str) -> None:
+    text = BRANCHES.replace("num_output: 16", f"num_output: {channels}") + concat("cat", "a", "b")
     with mock.patch.object(Device, "has_avx512", False):
-        assert notes(net_of(BRANCHES + concat("cat", "a", "b")))["cat"] == "onednn"
+        assert notes(net_of(text))["cat"] == note
 
 
 def test_a_blob_that_was_read_stays_as_it_was() -> None:
