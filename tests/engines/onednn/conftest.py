@@ -20,6 +20,13 @@ def device() -> Device:
 
 
 @pytest.fixture
+def vnni(device: Device) -> None:
+    """Skip where weights in int8 have 7 bits, and layers that read negative values stay in float32."""
+    if not device.has_vnni:
+        pytest.skip("this CPU has no VNNI")
+
+
+@pytest.fixture
 def winograd_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Convolve with fewer products wherever that is possible, were it slower."""
     monkeypatch.setattr(_filtering, "FEWEST", 1)

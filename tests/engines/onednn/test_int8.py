@@ -95,6 +95,7 @@ def pair(ranges: Mapping[str, Range | None] = EXACT, **options: Any) -> tuple[dr
     return nets
 
 
+@pytest.mark.usefixtures("vnni")
 @pytest.mark.parametrize("fuse", [True, False], ids=["fused", "single"])
 def test_with_exact_numbers_the_results_are_those_of_numpy_to_the_bit(fuse: bool) -> None:
     reference, net = pair(fuse=fuse)
@@ -105,6 +106,7 @@ def test_with_exact_numbers_the_results_are_those_of_numpy_to_the_bit(fuse: bool
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
 
 
+@pytest.mark.usefixtures("vnni")
 def test_neighbours_hand_integers_over() -> None:
     _, net = pair()
     notes = dict(zip([node.name for node in net.nodes], net.executor.describe(), strict=True))
@@ -117,6 +119,7 @@ def test_neighbours_hand_integers_over() -> None:
     assert notes["i2"] == "onednn, int8"
 
 
+@pytest.mark.usefixtures("vnni")
 def test_blobs_in_between_hold_what_is_left_of_them() -> None:
     reference, net = pair()
     expected, found = values(reference), values(net)
@@ -127,6 +130,7 @@ def test_blobs_in_between_hold_what_is_left_of_them() -> None:
         assert (rounded != expected[name]).any()
 
 
+@pytest.mark.usefixtures("vnni")
 def test_an_inner_product_reads_maps_in_any_layout() -> None:
     text = "\n".join([
         'name: "net" layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 9 dim: 9 } } }',
@@ -142,6 +146,7 @@ def test_an_inner_product_reads_maps_in_any_layout() -> None:
     np.testing.assert_array_equal(values(nets[1])["y"], values(nets[0])["y"])
 
 
+@pytest.mark.usefixtures("vnni")
 def test_layers_that_want_other_ranges_get_them() -> None:
     """One reader of j has another range, and a layer is not in int8 at all."""
     ranges = {**EXACT, "c5": Range(255.0 * 16, signed=False), "c2": None}
@@ -153,6 +158,7 @@ def test_layers_that_want_other_ranges_get_them() -> None:
     assert notes["c1"] == "onednn, with c1_relu, int8"
 
 
+@pytest.mark.usefixtures("vnni")
 def test_new_weights_inputs_and_shapes_count() -> None:
     reference, net = pair()
     values(net)
@@ -164,6 +170,7 @@ def test_new_weights_inputs_and_shapes_count() -> None:
         np.testing.assert_array_equal(values(net)["y"], values(reference)["y"])
 
 
+@pytest.mark.usefixtures("vnni")
 def test_parts_of_a_net_and_what_a_script_writes() -> None:
     reference, net = pair()
     written = np.random.default_rng(1).integers(0, 255, net.blobs["p1"].shape) * EXACT["c2"].scale
@@ -174,6 +181,7 @@ def test_parts_of_a_net_and_what_a_script_writes() -> None:
     np.testing.assert_array_equal(net.blobs["y"].peek(), reference.blobs["y"].peek())
 
 
+@pytest.mark.usefixtures("vnni")
 def test_a_blob_that_was_read_is_right_in_the_next_run() -> None:
     reference, net = pair()
     held = net.blobs["p1"].data  # a script's view, up to date after each run
@@ -216,6 +224,7 @@ NORMALIZED = "\n".join([
 ])  # fmt: skip
 
 
+@pytest.mark.usefixtures("vnni")
 def test_folded_normalisations() -> None:
     """The integers are those of the weights before folding; one value in a thousand may lie beside a tie."""
     ranges = {"c1": Range(3.0, signed=True), "c2": Range(6.0, signed=False), "c3": Range(9.0, signed=False)}
@@ -270,6 +279,7 @@ BEFORE = "\n".join([
 ])  # fmt: skip
 
 
+@pytest.mark.usefixtures("vnni")
 def test_normalisations_in_front_of_products() -> None:
     """One with a ReLU gives integers of 0..255, one without gives integers with a sign; lazy blobs in between."""
     ranges = {"c1": Range(3.0, signed=False), "c2": Range(4.0, signed=True), "a": None, "c3": None}
@@ -348,6 +358,7 @@ def test_without_vnni_weights_have_7_bits_and_layers_with_signed_bottoms_stay_in
     assert float(run.stdout) < 0.1
 
 
+@pytest.mark.usefixtures("vnni")
 def test_a_calibration_of_the_same_net() -> None:
     plain = dragon.Net(parse_text(NET, pb.NetParameter()), phase=dragon.TEST, engine="onednn", seed=1)
     fill(plain)

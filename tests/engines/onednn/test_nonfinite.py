@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import dragon
-from dragon.engines.onednn.library.memory import Memory
+from dragon.engines.onednn.library.memory import Device, Memory
 from dragon.engines.onednn.plan import guarded
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
@@ -35,8 +35,10 @@ def test_everylayer(name: str, phase: int) -> None:
 
 @PHASES
 @pytest.mark.parametrize("name", CHAINS)
-def test_fused(name: str, phase: int) -> None:
-    _agrees(Chain(CHAINS[name]), phase)
+def test_fused(device: Device, name: str, phase: int) -> None:
+    # with AVX2 channels that fill up a block become NaN beside an infinity, and pass it on in backward
+    spreads = name == "convolution, TanH" and not device.has_avx512
+    _agrees(Chain(CHAINS[name]), phase, spreads)
 
 
 @PHASES

@@ -48,7 +48,8 @@ def test_products(device: Device, desc: MemoryDesc) -> None:
     assert parts is not None
     primitive = products(device, parts)
     if primitive is None:
-        assert desc.is_row_major or desc == DESCS["8 channels"], "no fast kernel"
+        known = desc.is_row_major or desc == DESCS["8 channels"]
+        assert known or not device.has_avx512, "no fast kernel"  # whose blocks have 16 channels
         return
     memories = {arg: Memory(device, of) for arg, of in primitive.outputs.items()}
     sources = {

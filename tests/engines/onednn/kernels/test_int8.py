@@ -79,6 +79,7 @@ def exact(x: Array, w: Array, source: Range, axis: int = 0, levels: int = 127) -
     return quantize(x, source) * float(np.float32(source.scale)), weights * scales.astype(np.float64).reshape(shape)
 
 
+@pytest.mark.usefixtures("vnni")
 @pytest.mark.parametrize("kind", RANGES)
 @pytest.mark.parametrize("name", SPECS)
 def test_convolution(device: Device, name: str, kind: str) -> None:
@@ -99,6 +100,7 @@ def test_convolution(device: Device, name: str, kind: str) -> None:
         assert (made != expected).mean() < 1e-3  # a value beside a tie
 
 
+@pytest.mark.usefixtures("vnni")
 @pytest.mark.parametrize("transposed", [False, True], ids=["rows", "transposed"])
 @pytest.mark.parametrize("kind", RANGES)
 def test_inner_product(device: Device, kind: str, transposed: bool) -> None:
@@ -111,6 +113,7 @@ def test_inner_product(device: Device, kind: str, transposed: bool) -> None:
     close(product(device, spec, x, w, b, source, None, host, axis), y)
 
 
+@pytest.mark.usefixtures("vnni")
 def test_post_operations_are_computed_before_the_result_is_rounded(device: Device) -> None:
     spec, source, result = replace(SPECS["one-by-one"], dtype=DataType.s8), RANGES["signed"], Range(20.0, signed=False)
     rng = np.random.default_rng(3)

@@ -36,8 +36,9 @@ def test_implementation_is_named(device: Device) -> None:
 
 def test_calls_share_one_scratchpad(device: Device) -> None:
     spec = ConvSpec((2, 3, 8, 8), (2, 8, 8, 8), (3, 3), (1, 1), (1, 1), (1, 1))
-    forward = conv.forward(device, spec)
-    learn = conv.backward_weights(device, spec, forward)
+    src, dst = MemoryDesc.plain(spec.src), MemoryDesc.plain(spec.dst)  # unfolded images need memory everywhere
+    forward = conv.forward(device, spec, src=src, dst=dst)
+    learn = conv.backward_weights(device, spec, forward, src=src, diff_dst=dst)
     assert learn.scratchpad > 0
     pad = Memory(device, MemoryDesc.plain((learn.scratchpad,), DataType.u8))
     memories = {a: Memory(device, d) for a, d in (learn.inputs | learn.outputs).items()}
