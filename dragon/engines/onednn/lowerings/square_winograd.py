@@ -148,11 +148,11 @@ class _Steps:
         high, wide = (strips[0].tiling.weights() for strips in (self._high, self._wide))
         made = b.scratch(MemoryDesc.plain((POINTS, size)), Slot.weights)
         blob = MemoryDesc.plain((POINTS, spec.dst[1], spec.src[1], 1, 1))
+        product = matmul(b.device, MemoryDesc.plain((POINTS, taps)), source.desc, made.desc, layer=self._name)
+        reorder = combine.reorder(b.device, blob, wanted, layer=self._name)
         found = []
         for row in high:
             left, target = _constant(b.device, np.kron(row[None], wide)), Memory(b.device, wanted)
-            product = matmul(b.device, left.desc, source.desc, made.desc, layer=self._name)
-            reorder = combine.reorder(b.device, blob, wanted, layer=self._name)
             for step in (
                 b.prepared(product, {Arg.SRC: left, Arg.WEIGHTS: source, Arg.DST: made}),
                 b.prepared(reorder, {Arg.SRC: b.part(made, blob), Arg.DST: target}),
