@@ -247,15 +247,15 @@ class MemoryDesc(Owner):
         return tuple(pointer[:count])
 
 
-_BLOCKS = {3: Tag.aBc16b, 4: Tag.aBcd16b, 5: Tag.aBcde16b}
+_BLOCKS = {3: [Tag.aBc16b], 4: [Tag.aBcd16b, Tag.aBcd8b], 5: [Tag.aBcde16b]}
 
 
 def like(desc: MemoryDesc, shape: Shape, dtype: DataType | None = None) -> MemoryDesc:
     """The layout of `desc` for another shape, if it is a common one; row-major otherwise."""
     dtype = desc.dtype if dtype is None else dtype
-    tag = _BLOCKS.get(len(shape))
-    if tag is not None and desc == MemoryDesc.tagged(desc.dims, desc.dtype, tag):
-        return MemoryDesc.tagged(shape, dtype, tag)
+    for tag in _BLOCKS.get(len(shape), ()):
+        if desc == MemoryDesc.tagged(desc.dims, desc.dtype, tag):
+            return MemoryDesc.tagged(shape, dtype, tag)
     if len(shape) > 2 and desc.is_channels_last:
         return MemoryDesc.channels_last(shape, dtype)
     return MemoryDesc.plain(shape, dtype)

@@ -50,7 +50,7 @@ def spec_of(b: Builder, layer: ConvolutionBase, bottom: Blob, top: Blob) -> conv
 
 FEW = 4  # channels of an image
 SMALL = 49  # pixels of a map
-FILLED = 16  # channels that the library fills up to, where it takes blocks
+FILLED = 16  # channels that the library fills up to, where it takes blocks (with AVX-512)
 
 
 @lowers("Convolution", "Deconvolution", "DepthwiseConvolution")

@@ -17,7 +17,7 @@ from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import int8, lowers
 from dragon.engines.onednn.lowerings.bounds import may_measure, pass_on
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
-from dragon.engines.onednn.plan.guarded import fetch
+from dragon.engines.onednn.plan.guarded import fetch, store
 from dragon.graph.node import Node
 from dragon.memory.scratch import Scratch
 from dragon.memory.storage import Array
@@ -83,7 +83,7 @@ def pool(
         guarded = b.call_guarded(primitive, arguments, exact, bound=bound)
     else:
         b.call(primitive, arguments)
-    factor = _factor(b, spec) if correct else None
+    factor = _factor(b, spec, out) if correct else None
     if factor is not None:
         scale = combine.binary(b.device, Alg.binary_mul, out, factor.desc, layer=layer.name)
         b.call(scale, {Arg.SRC: arguments[Arg.DST], Arg.SRC_1: factor, Arg.DST: arguments[Arg.DST]})
@@ -98,9 +98,9 @@ def pool(
         down = pooling.backward(b.device, spec, primitive, diff_src=primitive[Arg.SRC], layer=layer.name)
         diff = (top_diff or (lambda desc: b.diff(top, desc)))(down[Arg.DIFF_DST])
         if factor is not None:
-            scaled = Memory(b.device, diff.desc)
-            scale = combine.binary(b.device, Alg.binary_mul, diff.desc, factor.desc, layer=layer.name)
-            b.call(scale, {Arg.SRC: diff, Arg.SRC_1: factor, Arg.DST: scaled})
+            scaled, factors = Memory(b.device, diff.desc), _factor(b, spec, diff.desc)
+            scale = combine.binary(b.device, Alg.binary_mul, diff.desc, factors.desc, layer=layer.name)
+            b.call(scale, {Arg.SRC: diff, Arg.SRC_1: factors, Arg.DST: scaled})
             diff = scaled
         down_arguments = {Arg.DIFF_DST: diff, Arg.DIFF_SRC: b.make_diff(bottom, down[Arg.DIFF_SRC])}
         if Arg.WORKSPACE in arguments:
@@ -134,6 +134,11 @@ def _stages(x: Array, shape: tuple[int, ...]) -> list[Array]:
     return [np.empty((*x.shape[:axis], *shape[axis:]), x.dtype) for axis in range(len(shape) - 1, 2, -1)]
 
 
-def _factor(b: Builder, spec: pooling.PoolSpec) -> Memory:
+def _factor(b: Builder, spec: pooling.PoolSpec, desc: MemoryDesc) -> Memory:
+    """The factors of all pixels, for data in the layout `desc`: for one image in blocks, of all channels as well."""
     values = np.ascontiguousarray(pooling.average_correction(spec))
-    return Memory.wrap(b.device, values, DataType.f32)
+    if spec.dst[0] > 1 or spec.dtype != DataType.f32 or desc.is_row_major or desc.is_channels_last:
+        return Memory.wrap(b.device, values, DataType.f32)
+    whole = Memory(b.device, desc)  # quirk "operand of a blocked tensor"
+    store(np.broadcast_to(values, spec.dst), whole)
+    return whole

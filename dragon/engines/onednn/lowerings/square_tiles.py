@@ -98,6 +98,11 @@ class SquareTiles:
         return self.wide[-1].last
 
     @property
+    def overlaps(self) -> bool:
+        """Whether two strips of the height make the same rows, so that they cannot add to what is there."""
+        return self.high[0].tiling.tiles * len(self.high) > self.high[-1].last
+
+    @property
     def count(self) -> int:
         """Tiles of the map."""
         return self.across * self.high[-1].last

@@ -39,15 +39,19 @@ def convolve_in_tiles(
     b: Builder, spec: conv.ConvSpec, bottom: Blob, epilogue: Epilogue, parameters: Parameters, name: str
 ) -> bool:
     """Build a convolution in tiles; False, and nothing built, where the direct sum is faster or the only way."""
-    if b.training or not b.winograd or not all(isinstance(post, EltwisePost) for post in epilogue.post_ops):
+    adds, dst = epilogue.into is not None, MemoryDesc.channels_last(spec.dst)
+    neurons = epilogue.post_ops[1:] if adds else epilogue.post_ops
+    if b.training or not b.winograd or not all(isinstance(post, EltwisePost) for post in neurons):
         return False
     tiles = square_tiles(b.device, spec)
-    if tiles is None:
+    if tiles is None or (epilogue.into is not None and (epilogue.into.desc != dst or tiles.overlaps)):
         return False
     b.remark = f"Winograd {tiles.name}"
     source = b.data(bottom, MemoryDesc.channels_last(spec.src))
     steps = _Steps(b, tiles, parameters, name)
-    steps.run(source, b.make(epilogue.top, MemoryDesc.channels_last(spec.dst)), epilogue.post_ops)
+    first = steps.run(source, b.make(epilogue.top, dst, epilogue.into), epilogue.post_ops)
+    if adds:
+        b.replace(epilogue.operands[0], first)
     return True
 
 
@@ -60,10 +64,11 @@ class _Steps:
         self._point = self._products_of_point(parameters.has_bias)
         self._weights = self._transformed(parameters)
         self._bias = self._biases(parameters) if parameters.has_bias else [{}] * POINTS
-        self._made: dict[tuple[bytes, MemoryDesc, MemoryDesc], tuple[Memory, Primitive]] = {}
+        self._made: dict[object, tuple[Memory, Primitive]] = {}
 
-    def run(self, source: Memory, result: Memory, post_ops: Sequence[PostOp]) -> None:
-        """Append all steps. source, result: channels last."""
+    def run(self, source: Memory, result: Memory, post_ops: Sequence[PostOp]) -> int:
+        """Append all steps; the index of the first that writes into `result`. source, result: channels last."""
+        first = -1
         (images, c, h, w), (_, k, out_h, out_w) = self._tiles.spec.src, self._tiles.spec.dst
         for image in range(images):
             for strip in self._high:
@@ -72,9 +77,11 @@ class _Steps:
                 above = _rows(result, image * out_h + strip.target, tiling.outputs, out_w * k)
                 high = self._b.scratch(MemoryDesc.plain((POINTS * tiling.tiles, w * c)), Slot.rows)
                 self._multiply(tiling.scatter(), below, high)
-                self._multiply(
-                    tiling.gather(), self._back(self._products(self._widths(high, strip)), strip), above, post_ops
-                )
+                back = self._back(self._products(self._widths(high, strip)), strip)
+                self._multiply(tiling.gather(), back, above, post_ops)
+                if first < 0:
+                    first = len(self._b.steps.calls) - 1
+        return first
 
     # -- data -----------------------------------------------------------------------------------------------
     def _widths(self, high: Memory, strip: Strip) -> Memory:
@@ -114,7 +121,7 @@ class _Steps:
         self, matrix: NDArray[np.float64], source: Memory, target: Memory, post_ops: Sequence[PostOp] = ()
     ) -> None:
         """Append target = matrix source."""
-        key = matrix.tobytes(), source.desc, target.desc
+        key = matrix.tobytes(), source.desc, target.desc, tuple(post_ops)
         if key not in self._made:
             left = _constant(self._b.device, matrix)
             product = matmul(self._b.device, left.desc, source.desc, target.desc, post_ops=post_ops, layer=self._name)
@@ -143,22 +150,25 @@ class _Steps:
         """The transformed weights of each point of the height, computed when the weights have changed."""
         b, spec, wanted = self._b, self._tiles.spec, self._point[Arg.WEIGHTS]
         taps, size = prod(spec.kernel), spec.src[1] * spec.dst[1]
-        host = MemoryDesc.plain((taps, size), strides=(1, taps))
-        source = parameters.weights(host, host)
+        source = b.scratch(MemoryDesc.plain((taps, size), strides=(1, taps)), Slot.reordered_weights)
         high, wide = (strips[0].tiling.weights() for strips in (self._high, self._wide))
         made = b.scratch(MemoryDesc.plain((POINTS, size)), Slot.weights)
         blob = MemoryDesc.plain((POINTS, spec.dst[1], spec.src[1], 1, 1))
         product = matmul(b.device, MemoryDesc.plain((POINTS, taps)), source.desc, made.desc, layer=self._name)
         reorder = combine.reorder(b.device, blob, wanted, layer=self._name)
-        found = []
+        found, steps = [], []
         for row in high:
             left, target = _constant(b.device, np.kron(row[None], wide)), Memory(b.device, wanted)
-            for step in (
-                b.prepared(product, {Arg.SRC: left, Arg.WEIGHTS: source, Arg.DST: made}),
-                b.prepared(reorder, {Arg.SRC: b.part(made, blob), Arg.DST: target}),
-            ):
-                b.when_changed(parameters.blobs, step)
+            steps.append(b.prepared(product, {Arg.SRC: left, Arg.WEIGHTS: source, Arg.DST: made}))
+            steps.append(b.prepared(reorder, {Arg.SRC: b.part(made, blob), Arg.DST: target}))
             found.append(target)
+
+        def refresh() -> None:
+            source.buffer.view(np.float32)[: taps * size] = parameters.row_major().reshape(-1)
+            for step in steps:
+                step()
+
+        b.when_changed(parameters.all_blobs, refresh)
         return found
 
     def _biases(self, parameters: Parameters) -> list[dict[int, Memory]]:

@@ -123,10 +123,13 @@ class Recomputed(Versions):
             if isinstance(copy, LazyCopy):
                 yield from copy.sources
 
-    def replace(self, blob: Blob) -> None:
-        """Note that the last step overwrites the memory of a `replaceable` blob, which it reads."""
+    def replace(self, blob: Blob, step: int = -1) -> None:
+        """Note that the last step overwrites the memory of a `replaceable` blob, which it reads.
+
+        step: the index of the first of the group's steps that does, where there are several.
+        """
         value = self._now.pop(id(blob.data_storage))
-        call = self.steps.calls[-1]
+        call = self.steps.calls[step]
         assert isinstance(value, Value)
         assert isinstance(call, Call)
         self._need(value)
