@@ -140,21 +140,22 @@ def test_training_and_a_refusal_keep_the_direct_sum() -> None:
     assert "Winograd" not in notes(agree(LAYERS["3x3"], phase=dragon.TEST, winograd=False, backward=False))["c"]
 
 
-def residual(height: int) -> str:
+def residual(height: int, other: str) -> str:
     layer = 'layer {{ name: "{1}" type: "Convolution" bottom: "{0}" top: "{1}" convolution_param {{ {2} }} }}\n'
     settings = "num_output: 16 kernel_size: 3 pad: 1"
     return (
         inputs((2, 16, height, 12), force=False)
         + "".join(layer.format(*names, settings) for names in (("x0", "a"), ("a", "b"), ("b", "d")))
-        + 'layer { name: "s" type: "Eltwise" bottom: "a" bottom: "d" top: "s" }\n'
+        + f'layer {{ name: "s" type: "Eltwise" bottom: "{other}" bottom: "d" top: "s" }}\n'
         + 'layer { name: "r" type: "ReLU" bottom: "s" top: "s" }\n'
     )
 
 
 @pytest.mark.usefixtures("device", "square_tiles_everywhere")
+@pytest.mark.parametrize("other", ["a", "x0"])  # overwritten, or copied first
 @pytest.mark.parametrize(("height", "tiles"), [(12, True), (64, True), (36, False)])
-def test_a_sum_is_added_to_where_no_strips_overlap(height: int, tiles: bool) -> None:
-    net = agree(residual(height), phase=dragon.TEST, backward=False, passes=2)
+def test_a_sum_is_added_to_where_no_strips_overlap(height: int, tiles: bool, other: str) -> None:
+    net = agree(residual(height, other), phase=dragon.TEST, backward=False, passes=2)
     assert ("Winograd" in notes(net)["d"]) == tiles
     assert "Winograd" in notes(net)["b"]
 

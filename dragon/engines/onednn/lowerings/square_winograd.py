@@ -25,11 +25,12 @@ from dragon.engines.onednn.kernels.matmul import matmul
 from dragon.engines.onednn.kernels.winograd import ONE, Tiling
 from dragon.engines.onednn.library.constants import Arg, DataType
 from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
-from dragon.engines.onednn.library.primitive import EltwisePost, PostOp, Primitive
+from dragon.engines.onednn.library.primitive import EltwisePost, PostOp, Primitive, SumPost
 from dragon.engines.onednn.lowerings.filtering import Slot
 from dragon.engines.onednn.lowerings.parameters import Epilogue, Parameters
 from dragon.engines.onednn.lowerings.square_tiles import POINTS, SquareTiles, Strip, square_tiles
 from dragon.engines.onednn.plan.builder import Builder
+from dragon.engines.onednn.plan.values import reorder
 from dragon.memory.blob import Blob
 
 __all__ = ["convolve_in_tiles"]
@@ -39,19 +40,29 @@ def convolve_in_tiles(
     b: Builder, spec: conv.ConvSpec, bottom: Blob, epilogue: Epilogue, parameters: Parameters, name: str
 ) -> bool:
     """Build a convolution in tiles; False, and nothing built, where the direct sum is faster or the only way."""
-    adds, dst = epilogue.into is not None, MemoryDesc.channels_last(spec.dst)
-    neurons = epilogue.post_ops[1:] if adds else epilogue.post_ops
+    sums = len(epilogue.operands)
+    neurons = epilogue.post_ops[sums:]
     if b.training or not b.winograd or not all(isinstance(post, EltwisePost) for post in neurons):
         return False
+    if sums > 1 or any(operand.shape != spec.dst for operand in epilogue.operands):
+        return False
     tiles = square_tiles(b.device, spec)
-    if tiles is None or (epilogue.into is not None and (epilogue.into.desc != dst or tiles.overlaps)):
+    if tiles is None or (sums and tiles.overlaps):
         return False
     b.remark = f"Winograd {tiles.name}"
+    dst = MemoryDesc.channels_last(spec.dst)
     source = b.data(bottom, MemoryDesc.channels_last(spec.src))
     steps = _Steps(b, tiles, parameters, name)
-    first = steps.run(source, b.make(epilogue.top, dst, epilogue.into), epilogue.post_ops)
-    if adds:
+    if not sums:
+        steps.run(source, b.make(epilogue.top, dst), neurons)
+    elif epilogue.into is not None and epilogue.into.desc == dst:
+        first = steps.run(source, b.make(epilogue.top, dst, epilogue.into), [SumPost(), *neurons])
         b.replace(epilogue.operands[0], first)
+    else:
+        operand = b.data(epilogue.operands[0])
+        made = b.make(epilogue.top, dst)
+        b.run(reorder(b.device, operand, made))
+        steps.run(source, made, [SumPost(), *neurons])
     return True
 
 
@@ -155,12 +166,12 @@ class _Steps:
         made = b.scratch(MemoryDesc.plain((POINTS, size)), Slot.weights)
         blob = MemoryDesc.plain((POINTS, spec.dst[1], spec.src[1], 1, 1))
         product = matmul(b.device, MemoryDesc.plain((POINTS, taps)), source.desc, made.desc, layer=self._name)
-        reorder = combine.reorder(b.device, blob, wanted, layer=self._name)
+        arrange = combine.reorder(b.device, blob, wanted, layer=self._name)
         found, steps = [], []
         for row in high:
             left, target = _constant(b.device, np.kron(row[None], wide)), Memory(b.device, wanted)
             steps.append(b.prepared(product, {Arg.SRC: left, Arg.WEIGHTS: source, Arg.DST: made}))
-            steps.append(b.prepared(reorder, {Arg.SRC: b.part(made, blob), Arg.DST: target}))
+            steps.append(b.prepared(arrange, {Arg.SRC: b.part(made, blob), Arg.DST: target}))
             found.append(target)
 
         def refresh() -> None:
@@ -176,8 +187,7 @@ class _Steps:
         b, k = self._b, self._tiles.spec.dst[1]
         none, spread = (_constant(b.device, np.zeros(POINTS * k)) for _ in range(2))
         source, target = parameters.bias(), spread.view(MemoryDesc.plain((k,)), 4 * ONE * k)
-        reorder = combine.reorder(b.device, source.desc, target.desc, layer=self._name)
-        b.when_changed(parameters.all_blobs, b.prepared(reorder, {Arg.SRC: source, Arg.DST: target}))
+        b.when_changed(parameters.all_blobs, reorder(b.device, source, target))
         return [{Arg.BIAS: spread if point == ONE else none} for point in range(POINTS)]
 
 
