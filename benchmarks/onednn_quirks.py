@@ -204,7 +204,7 @@ QUIRKS = (
     Quirk(
         "operand of a blocked tensor",
         "A binary operation of a blocked tensor and a row-major operand that is broadcast runs one element at a time.",
-        ("lowerings/scale.py", "lowerings/pairwise.py", "kernels/channel_parts.py"),
+        ("lowerings/pooling.py", "lowerings/scale.py", "lowerings/pairwise.py", "kernels/channel_parts.py"),
         _operand_of_blocked,
     ),
     Quirk(
