@@ -15,9 +15,7 @@ from tests.engines.onednn.comparing import agree, compare, fill, inputs, make_ne
 Pair = tuple[int, int]
 
 
-def spec(
-    channels: int, outputs: int, size: Pair, kernel: Pair = (3, 3), pad: Pair = (1, 1), images: int = 1
-) -> ConvSpec:
+def spec(channels: int, outputs: int, size: Pair, kernel: Pair = (3, 3), pad: Pair = (1, 1)) -> ConvSpec:
     top = tuple(s + 2 * p - k + 1 for s, p, k in zip(size, pad, kernel, strict=True))
     return ConvSpec((1, channels, *size), (1, outputs, *top), kernel, stride=(1, 1), pad=pad, dilation=(1, 1))
 

@@ -14,17 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.engines.onednn.kernels import batch_norm, convolution
-from dragon.engines.onednn.library.constants import DataType, Tag
-from dragon.engines.onednn.library.memory import Device, MemoryDesc, Shape
+from dragon.engines.onednn.library.constants import DataType
+from dragon.engines.onednn.library.memory import BLOCKED, Device, MemoryDesc, Shape, block_of
 from dragon.engines.onednn.library.primitive import Primitive
 
 __all__ = ["ChannelParts", "Vector", "channel_vector", "moments", "products"]
 
 Vector = NDArray[np.float64]
-_TAGS = {
-    16: {3: Tag.aBc16b, 4: Tag.aBcd16b, 5: Tag.aBcde16b},
-    8: {4: Tag.aBcd8b},
-}
 
 
 @dataclass(frozen=True)
@@ -44,11 +40,11 @@ class ChannelParts:
         """Parts of at most `longest` values where the extents can be divided so; None for layouts not known here."""
         batch, channels, *space = desc.dims
         size = prod(space)
-        block = _block(desc)
+        block = block_of(desc)
         if block:
             length = _length(size, longest)
             order = (batch, -(-channels // block), size // length, block)
-            image = MemoryDesc.tagged((1, prod(order), 1, length), desc.dtype, _TAGS[block][4])
+            image = MemoryDesc.tagged((1, prod(order), 1, length), desc.dtype, BLOCKED[block][4])
             return ChannelParts(image, order, channels)
         if desc.is_channels_last:
             length = _length(batch * size, longest)
@@ -92,17 +88,8 @@ class ChannelParts:
 def channel_vector(desc: MemoryDesc) -> MemoryDesc:
     """(1, C, 1, ...) float32, in the layout of a tensor: quirk "operand of a blocked tensor"."""
     shape = (1, desc.dims[1], *(1 for _ in desc.dims[2:]))
-    block = _block(desc)
-    return MemoryDesc.tagged(shape, DataType.f32, _TAGS[block][len(shape)]) if block else MemoryDesc.plain(shape)
-
-
-def _block(desc: MemoryDesc) -> int:
-    """The channels of a block where a layout is blocked by channels, 0 for other layouts."""
-    for block, tags in _TAGS.items():
-        tag = tags.get(len(desc.dims))
-        if tag is not None and desc == MemoryDesc.tagged(desc.dims, desc.dtype, tag):
-            return block
-    return 0
+    block = block_of(desc)
+    return MemoryDesc.tagged(shape, DataType.f32, BLOCKED[block][len(shape)]) if block else MemoryDesc.plain(shape)
 
 
 def _length(size: int, longest: int) -> int:

@@ -247,15 +247,27 @@ class MemoryDesc(Owner):
         return tuple(pointer[:count])
 
 
-_BLOCKS = {3: [Tag.aBc16b], 4: [Tag.aBcd16b, Tag.aBcd8b], 5: [Tag.aBcde16b]}
+BLOCKED = {  # layouts in blocks of channels: by the size of a block, then by the number of axes
+    16: {3: Tag.aBc16b, 4: Tag.aBcd16b, 5: Tag.aBcde16b},
+    8: {4: Tag.aBcd8b},
+}
+
+
+def block_of(desc: MemoryDesc) -> int:
+    """The channels of a block where a layout is blocked by channels, 0 for other layouts."""
+    for block, tags in BLOCKED.items():
+        tag = tags.get(len(desc.dims))
+        if tag is not None and desc == MemoryDesc.tagged(desc.dims, desc.dtype, tag):
+            return block
+    return 0
 
 
 def like(desc: MemoryDesc, shape: Shape, dtype: DataType | None = None) -> MemoryDesc:
     """The layout of `desc` for another shape, if it is a common one; row-major otherwise."""
     dtype = desc.dtype if dtype is None else dtype
-    for tag in _BLOCKS.get(len(shape), ()):
-        if desc == MemoryDesc.tagged(desc.dims, desc.dtype, tag):
-            return MemoryDesc.tagged(shape, dtype, tag)
+    block = block_of(desc)
+    if block:
+        return MemoryDesc.tagged(shape, dtype, BLOCKED[block][len(shape)])
     if len(shape) > 2 and desc.is_channels_last:
         return MemoryDesc.channels_last(shape, dtype)
     return MemoryDesc.plain(shape, dtype)

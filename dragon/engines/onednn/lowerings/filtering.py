@@ -16,15 +16,14 @@ from dragon.engines.onednn.kernels import convolution as conv
 from dragon.engines.onednn.kernels.matmul import matmul
 from dragon.engines.onednn.kernels.winograd import POINTS, Tiling
 from dragon.engines.onednn.library.constants import Arg, DataType, Tag
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, Shape
+from dragon.engines.onednn.library.memory import BLOCKED, Device, Memory, MemoryDesc, Shape, block_of
 from dragon.engines.onednn.library.primitive import Call, EltwisePost, PostOp, Primitive
 from dragon.engines.onednn.lowerings.parameters import Parameters
 from dragon.engines.onednn.plan.builder import Builder, NotLoweredError
 from dragon.memory.bf16 import to_bf16
 
-__all__ = ["Filtering", "Slot", "filtering"]
+__all__ = ["Filtering", "Slot", "constant", "filtering"]
 
-BLOCKS = {16: Tag.aBcd16b, 8: Tag.aBcd8b}
 STACKS = {  # layout of one point's weights -> the same with the points as first axis
     Tag.ABcd16b16a: Tag.aBCde16c16b,
     Tag.ABcd16a16b: Tag.aBCde16b16c,
@@ -139,11 +138,7 @@ class Filtering:
     @cached_property
     def block(self) -> int:
         """Channels that lie together in the layout that the library prefers on this CPU; 0: another layout."""
-        desc = conv.forward(self.b.device, self.point_spec, training=True)[Arg.SRC]
-        for size, tag in BLOCKS.items():
-            if desc == MemoryDesc.tagged(self.point_spec.src, self.spec.dtype, tag):
-                return size
-        return 0
+        return block_of(conv.forward(self.b.device, self.point_spec, training=True)[Arg.SRC])
 
     @property
     def is_supported(self) -> bool:
@@ -155,7 +150,7 @@ class Filtering:
     # -- layouts --------------------------------------------------------------------------------------------
     def blocked(self, shape: Shape) -> MemoryDesc:
         """The blocked layout of a shape (N, C, H, W)."""
-        return MemoryDesc.tagged(shape, self.spec.dtype, BLOCKS[self.block])
+        return MemoryDesc.tagged(shape, self.spec.dtype, BLOCKED[self.block][4])
 
     def matrix(self, rows: int, shape: Shape) -> MemoryDesc:
         """Rows of a height, whose other axes are `shape`'s without the height."""
@@ -187,7 +182,7 @@ class Filtering:
 
     def product(self, matrix: NDArray[np.float64], source: Memory, target: Memory, *post: PostOp) -> Call:
         """Compute target = matrix source, both seen as matrices."""
-        left = _constant(self.b.device, matrix, source.desc.dtype)
+        left = constant(self.b.device, matrix, source.desc.dtype)
         primitive = matmul(self.b.device, left.desc, source.desc, target.desc, post_ops=post, layer=self.name)
         return self.b.prepared(primitive, {Arg.SRC: left, Arg.WEIGHTS: source, Arg.DST: target})
 
@@ -270,7 +265,8 @@ class Filtering:
         return result
 
 
-def _constant(device: Device, matrix: NDArray[np.float64], dtype: DataType) -> Memory:
+def constant(device: Device, matrix: NDArray[np.float64], dtype: DataType = DataType.f32) -> Memory:
+    """A matrix in memory, float32 or bf16."""
     values = np.ascontiguousarray(matrix, np.float32)
     return Memory.wrap(device, to_bf16(values) if dtype == DataType.bf16 else values, dtype)
 

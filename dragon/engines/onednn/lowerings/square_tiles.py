@@ -6,6 +6,7 @@ F(4, 3) along both axes makes 36 products for 16 outputs, where the direct sum m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 from dragon.engines.onednn.kernels.convolution import ConvSpec
@@ -28,6 +29,8 @@ def square_tiles(device: Device, spec: ConvSpec) -> SquareTiles | None:
     if not _is_possible(device, spec):
         return None
     tiles = SquareTiles(spec)
+    if any(strip.tiling.size <= 0 for strip in (*tiles.high, *tiles.wide)):  # all of it padding
+        return None
     if tiles.count < FEWEST or (MEASURED and device.has_avx512):
         return None
     return tiles if tiles.cost() < WORTH * prod(spec.weights) * prod(spec.dst[2:]) else None
@@ -38,10 +41,8 @@ def _is_possible(device: Device, spec: ConvSpec) -> bool:
         return False
     if set(spec.stride) != {1} or set(spec.dilation) != {1} or not all(1 < taps < POINTS for taps in spec.kernel):
         return False
-    if spec.src[1] % device.block or spec.dst[1] % device.block:  # the channels of a group of the products
-        return False
-    tiles = SquareTiles(spec)
-    return all(strip.tiling.size > 0 for strip in (*tiles.high, *tiles.wide))
+    # the channels of a group of the products
+    return spec.src[1] % device.block == spec.dst[1] % device.block == 0
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,12 @@ class SquareTiles:
 
     spec: ConvSpec
 
-    @property
+    @cached_property
     def high(self) -> list[Strip]:
         """Strips of the height, of the same number of tiles."""
         return self._strips(0)
 
-    @property
+    @cached_property
     def wide(self) -> list[Strip]:
         """Strips of the width, of the same number of tiles."""
         return self._strips(1)

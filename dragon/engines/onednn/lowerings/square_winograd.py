@@ -23,10 +23,10 @@ from dragon.engines.onednn.kernels import combine
 from dragon.engines.onednn.kernels import convolution as conv
 from dragon.engines.onednn.kernels.matmul import matmul
 from dragon.engines.onednn.kernels.winograd import ONE, Tiling
-from dragon.engines.onednn.library.constants import Arg, DataType
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
+from dragon.engines.onednn.library.constants import Arg
+from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.library.primitive import EltwisePost, PostOp, Primitive, SumPost
-from dragon.engines.onednn.lowerings.filtering import Slot
+from dragon.engines.onednn.lowerings.filtering import Slot, constant
 from dragon.engines.onednn.lowerings.parameters import Epilogue, Parameters
 from dragon.engines.onednn.lowerings.square_tiles import POINTS, SquareTiles, Strip, square_tiles
 from dragon.engines.onednn.plan.builder import Builder
@@ -134,7 +134,7 @@ class _Steps:
         """Append target = matrix source."""
         key = matrix.tobytes(), source.desc, target.desc, tuple(post_ops)
         if key not in self._made:
-            left = _constant(self._b.device, matrix)
+            left = constant(self._b.device, matrix)
             product = matmul(self._b.device, left.desc, source.desc, target.desc, post_ops=post_ops, layer=self._name)
             self._made[key] = left, product
         left, product = self._made[key]
@@ -169,7 +169,7 @@ class _Steps:
         arrange = combine.reorder(b.device, blob, wanted, layer=self._name)
         found, steps = [], []
         for row in high:
-            left, target = _constant(b.device, np.kron(row[None], wide)), Memory(b.device, wanted)
+            left, target = constant(b.device, np.kron(row[None], wide)), Memory(b.device, wanted)
             steps.append(b.prepared(product, {Arg.SRC: left, Arg.WEIGHTS: source, Arg.DST: made}))
             steps.append(b.prepared(arrange, {Arg.SRC: b.part(made, blob), Arg.DST: target}))
             found.append(target)
@@ -185,7 +185,7 @@ class _Steps:
     def _biases(self, parameters: Parameters) -> list[dict[int, Memory]]:
         """The bias of each point of the height: at the point 1 of both axes, whose products go into every output."""
         b, k = self._b, self._tiles.spec.dst[1]
-        none, spread = (_constant(b.device, np.zeros(POINTS * k)) for _ in range(2))
+        none, spread = (constant(b.device, np.zeros(POINTS * k)) for _ in range(2))
         source, target = parameters.bias(), spread.view(MemoryDesc.plain((k,)), 4 * ONE * k)
         b.when_changed(parameters.all_blobs, reorder(b.device, source, target))
         return [{Arg.BIAS: spread if point == ONE else none} for point in range(POINTS)]
@@ -200,7 +200,3 @@ def _by_tiles(matrix: NDArray[np.float64], tiles: int) -> NDArray[np.float64]:
     """A matrix whose rows are ordered (point, tile) with its rows ordered (tile, point)."""
     rows, columns = matrix.shape
     return matrix.reshape(rows // tiles, tiles, columns).swapaxes(0, 1).reshape(rows, columns)
-
-
-def _constant(device: Device, values: NDArray[np.float64]) -> Memory:
-    return Memory.wrap(device, np.ascontiguousarray(values, np.float32), DataType.f32)

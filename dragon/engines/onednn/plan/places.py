@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
-from dragon.engines.onednn.library.constants import DataType, Tag
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, Shape
+from dragon.engines.onednn.library.constants import DataType
+from dragon.engines.onednn.library.memory import BLOCKED, Device, Memory, MemoryDesc, Shape
 from dragon.memory.storage import Storage
 
 if TYPE_CHECKING:
@@ -21,12 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Place", "blocks", "find_places"]
 
-_TAGS = {8: Tag.aBcd8b, 16: Tag.aBcd16b}
-
 
 def blocks(shape: Shape, block: int) -> MemoryDesc:
     """The layout of float32 data (N, C, H, W) in blocks of 8 or 16 channels."""
-    return MemoryDesc.tagged(shape, DataType.f32, _TAGS[block])
+    return MemoryDesc.tagged(shape, DataType.f32, BLOCKED[block][4])
 
 
 class Place:
