@@ -6,9 +6,10 @@
 //   - two threads touch the same shared memory, one of them writing, with no barrier between,
 //   - a barrier or a warp exchange is not reached by all threads that have to.
 // Shared memory is filled with NaN bits before each block.
+#include <cstddef>
+#undef _GLIBCXX_USE_STD_SPEC_FUNCS  // their headers are half of what g++ reads for each kernel file
 #include <cmath>
 #include <cstdarg>
-#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
