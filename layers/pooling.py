@@ -178,8 +178,9 @@ class Pooling(Layer):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, y = bottom[0].data, top[0].data
         if self.method == pb.PoolingParameter.MAX:
-            # layers after this one may overwrite the top, and backward must know the maxima
+            # backward must know the maxima and where they were, whatever scripts or layers write into top and bottom
             maxima = self._scratch.get("maxima", y.shape, y)
+            self._scratch.get("bottom", x.shape, x)[...] = x
             for part in parts(x):
                 maximum(x[part], self.window, maxima[part], self._stages(y.shape, x, part))
             y[...] = maxima
@@ -197,7 +198,7 @@ class Pooling(Layer):
             return
         dy, dx = top[0].diff, bottom[0].diff
         if self.method == pb.PoolingParameter.MAX:
-            x = bottom[0].data
+            x = self._scratch.get("bottom", dx.shape, dx)
             maxima = self._scratch.get("maxima", dy.shape, dy)
             for part in parts(x):
                 stages = self._stages(dy.shape, x, part)

@@ -102,6 +102,13 @@ class _OnHost(Layer):
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         with self._user_code():
             super().setup(bottom, top)
+        for method in ("reshape", "forward"):  # after setup, whose own error comes first, as in Caffe
+            self._check_has(method)
+
+    def _check_has(self, method: str) -> None:
+        if _lacks(type(self), method):
+            p = self.param.python_param
+            self.bad_param(f"class {p.layer} of module {p.module} has no method {method}")
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         with self._user_code():
@@ -112,9 +119,7 @@ class _OnHost(Layer):
             super().forward(bottom, top)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        if _lacks(type(self), "backward"):
-            p = self.param.python_param
-            self.bad_param(f"class {p.layer} of module {p.module} has no method backward")
+        self._check_has("backward")
         with self._user_code():
             super().backward(top, propagate_down, bottom)
 
@@ -190,9 +195,6 @@ def _user_class(p: pb.PythonParameter, context: Context, who: LayerName) -> type
         raise PrototxtError(f"module {p.module} has no class {p.layer}{nearest(p.layer, classes)}", layer=who)
     if not (isinstance(found, type) and issubclass(found, Layer)):
         raise PrototxtError(f"{p.module}.{p.layer} is not a class that derives from dragon.Layer", layer=who)
-    for method in ("reshape", "forward"):
-        if _lacks(found, method):
-            raise PrototxtError(f"class {p.layer} of module {p.module} has no method {method}", layer=who)
     return found
 
 

@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike
 
 from dragon.bases.layer import Context
 from dragon.counting import how_many
-from dragon.errors import ArgumentTypeError, DragonError, LayerName, NumericError, PrototxtError, ShapeError, UsageError
+from dragon.errors import ArgumentTypeError, DragonError, LayerName, NumericError, ShapeError, UsageError
 from dragon.files.paths import split_paths
 from dragon.graph.definition import definition_of, run_state
 from dragon.graph.run_lock import exclusive
@@ -91,7 +91,7 @@ class Net(PyNet):
     ) -> None:
         model = network_file if model is None else model
         if model is None:
-            raise PrototxtError("Net needs the path of a prototxt or a NetParameter")
+            raise ArgumentTypeError("Net needs the path of a prototxt or a NetParameter")
         if args:
             phase, level, stages, weights = _positional(args, phase, level, stages, weights)
         definition = definition_of(model, allow_unknown, profile)
@@ -255,6 +255,15 @@ class Net(PyNet):
 
         Raises ShapeError where shapes differ.
         """
+        for mine, theirs in self.shared_blobs(other):
+            mine.share_data(theirs)
+
+    def shared_blobs(self, other: Net) -> list[tuple[Blob, Blob]]:
+        """Parameter blobs here, each with the blob of the other net whose memory `share_with` gives it.
+
+        Raises ShapeError where shapes differ.
+        """
+        pairs: list[tuple[Blob, Blob]] = []
         tied: dict[Storage, Blob] = {}
         for name, blobs in self.params.items():
             source = other.params.get(name)
@@ -268,12 +277,11 @@ class Net(PyNet):
                 if mine.shape != theirs.shape:
                     raise ShapeError(f'layer "{name}" blob {i}: shape {mine.shape} here, {theirs.shape} there')
                 tied.setdefault(mine.data_storage, theirs)
-                mine.share_data(theirs)
+                pairs.append((mine, theirs))
         for name, blobs in self.params.items():
             if name not in other.params:
-                for blob in blobs:
-                    if blob.data_storage in tied:
-                        blob.share_data(tied[blob.data_storage])
+                pairs += [(blob, tied[blob.data_storage]) for blob in blobs if blob.data_storage in tied]
+        return pairs
 
 
 # Parts of a net that its engine, its solver and the tools use: scripts have other ways, and completion leaves them out.

@@ -29,6 +29,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.pycaffe.fork_net import ForkNet
 from dragon.pycaffe.old_net import OldNet
+from dragon.pycaffe.private_names import PrivateNames
 
 __all__ = ["PyNet"]
 
@@ -36,7 +37,7 @@ _NONE: dict[str, Array] = {}
 _Hook = Callable[[int], object]
 
 
-class PyNet(OldNet, ForkNet, Wiring):
+class PyNet(OldNet, ForkNet, PrivateNames, Wiring):
     """A wired graph with the methods and properties of pycaffe's Net."""
 
     def __init__(self, definition: Definition[pb.NetParameter], state: pb.NetState, context: Context) -> None:
@@ -106,7 +107,7 @@ class PyNet(OldNet, ForkNet, Wiring):
     def forward_all(self, blobs: Sequence[str] | None = None, **inputs: Array) -> dict[str, Array]:
         """Run all of the given examples, in batches of the net's size (the last one padded); outputs by name."""
         collected: dict[str, list[Array]] = {}
-        for batch in self._batches(inputs):
+        for batch in self._batch(inputs):
             for name, value in self.forward(blobs, None, None, **batch).items():
                 collected.setdefault(name, []).extend(value.copy())
         return self._without_padding(collected, inputs)
@@ -119,7 +120,7 @@ class PyNet(OldNet, ForkNet, Wiring):
         out_diffs = {k: v for k, v in arrays.items() if k in self.outputs}
         all_outs: dict[str, list[Array]] = {}
         all_diffs: dict[str, list[Array]] = {}
-        for batch, out_diff in zip_longest(self._batches(inputs), self._batches(out_diffs), fillvalue=_NONE):
+        for batch, out_diff in zip_longest(self._batch(inputs), self._batch(out_diffs), fillvalue=_NONE):
             for name, value in self.forward(blobs, None, None, **batch).items():
                 all_outs.setdefault(name, []).extend(value.copy())
             for name, value in self.backward(diffs, None, None, **out_diff).items():
@@ -191,40 +192,6 @@ class PyNet(OldNet, ForkNet, Wiring):
         return Layers((node.name, node.layer) for node in self.nodes)
 
     @property
-    def _layer_names(self) -> list[str]:
-        return list(self.layer_names)
-
-    @property
-    def _blob_names(self) -> list[str]:
-        return list(self.blobs)
-
-    @property
-    def _blobs(self) -> list[Blob]:
-        return list(self.blobs.values())
-
-    @property
-    def _inputs(self) -> list[int]:
-        """Positions of the inputs among the blobs."""
-        return [self._blob_names.index(name) for name in self.inputs]
-
-    @property
-    def _outputs(self) -> list[int]:
-        """Positions of the outputs among the blobs."""
-        return [self._blob_names.index(name) for name in self.outputs]
-
-    def _forward(self, start: int, end: int) -> float:
-        return self.run_forward(start, end)
-
-    def _backward(self, start: int, end: int) -> None:
-        self.run_backward(start, end)
-
-    def _bottom_ids(self, layer: int) -> list[int]:
-        return [self._blob_names.index(name) for name in self.bottom_names_of(layer)]
-
-    def _top_ids(self, layer: int) -> list[int]:
-        return [self._blob_names.index(name) for name in self.top_names_of(layer)]
-
-    @property
     def bottom_names(self) -> OrderedDict[str, list[str]]:
         """Names of each layer's bottoms, by layer."""
         return Layers((node.name, node.bottom_names) for node in self.nodes)
@@ -233,10 +200,6 @@ class PyNet(OldNet, ForkNet, Wiring):
     def top_names(self) -> OrderedDict[str, list[str]]:
         """Names of each layer's tops, by layer."""
         return Layers((node.name, node.top_names) for node in self.nodes)
-
-    @property
-    def _blob_loss_weights(self) -> list[float]:
-        return list(self.blob_loss_weights.values())
 
     @property
     def blob_loss_weights(self) -> OrderedDict[str, float]:
@@ -283,7 +246,7 @@ class PyNet(OldNet, ForkNet, Wiring):
     def _blob(self, name: str) -> Blob:
         return self.blobs[name]
 
-    def _batches(self, arrays: dict[str, Array]) -> Iterator[dict[str, Array]]:
+    def _batch(self, arrays: dict[str, Array]) -> Iterator[dict[str, Array]]:
         """The arrays cut into batches of the net's size, the last one padded with zeros."""
         if not arrays:
             return

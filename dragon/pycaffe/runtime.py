@@ -12,7 +12,7 @@ import time
 from dragon.bases.layer import Layer, layer_types
 from dragon.errors import UsageError
 from dragon.graph.net import Net
-from dragon.solver.glog import LEVELS, log_to_stderr
+from dragon.solver.glog import LEVELS, OF_SCRIPT, log_to_stderr
 from dragon.solver.solver import Solver, present_ranks
 from dragon.solver.types import (
     AdaDeltaSolver,
@@ -77,8 +77,8 @@ def set_logging_disabled() -> None:
 
 
 def log(message: str) -> None:
-    """Log a line of information."""
-    _log.info("%s", message)
+    """Log information, of one line or several."""
+    _log.info("%s", message, extra=OF_SCRIPT)
 
 
 def solver_count() -> int:

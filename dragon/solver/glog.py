@@ -19,10 +19,11 @@ from dragon.solver.observer import Observer
 if TYPE_CHECKING:
     from dragon.solver.solver import Solver
 
-__all__ = ["LEVELS", "GlogFormatter", "GlogObserver", "log_to_stderr", "show_log"]
+__all__ = ["LEVELS", "OF_SCRIPT", "GlogFormatter", "GlogObserver", "log_to_stderr", "show_log"]
 
 log = logging.getLogger("dragon")
 LEVELS = (logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)  # glog's 0 to 3
+OF_SCRIPT = {"of_script": True}  # `extra` of a message whose line breaks a script has put there
 
 
 class GlogFormatter(logging.Formatter):
@@ -33,7 +34,9 @@ class GlogFormatter(logging.Formatter):
         when = datetime.fromtimestamp(record.created)
         thread = threading.get_native_id()
         place = f"{record.filename}:{record.lineno}"
-        return f"{level}{when:%m%d %H:%M:%S.%f} {thread:5d} {place}] {one_line(record.getMessage())}"
+        text = record.getMessage()
+        shown = text if getattr(record, "of_script", False) else one_line(text)
+        return f"{level}{when:%m%d %H:%M:%S.%f} {thread:5d} {place}] {shown}"
 
 
 def log_to_stderr(level: int, stderr: bool = True) -> None:

@@ -74,11 +74,14 @@ class SolverNets:
         return net
 
     def tests(self, trained: Net) -> list[Net]:
-        """The nets to test, which use the parameters of the net that is trained."""
+        """The nets to test, which have parameters of their own until their first test, as in Caffe.
+
+        Scripts may set those, and the net that is trained keeps its own. Raises ShapeError where a net could not use
+        the parameters of the one that is trained.
+        """
         nets = []
         for choice in test_choices(self.definition.message):
             net = self._net(choice)
-            net.share_with(trained)
             _warn_untrained(net, trained)
             nets.append(net)
         return nets
@@ -91,7 +94,7 @@ class SolverNets:
 
 def _warn_untrained(net: Net, trained: Net) -> None:
     """Warn of a layer of a test net whose parameters the train net has not, which may be a slip in its name."""
-    found = {blob.data_storage for blobs in trained.params.values() for blob in blobs}
+    found = {blob.data_storage for blob, _ in net.shared_blobs(trained)}
     for node in net.nodes:
         if node.layer.blobs and all(blob.data_storage not in found for blob in node.layer.blobs):
             log.warning(

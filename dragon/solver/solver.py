@@ -189,6 +189,8 @@ class Solver:
         Raises WeightsError, before anything is trained, if snapshots cannot be written, and UsageError if another run
         is writing snapshots of the same names.
         """
+        for net in self.test_nets:  # which no longer need memory of their own for the same parameters
+            self.share_weights(net)
         if resume:
             self.restore(resume)
         self.failure = None

@@ -289,3 +289,13 @@ def test_windows_over_three_axes(pool: str, text: str) -> None:
 def test_messages_about_three_axes(settings: str, message: str) -> None:
     with pytest.raises(PrototxtError, match=message):
         One(f'type: "Pooling" pooling_param {{ {settings} }}', np.zeros((1, 1, 3, 3, 3)))
+
+
+def test_a_maximum_stays_where_it_was_when_the_bottom_changes() -> None:
+    """As in Caffe, which keeps its position: scripts write into blobs between forward and backward."""
+    one = One('type: "Pooling" pooling_param { kernel_size: 2 stride: 2 }', np.arange(16.0).reshape(1, 1, 4, 4))
+    one.forward()
+    one.bottom[0].data[...] *= -1
+    one.top[0].diff[...] = 1
+    one.layer.backward(one.top, [True], one.bottom)
+    assert np.flatnonzero(one.bottom[0].diff).tolist() == [5, 7, 13, 15]

@@ -44,6 +44,10 @@ class Shapeless(dragon.bases.layer.Layer):
     def forward(self, bottom, top):
         pass
 
+class Fails(dragon.bases.layer.Layer):
+    def setup(self, bottom, top):
+        raise RuntimeError("mine")
+
 class Forwards(Lazy):
     def forward(self, bottom, top):
         top[0].data[...] = bottom[0].data
@@ -208,6 +212,12 @@ def test_an_exception_of_the_users_stays_what_it_is(folder: Path) -> None:
     with pytest.raises(KeyError, match="mine") as caught:
         one.forward()
     assert str(failing_layer(caught.value)) == 'layer "one" (Python)'
+
+
+def test_an_exception_of_setup_comes_before_methods_that_are_missing(folder: Path) -> None:
+    """As in Caffe, whose own test has such a layer."""
+    with pytest.raises(RuntimeError, match="mine"):
+        One(text(layer="Fails"), [1.0], context=Context(folder=folder))
 
 
 def test_an_exception_of_its_init_is_the_users(folder: Path) -> None:

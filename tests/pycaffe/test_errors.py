@@ -39,6 +39,7 @@ CASES: dict[str, tuple[type[Exception], Callable[[], Any]]] = {
     "other row": (ValueError, lambda: net().forward(data=np.zeros((2, 4)))),
     "no MemoryData": (RuntimeError, lambda: net().set_input_arrays(np.zeros((2, 1, 1, 1)), np.zeros(2))),
     "missing model": (RuntimeError, lambda: caffe.Net("nope.prototxt", caffe.TEST)),
+    "no model": (TypeError, lambda: caffe.Net()),
     "a model that is none": (TypeError, lambda: caffe.Net(b"net.prototxt", caffe.TEST)),  # type: ignore[arg-type]
     "a solver that is none": (TypeError, lambda: caffe.Solver(3)),  # type: ignore[arg-type]
     "a level that is none": (TypeError, lambda: caffe.Net(pb.NetParameter(), caffe.TEST, level="w.h5")),  # type: ignore[arg-type]

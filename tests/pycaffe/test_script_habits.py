@@ -12,6 +12,8 @@ import pytest
 import dragon as caffe
 from dragon.errors import ShapeError
 from dragon.proto import caffe_pb2
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import parse_text
 
 CLASSES = """
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 12 dim: 12 } } }
@@ -121,6 +123,10 @@ def test_names_of_the_compiled_part(model: str) -> None:
     assert isinstance(net.blobs["data"], _caffe.Blob)
     assert _caffe.layer_type_list() == caffe.layer_type_list()
     assert net._blob_loss_weights == [0.0] * len(net.blobs)
+    assert [list(net.blobs)[net._blob_names_index[name]] for name in net.blobs] == list(net.blobs)
+    assert [len(batch["data"]) for batch in net._batch({"data": np.zeros((3, *net.blobs["data"].shape[1:]))})] == (
+        [net.blobs["data"].num] * -(-3 // net.blobs["data"].num)
+    )
     net.blobs["data"].data[...] = 1
     net._forward(0, len(net.layers) - 1)
     np.testing.assert_allclose(net.blobs["prob"].data.sum(), 1, rtol=1e-5)
@@ -157,6 +163,27 @@ def test_a_message_is_logged_once_under_dragon_run(tmp_path: Path) -> None:
         [sys.executable, "-m", "dragon", "run", str(script)], capture_output=True, text=True, check=True
     )
     assert (done.stdout + done.stderr).count("using one device") == 1
+
+
+def test_line_breaks_of_a_message_stay() -> None:
+    """As in glog, for the table of times that Caffe's train.py logs. What Dragon says itself stays in one line."""
+    code = "import dragon as c, logging; c.init_log(); c.log('a\\nb'); logging.getLogger('dragon').info('c\\nd')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first, second, third = done.stderr.splitlines()
+    assert first.endswith("] a")
+    assert second == "b"
+    assert third.endswith(r"] c\nd")
+
+
+def test_arrays_of_a_memory_data_layer_by_the_name_of_the_compiled_part() -> None:
+    text = (
+        'layer { name: "d" type: "MemoryData" top: "x" top: "y" '
+        "memory_data_param { batch_size: 2 channels: 1 height: 1 width: 1 } }"
+    )
+    net = caffe.Net(parse_text(text, pb.NetParameter()), caffe.TEST)
+    net._set_input_arrays(np.array([3, 4], np.float32).reshape(2, 1, 1, 1), np.array([1, 0], np.float32))
+    net.forward()
+    assert net.blobs["x"].data.ravel().tolist() == [3, 4]
 
 
 def test_messages_that_detection_scripts_fill() -> None:

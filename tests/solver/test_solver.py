@@ -176,6 +176,26 @@ def test_the_test_net_sees_the_trained_weights_and_running_statistics() -> None:
     assert np.abs(test["bn/2"]).max() > 0
 
 
+def test_a_test_net_has_weights_of_its_own_until_its_first_test() -> None:
+    """As in Caffe: scripts set them, for example to score other weights, and training must not see it."""
+    solver = toy_solver(max_iter=5, test_interval=100, test_iter=[1])
+    before = weights_of(solver.net)
+    for name in before:
+        layer, _, index = name.rpartition("/")
+        solver.test_nets[0].params[layer][int(index)].data[...] = 5
+    assert all((weights_of(solver.net)[k] == before[k]).all() for k in before)
+    solver.test()
+    assert all((weights_of(solver.test_nets[0])[k] == before[k]).all() for k in before)
+
+
+def test_solve_leaves_a_test_net_no_memory_of_its_own() -> None:
+    solver = toy_solver(max_iter=1, test_interval=100, test_iter=[1], test_initialization=False)
+    solver.solve()
+    trained = {blob.data_storage for blobs in solver.net.params.values() for blob in blobs}
+    tested = {blob.data_storage for blobs in solver.test_nets[0].params.values() for blob in blobs}
+    assert tested == trained
+
+
 def test_a_stop_ends_with_a_snapshot_and_a_snapshot_request_goes_on(tmp_path: Path) -> None:
     solver, diary = watched(tmp_path, max_iter=50)
 

@@ -297,6 +297,15 @@ def test_softmax_loss(settings: str, spatial: bool, second_top: bool) -> None:
     check_lowered(agree(text, values={"x1": labels}, passes=2))
 
 
+def test_the_loss_of_no_label_is_no_negative_zero() -> None:
+    text = inputs((2, 3), (2,), force=False) + layer(
+        'type: "SoftmaxWithLoss" loss_param { ignore_label: 255 normalization: NONE }', "x0", "x1"
+    )
+    loss = agree(text, values={"x1": np.array([255.0, 255])}).blobs["y"].peek()
+    assert loss == 0
+    assert not np.signbit(loss)
+
+
 def test_labels_out_of_range_are_told() -> None:
     text = (
         inputs((2, 3), (2,), force=False)

@@ -83,7 +83,7 @@ def softmax_loss(b: Builder, node: Node) -> Backward | None:
             np.copyto(picked, 0, where=~valid.reshape(outer, inner))  # NaN does not count there
             count = int(valid.sum())
         layer.divisor = layer.normalizer(outer, inner, count)
-        loss[0] = -picked.sum() / layer.divisor
+        loss[0] = (0 - picked.sum()) / layer.divisor  # -0 where all labels are ignored would be seen in logs
 
     b.run(forward)
 

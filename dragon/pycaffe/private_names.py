@@ -1,0 +1,99 @@
+"""PrivateNames: names with an underscore that pycaffe takes from its C++ module, and that scripts use."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from dragon.memory.storage import Array
+
+if TYPE_CHECKING:
+    from dragon.graph.named import Blobs
+    from dragon.memory.blob import Blob
+
+__all__ = ["PrivateNames"]
+
+
+class PrivateNames:
+    """Names, positions and runs of a net as lists and numbers."""
+
+    inputs: list[str]
+    outputs: list[str]
+    blobs: Blobs
+
+    @property
+    @abstractmethod
+    def layer_names(self) -> list[str]:
+        """The names of the layers in order."""
+
+    @property
+    @abstractmethod
+    def blob_loss_weights(self) -> OrderedDict[str, float]:
+        """The weight of every blob in the loss, by name."""
+
+    @abstractmethod
+    def bottom_names_of(self, index: int) -> list[str]:
+        """Names of the bottoms of a layer."""
+
+    @abstractmethod
+    def top_names_of(self, index: int) -> list[str]:
+        """Names of the tops of a layer."""
+
+    @abstractmethod
+    def run_forward(self, start: int = 0, end: int | None = None) -> float:
+        """Run layers start..end (inclusive) and return the weighted sum of their losses."""
+
+    @abstractmethod
+    def run_backward(self, start: int | None = None, end: int = 0) -> None:
+        """Run backward from layer `start` (the last) down to `end` (inclusive)."""
+
+    @abstractmethod
+    def set_input_arrays(self, data: Array, labels: Array) -> None:
+        """Set the data and labels of the net's MemoryData layer."""
+
+    @property
+    def _layer_names(self) -> list[str]:
+        return list(self.layer_names)
+
+    @property
+    def _blob_names(self) -> list[str]:
+        return list(self.blobs)
+
+    @property
+    def _blob_names_index(self) -> dict[str, int]:
+        """Positions of the blobs by name, as in the fork of DeePSiM."""
+        return {name: i for i, name in enumerate(self.blobs)}
+
+    @property
+    def _blobs(self) -> list[Blob]:
+        return list(self.blobs.values())
+
+    @property
+    def _inputs(self) -> list[int]:
+        """Positions of the inputs among the blobs."""
+        return [self._blob_names_index[name] for name in self.inputs]
+
+    @property
+    def _outputs(self) -> list[int]:
+        """Positions of the outputs among the blobs."""
+        return [self._blob_names_index[name] for name in self.outputs]
+
+    def _forward(self, start: int, end: int) -> float:
+        return self.run_forward(start, end)
+
+    def _backward(self, start: int, end: int) -> None:
+        self.run_backward(start, end)
+
+    def _bottom_ids(self, layer: int) -> list[int]:
+        return [self._blob_names_index[name] for name in self.bottom_names_of(layer)]
+
+    def _top_ids(self, layer: int) -> list[int]:
+        return [self._blob_names_index[name] for name in self.top_names_of(layer)]
+
+    @property
+    def _blob_loss_weights(self) -> list[float]:
+        return list(self.blob_loss_weights.values())
+
+    def _set_input_arrays(self, data: Array, labels: Array) -> None:
+        self.set_input_arrays(data, labels)
