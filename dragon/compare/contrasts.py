@@ -48,7 +48,13 @@ def check_contrast(contrast: Mapping[str, Any]) -> Expectation | None:
     if scale != "difference" and not contrast.get("against"):
         raise UsageError(f'scale "{scale}" needs "against"')
     text = contrast.get("expect")
-    return None if text is None else parse_expectation(text, NEUTRAL[scale])
+    if text is None:
+        return None
+    expectation = parse_expectation(text, NEUTRAL[scale])
+    if scale != "difference" and (expectation.low if math.isinf(expectation.high) else expectation.high) <= 0:
+        meant = f"{expectation.text[0]} 1" if expectation.text[0] in "<>" else "within 0.05"
+        raise UsageError(f'a ratio is always above 0, and 1 is no difference: "{meant}", not "{expectation.text}"')
+    return expectation
 
 
 def select(entries: Sequence[Record], of: Mapping[str, Any]) -> list[Record]:

@@ -28,6 +28,7 @@ def check_questions(plan: Plan) -> None:
             if name is not None:
                 _check_series(c, name, series, metric.section or c.top, key)
         _check_metric(metric.name, metrics, metric.section or c.top, None)
+        _check_levels(metric, plan)
         _check_points(metric, max(run.solver.max_iter for run in plan.runs))
     for contrast in c.contrasts:
         _check_metric(contrast.metric, metrics, contrast.section, "metric")
@@ -58,6 +59,21 @@ def check_questions(plan: Plan) -> None:
         c.top.fail(f'"stop.chance": no test has an output "{c.stop.output}"{hint}; known: {", ".join(outputs)}', "stop")
     if c.stop is not None and lower_is_better(c.stop.output, metrics):
         c.top.fail(f'"stop.chance": runs with a low {c.stop.output} are the good ones; name an accuracy', "stop")
+
+
+def _check_levels(metric: Metric, plan: Plan) -> None:
+    """Fail for a metric over a factor that no run has levels of, or only one where the take is about several."""
+    if metric.over is None or metric.section is None:
+        return
+    levels = {cell[0].levels[metric.over] for cell in plan.cells() if metric.over in cell[0].levels}
+    if not levels:
+        metric.section.fail(f'"{metric.section.name("over")}": no run has levels of {metric.over}', "over")
+    several = metric.take in ("argmax", "argmin", "span")
+    if several and len(levels) == 1 and not plan.comparison.quick:  # a short form may well have one
+        metric.section.fail(
+            f'"{metric.section.name("take")}": {metric.take} needs several levels of {metric.over}, there is one',
+            "take",
+        )
 
 
 def _check_points(metric: Metric, longest: int) -> None:

@@ -320,6 +320,10 @@ def test_what_is_a_share_follows_from_the_definitions() -> None:
         ({"of": {"variant": "plain", "rate": 1}}, 'no factor "rate"'),
         ({"metric": "acuracy"}, r'no metric "acuracy" \(did you mean "accuracy"'),
         ({"scale": "ratio", "against": None}, 'scale "ratio" needs "against"'),
+        ({"scale": "ratio", "expect": "> 0"}, 'a ratio is always above 0, and 1 is no difference: "> 1", not "> 0"'),
+        ({"scale": "ratio", "expect": ">= -1"}, '"> 1", not ">= -1"'),
+        ({"scale": "sd_ratio", "expect": "<= 0 %"}, '"< 1", not "<= 0 %"'),
+        ({"scale": "ratio", "expect": "within 0.1 of -1"}, '"within 0.05", not "within 0.1 of -1"'),
         ({"expect": "better"}, '"expect" is such as'),
     ],
 )

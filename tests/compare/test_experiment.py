@@ -552,6 +552,16 @@ WITHOUT_EFFECT = {
     "twice": ("statistics: [global, ", "statistics: [exact, ", "names exact twice"),
     "unused key": ("take: mean}", "take: mean, value: 3}", '"metrics.area.value" has no effect with take: mean'),
     "within": ("take: argmax}", "take: span, within: -1}", "must not be negative"),
+    "ratio above 0": (
+        'expect: "within 1"',
+        'scale: ratio, expect: ">= 0"',
+        'a ratio is always above 0, and 1 is no difference: "> 1", not ">= 0"',
+    ),
+    "a span of one level": (
+        "only: ",
+        "only: [{variant: merged, base_lr: 0.01}]\n# ",
+        '"metrics.best_rate.take": argmax needs several levels of base_lr, there is one',
+    ),
     "after the end": (
         "take: mean}",
         "take: mean, from: 41}",
@@ -632,6 +642,17 @@ def test_a_picture_over_what_no_run_has_is_found_before_training(comparison: Pat
     comparison.write_text(f"{comparison.read_text()}picture: {{metric: accuracy, over: base_lr}}\n")
     with pytest.raises(UsageError, match=re.escape('"picture.over": no run has levels of base_lr')):
         check_questions(plan_of(comparison))
+
+
+def test_a_metric_over_a_factor_that_there_is_not_is_found_before_training(comparison: Path) -> None:
+    metrics = "metrics:\n  worst: {of: loss, over: base_lr, take: max}\n"
+    text = f"{comparison.read_text()}{metrics}"
+    contrast = "contrasts: [{metric: worst, of: {variant: merged}, against: {variant: plain}}]\n"
+    line = text.count("\n")
+    for more in ("", contrast):  # whether something asks for it or not
+        comparison.write_text(text + more)
+        with pytest.raises(UsageError, match=rf':{line}: "metrics.worst.over": no run has levels of base_lr$'):
+            check_questions(plan_of(comparison))
 
 
 def test_a_tuning_metric_that_a_variant_has_not_is_found_before_training(experiment: Path) -> None:
