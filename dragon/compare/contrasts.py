@@ -53,7 +53,9 @@ def check_contrast(contrast: Mapping[str, Any]) -> Expectation | None:
     expectation = parse_expectation(text, NEUTRAL[scale])
     if scale != "difference" and (expectation.low if math.isinf(expectation.high) else expectation.high) <= 0:
         meant = f"{expectation.text[0]} 1" if expectation.text[0] in "<>" else "within 0.05"
-        raise UsageError(f'a ratio is always above 0, and 1 is no difference: "{meant}", not "{expectation.text}"')
+        raise UsageError(
+            f'"expect": a ratio is always above 0, and 1 is no difference: "{meant}", not "{expectation.text}"'
+        )
     return expectation
 
 

@@ -54,7 +54,9 @@ def _found(c: Mapping[str, Any], sides: Sides) -> str:
     if not against:
         return f"{lead}{interval}."
     other = absolute(c["against_mean"], share)
-    return f"{lead} against {other} for {against}: {_effect(c, share)}{interval}."
+    # the table has arithmetic means, whose quotient is another than the mean of the seeds' ratios
+    means = " (geometric means)" if c["scale"] == "ratio" and c["n"] > 1 and not c["deterministic"] else ""
+    return f"{lead} against {other} for {against}{means}: {_effect(c, share)}{interval}."
 
 
 def _effect(c: Mapping[str, Any], share: bool) -> str:

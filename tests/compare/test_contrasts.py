@@ -163,7 +163,16 @@ def test_metrics_over_a_factor() -> None:
     found = one({**contrast, "expect": "> 2"}, cells, factor_metrics=factor)
     assert found["mean"] == pytest.approx((10 * 100 / 3 * 10) ** (1 / 3))
     assert found["verdict"] == "agrees"
-    assert "The range of bn is 44.8 against 3 for plain: 14.9 times as much" in found["sentence"]
+    assert "The range of bn is 44.8 against 3 for plain (geometric means): 14.9 times as much" in found["sentence"]
+
+
+def test_a_ratio_says_that_its_figures_are_geometric_means() -> None:
+    cells = [cell("a", [0.1, 0.1, 0.4]), cell("b", [0.1, 0.1, 0.1])]  # the table has 20.0 % for a
+    sides = {"of": {"variant": "a"}, "against": {"variant": "b"}}
+    sentence = one({**sides, "scale": "ratio"}, cells)["sentence"]
+    assert sentence.startswith("a reached 15.9 % against 10.0 % for b (geometric means): 1.59 times as much (95 %")
+    assert one(sides, cells)["sentence"].startswith("a reached 20.0 % against 10.0 % for b: 10.0 points more")
+    assert "geometric" not in one({**sides, "scale": "ratio"}, [cell("a", [0.2]), cell("b", [0.1])])["sentence"]
 
 
 def test_diverged_runs_are_named() -> None:
