@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dragon.compare.config import Contrast, Experiment, Metric
 from dragon.compare.contrasts import check_contrast, select
-from dragon.compare.metrics import iteration_of, lower_is_better, parts_of, resolve_metric
+from dragon.compare.metrics import builtin_metrics, iteration_of, lower_is_better, parts_of, resolve_metric
 from dragon.compare.plan import Plan, Run
 from dragon.compare.probing import probe_titles
-from dragon.compare.results import all_metrics, contrast_as_dict
+from dragon.compare.results import all_metrics, contrast_as_dict, metric_as_dict
 from dragon.compare.series import planned_series, series_of
+from dragon.compare.wording import is_percent, is_share
 from dragon.counting import how_many
 from dragon.errors import DragonError, nearest
 from dragon.files.yaml_section import Section
@@ -23,11 +24,15 @@ def check_questions(plan: Plan) -> None:
     c = plan.comparison
     series = planned_series(plan)
     metrics = all_metrics(c, series)
+    built_in = builtin_metrics(series)
     for metric in c.metrics.values():
+        if metric.name in built_in and metric.section is not None:
+            metric.section.fail(f'"{metric.section.path}": {metric.name} is built in, give this metric another name')
         for key, name in (("series", metric.series), ("less", metric.less), ("per", metric.per)):
             if name is not None:
                 _check_series(c, name, series, metric.section or c.top, key)
         _check_metric(metric.name, metrics, metric.section or c.top, None)
+        _check_shares(metric, metrics)
         _check_levels(metric, plan)
         _check_points(metric, max(run.solver.max_iter for run in plan.runs))
     for contrast in c.contrasts:
@@ -59,6 +64,24 @@ def check_questions(plan: Plan) -> None:
         c.top.fail(f'"stop.chance": no test has an output "{c.stop.output}"{hint}; known: {", ".join(outputs)}', "stop")
     if c.stop is not None and lower_is_better(c.stop.output, metrics):
         c.top.fail(f'"stop.chance": runs with a low {c.stop.output} are the good ones; name an accuracy', "stop")
+    longest = max(run.solver.max_iter for run in plan.runs)
+    if c.stop is not None and c.stop.at > longest and not c.quick:  # a short form may well be too short for it
+        what = f"the longest run takes {how_many(longest, 'iteration')}: no run would be stopped"
+        c.top.fail(f'"stop.chance.at" is {c.stop.at:,}, and {what}', "stop")
+
+
+def _check_shares(metric: Metric, metrics: Mapping[str, Metric]) -> None:
+    """Fail for an accuracy to reach, or a distance to one, above 1, as of somebody who writes it in percent."""
+    if metric.section is None:
+        return
+    if metric.of is not None:
+        definitions = {one.name: metric_as_dict(one) for one in metrics.values()}
+        share = is_share(metric.of, definitions) and not metrics[metric.of].per
+    else:
+        share = is_percent(metric.series or "") and not metric.per
+    for key, value in (("value", metric.value), ("within", metric.within)):
+        if share and value is not None and value > 1:
+            metric.section.fail(f'"{metric.section.name(key)}" must be a share of at most 1, got {value:g}', key)
 
 
 def _check_levels(metric: Metric, plan: Plan) -> None:

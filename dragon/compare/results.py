@@ -14,7 +14,7 @@ from dragon.compare.plan import Plan, Run, cell_key
 from dragon.compare.series import known_series
 from dragon.compare.stats import TOLERANCES, coincide, interval
 
-__all__ = ["LAST", "all_metrics", "assemble"]
+__all__ = ["LAST", "all_metrics", "assemble", "contrast_as_dict", "metric_as_dict"]
 
 Record = dict[str, Any]
 
@@ -33,9 +33,12 @@ def assemble(plan: Plan, records: dict[str, Record], pairs: list[Record], memory
     cells = [_cell(plan, runs, [records[run.id] for run in runs], metrics) for runs in plan.cells()]
     over = [entry for metric in metrics.values() if metric.over for entry in _over(metric, cells, metrics)]
     contrasts = evaluate_contrasts(
-        [contrast_as_dict(one) for one in c.contrasts], cells, over, {m.name: _as_dict(m) for m in metrics.values()},
+        [contrast_as_dict(one) for one in c.contrasts],
+        cells,
+        over,
+        {m.name: metric_as_dict(m) for m in metrics.values()},
         {one.metric: worse_sign(one.metric, metrics) for one in c.contrasts},
-    )  # fmt: skip
+    )
     for pair in pairs:
         pair["coincide"] = _coincide(plan, records, pair["first"], pair["second"])
     return {
@@ -45,7 +48,7 @@ def assemble(plan: Plan, records: dict[str, Record], pairs: list[Record], memory
         "precision": plan.precision,
         "cells": cells,
         "factors": {factor.name: [level.value for level in factor.levels] for factor in c.factors},
-        "metrics": {m.name: _as_dict(m) for m in metrics.values()},
+        "metrics": {m.name: metric_as_dict(m) for m in metrics.values()},
         "picture": None if c.picture is None else _picture(c.picture),
         "factor_metrics": over,
         "contrasts": contrasts,
@@ -68,7 +71,8 @@ def contrast_as_dict(contrast: Contrast) -> Record:
     return {**found, "of": dict(contrast.of), "against": None if contrast.against is None else dict(contrast.against)}
 
 
-def _as_dict(metric: Metric) -> Record:
+def metric_as_dict(metric: Metric) -> Record:
+    """A metric with the keys of the file."""
     names = {"start": "from", "end": "to"}
     kept = (
         "take",

@@ -581,6 +581,47 @@ WITHOUT_EFFECT = {
     ),
     "tuned over a factor": ("", "tune: {over: {momentum: [0.5]}, metric: best_rate}", "best_rate is over a factor"),
     "stop": ("", "stop: {chance: {loss: 2.3, at: 5}}", "runs with a low loss are the good ones"),
+    "stop in percent": (
+        "",
+        "stop: {chance: {accuracy: 12, at: 5}}",
+        '"stop.chance.accuracy" must be a share of at least 0 and below 1, got 12',
+    ),
+    "stop behind the end": (
+        "",
+        "stop: {chance: {accuracy: 0.12, at: 1000}}",
+        '"stop.chance.at" is 1,000, and the longest run takes 40 iterations: no run would be stopped',
+    ),
+    "built in": (
+        "  area: {series: test/accuracy, take: mean}",
+        "  accuracy: {series: test/loss, take: last}",
+        '"metrics.accuracy": accuracy is built in, give this metric another name',
+    ),
+    "score in percent": (
+        "take: mean}",
+        "take: first_at_least, value: 60}",
+        '"metrics.area.value" must be a share of at most 1, got 60',
+    ),
+    "distance in percent": (
+        "take: argmax}",
+        "take: span, within: 5}",
+        '"metrics.best_rate.within" must be a share of at most 1, got 5',
+    ),
+    "least score in percent": (
+        "take: argmax}",
+        "take: largest, value: 60}",
+        '"metrics.best_rate.value" must be a share',
+    ),
+    "power": (
+        "{minus: [train_accuracy, accuracy]}",
+        "{quotient: [train_accuracy, accuracy], power: 0}",
+        '"metrics.gap.power" must not be 0, with which every quotient is 1',
+    ),
+    "two of one name": (
+        "contrasts:\n",
+        "contrasts:\n  - {name: a, metric: loss, of: {variant: merged}}\n"
+        "  - {name: a, metric: loss, of: {variant: merged}, expect: '> 0'}\n",
+        'line 27 has a contrast "a": give this one another name',
+    ),
 }
 
 
