@@ -557,6 +557,17 @@ WITHOUT_EFFECT = {
         'scale: ratio, expect: ">= 0"',
         'a ratio is always above 0, and 1 is no difference: "> 1", not ">= 0"',
     ),
+    "expected in percent": (
+        'expect: "within 1"',
+        'expect: "within 2"',
+        r'"contrasts.0..expect": accuracy is a share of 1, in percent with a %, got "within 2"',
+    ),
+    "bound in percent": (
+        'expect: "within 1"',
+        'expect: "> 5"',
+        'accuracy is a share of 1, in percent with a %, got "> 5"',
+    ),
+    "middle in percent": ('expect: "within 1"', 'expect: "within 0.1 of 80"', "accuracy is a share of 1"),
     "a span of one level": (
         "only: ",
         "only: [{variant: merged, base_lr: 0.01}]\n# ",
