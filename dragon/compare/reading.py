@@ -219,8 +219,8 @@ def _stop(top: Section) -> Stop | None:
     value = chance.number(outputs[0])
     if value is None:
         chance.fail(f'"{chance.name(outputs[0])}" has no value', outputs[0])
-    if is_percent(outputs[0]) and not 0 <= value < 1:
-        chance.fail(f'"{chance.name(outputs[0])}" must be a share of at least 0 and below 1, got {value:g}', outputs[0])
+    if is_percent(outputs[0]) and not 0 <= value <= 1:
+        chance.fail(f'"{chance.name(outputs[0])}" must be a share from 0 to 1, got {value:g}', outputs[0])
     return Stop(outputs[0], value, at)
 
 

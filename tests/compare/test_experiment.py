@@ -595,7 +595,7 @@ WITHOUT_EFFECT = {
     "stop in percent": (
         "",
         "stop: {chance: {accuracy: 12, at: 5}}",
-        '"stop.chance.accuracy" must be a share of at least 0 and below 1, got 12',
+        '"stop.chance.accuracy" must be a share from 0 to 1, got 12',
     ),
     "stop behind the end": (
         "",
