@@ -13,6 +13,7 @@ from dragon.compare.nets import (
     normalised,
     override_layers,
     reads_data,
+    record_count,
     set_batch_size,
     set_shuffle,
     testing_on_training_set,
@@ -22,7 +23,6 @@ from dragon.compare.operations import operate
 from dragon.compare.read_variants import BATCH_SIZE
 from dragon.compare.schedule import fit_tests, set_iterations
 from dragon.compare.solver_fields import assign_solver, check_solver, override_solver, set_field
-from dragon.data import open_source
 from dragon.errors import DataError, DragonError, PrototxtError, UsageError
 from dragon.files.paths import split_paths
 from dragon.graph.chains import phases
@@ -215,10 +215,4 @@ def _records(layer: pb.LayerParameter) -> int:
     p = layer.data_param
     if p.batch_size < 1:
         raise PrototxtError(f'layer "{layer.name}" ({layer.type}) needs a batch_size of at least 1')
-    if not Path(p.source).exists():
-        raise DataError(f'"{p.source}" does not exist; `dragon data` fetches or draws data sets')
-    reader = open_source(p.source, p.backend)
-    try:
-        return len(reader) // p.batch_size
-    finally:
-        reader.close()
+    return record_count(layer) // p.batch_size

@@ -13,6 +13,7 @@ from statistics import fmean, geometric_mean
 from typing import Any
 
 from dragon.compare.expectation import AGREES, UNDECIDED, Expectation, parse_expectation
+from dragon.compare.imputed import undecided_ends
 from dragon.compare.paired import NEUTRAL, POWER, Estimate, check_scale, estimate, seeds_to_see
 from dragon.compare.sentences import DIVERGED, ENDS, NEVER, STOPPED, Sides, sentence
 from dragon.compare.wording import selection
@@ -30,12 +31,14 @@ class _Side:
     """The values of one side by seed (means over the selected cells), of how many seeds and runs.
 
     ended: how many of the runs diverged, were stopped, or did not get to a score and count with their whole length.
+    imputed: whether all diverged and count with figures put in for them.
     """
 
     values: dict[int, float]
     seeds: int
     runs: int
     ended: Mapping[str, int]
+    imputed: bool
 
 
 def check_contrast(contrast: Mapping[str, Any]) -> Expectation | None:
@@ -45,7 +48,15 @@ def check_contrast(contrast: Mapping[str, Any]) -> Expectation | None:
     if scale != "difference" and not contrast.get("against"):
         raise UsageError(f'scale "{scale}" needs "against"')
     text = contrast.get("expect")
-    return None if text is None else parse_expectation(text, NEUTRAL[scale])
+    if text is None:
+        return None
+    expectation = parse_expectation(text, NEUTRAL[scale])
+    if scale != "difference" and (expectation.low if math.isinf(expectation.high) else expectation.high) <= 0:
+        meant = f"{expectation.text[0]} 1" if expectation.text[0] in "<>" else "within 0.05"
+        raise UsageError(
+            f'"expect": a ratio is always above 0, and 1 is no difference: "{meant}", not "{expectation.text}"'
+        )
+    return expectation
 
 
 def select(entries: Sequence[Record], of: Mapping[str, Any]) -> list[Record]:
@@ -77,13 +88,16 @@ def evaluate_contrasts(
     cells: Sequence[Record],
     factor_metrics: Sequence[Record] = (),
     metrics: Mapping[str, Mapping[str, Any]] | None = None,
+    worse: Mapping[str, int] | None = None,
 ) -> list[Record]:
     """All contrasts as in results.json. metrics: the definitions, which tell what is a share of 1.
+
+    worse: where worse runs have a metric, by its name (see dragon.compare.imputed.worse_sign); 0 for others.
 
     Runs pair by seed; a dictionary that selects several cells stands for their mean, seed by seed. Holm's correction
     is over the contrasts that are not primary. Raises UsageError for a selection or metric that does not exist.
     """
-    found = [_evaluate(contrast, cells, factor_metrics, metrics) for contrast in contrasts]
+    found = [_evaluate(contrast, cells, factor_metrics, metrics or {}, worse or {}) for contrast in contrasts]
     others = [record for record in found if not record["primary"]]
     for record, corrected in zip(others, holm([record["p"] for record in others]), strict=True):
         record["p_holm"] = corrected
@@ -107,14 +121,16 @@ def _evaluate(
     contrast: Mapping[str, Any],
     cells: Sequence[Record],
     factor_metrics: Sequence[Record],
-    metrics: Mapping[str, Mapping[str, Any]] | None,
+    metrics: Mapping[str, Mapping[str, Any]],
+    worse: Mapping[str, int],
 ) -> Record:
     expectation = check_contrast(contrast)
     metric, scale = str(contrast["metric"]), contrast.get("scale") or "difference"
     deterministic = bool(contrast.get("deterministic"))
     of, against = dict(contrast["of"]), dict(contrast["against"]) if contrast.get("against") else None
-    a = _side(metric, of, cells, factor_metrics)
-    b = _side(metric, against, cells, factor_metrics) if against else None
+    definition = metrics.get(metric, {})
+    a = _side(metric, of, cells, factor_metrics, definition)
+    b = _side(metric, against, cells, factor_metrics, definition) if against else None
     seeds = [seed for seed in a.values if b is None or seed in b.values]
     first = [a.values[seed] for seed in seeds]
     second = [b.values[seed] for seed in seeds] if b else None
@@ -127,7 +143,7 @@ def _evaluate(
         "values": [], "mean": None, "t": None, "bootstrap": None, "p": None, "p_holm": None, "n": len(seeds),
         "seeds_for": None, "missing": (max(a.seeds, b.seeds) if b else a.seeds) - len(seeds), "verdict": None,
     }  # fmt: skip
-    why = in_common = ""
+    why = in_common = imputed = ""
     try:
         found = estimate(first, second, scale)
     except UsageError as error:
@@ -135,23 +151,42 @@ def _evaluate(
         found = None
     if found is not None:
         _add_estimate(record, found, expectation)
-        if expectation is None:
-            record["verdict"] = None
-        elif deterministic:
-            values = found.values or (found.mean,)
-            record["verdict"] = expectation.verdict(min(values), max(values))
-        elif found.n >= MIN_SEEDS and found.t is not None:
-            record["verdict"] = expectation.verdict(*found.t)
-        else:
-            record["verdict"] = UNDECIDED
+        if expectation is not None:
+            sign = 0 if scale == "sd_ratio" else worse.get(metric, 0)
+            record["verdict"], by_imputed = _judge(expectation, _interval(found, deterministic), a, b, sign)
+            imputed = selection(of if a.imputed else against or {}) if by_imputed else ""
         in_common = _in_common(a, b) if first == second else ""
         if (in_common == DIVERGED and record["verdict"] == AGREES) or (in_common == NEVER and expectation):
             record["verdict"] = UNDECIDED
-        record["seeds_for"] = _seeds_for(record, found, expectation)
+        record["seeds_for"] = None if imputed else _seeds_for(record, found, expectation)
     sides = [(selection(s or {}), x) for s, x in ((of, a), (against, b)) if x is not None]
     ended = [(how, x.ended[how], x.runs, name) for how in ENDS for name, x in sides if x.ended[how]]
-    record["sentence"] = sentence(record, Sides(metric, metrics or {}, ended, why, bool(in_common)))
+    record["sentence"] = sentence(record, Sides(metric, metrics, ended, why, bool(in_common), imputed))
     return record
+
+
+def _interval(found: Estimate, deterministic: bool) -> tuple[float, float] | None:
+    """The interval that a verdict goes by; None with too few seeds."""
+    if deterministic:
+        values = found.values or (found.mean,)
+        return min(values), max(values)
+    return found.t if found.n >= MIN_SEEDS else None
+
+
+def _judge(
+    expectation: Expectation, interval: tuple[float, float] | None, a: _Side, b: _Side | None, sign: int
+) -> tuple[str, bool]:
+    """The verdict, and whether there is none because one side alone has nothing but imputed figures.
+
+    Those may be better than what a net that runs has: a verdict counts if it holds however bad that side really is.
+    sign: see dragon.compare.imputed.worse_sign.
+    """
+    if interval is None:
+        return UNDECIDED, False
+    if a.imputed == bool(b and b.imputed):
+        return expectation.verdict(*interval), False
+    verdict = expectation.verdict(*undecided_ends(*interval, sign if a.imputed else -sign))
+    return verdict, verdict == UNDECIDED
 
 
 def _in_common(a: _Side, b: _Side | None) -> str:
@@ -191,7 +226,10 @@ def _seeds_for(record: Record, found: Estimate, expectation: Expectation | None)
     return {"difference": distance, "n": seeds_to_see(distance, found.sd), "power": POWER}
 
 
-def _side(metric: str, of: Mapping[str, Any], cells: Sequence[Record], factor_metrics: Sequence[Record]) -> _Side:
+def _side(
+    metric: str, of: Mapping[str, Any], cells: Sequence[Record], factor_metrics: Sequence[Record],
+    definition: Mapping[str, Any],
+) -> _Side:  # fmt: skip
     over = [entry for entry in factor_metrics if entry["metric"] == metric]
     runs = select(cells, of)
     entries = select(over, of) if over else runs
@@ -215,7 +253,10 @@ def _side(metric: str, of: Mapping[str, Any], cells: Sequence[Record], factor_me
         how: sum(cell.get(key) or 0 for cell in runs) for how, key in ((DIVERGED, "diverged"), (STOPPED, "stopped"))
     }
     ended[NEVER] = 0 if over else sum(cell["metrics"][metric].get("never") or 0 for cell in runs)
-    return _Side(finite, len(by_seed), sum(len(cell["seeds"]) for cell in runs), ended)
+    count = sum(len(cell["seeds"]) for cell in runs)
+    part = definition.get("of", metric)  # of a metric over a factor, that of each run
+    imputed = sum((cell["metrics"].get(part) or {}).get("imputed", 0) for cell in runs)
+    return _Side(finite, len(by_seed), count, ended, imputed == count)
 
 
 # -- the whole experiment ------------------------------------------------------------------------------------

@@ -222,19 +222,26 @@ def _taken(metric: Metric, points: list[tuple[int, float]], record: Record) -> f
             return _slope(points)
         case "median":
             return median(ys)
-        case "sd":  # over iterations: how far the values move about
-            return pstdev(ys)
+        case "sd":  # over iterations: how far the values move about, which one point does not show
+            return pstdev(ys) if len(ys) > 1 else None
     raise ValueError(f"unknown take {metric.take}")
 
 
 def _ratio(points: list[tuple[int, float]], start: int, end: int) -> float | None:
-    first, last = (_at(points, k) for k in (start, end)) if points else (0.0, 0.0)
-    return last / first if first else None
+    """The value at the end by that at the start; None where both are the same point, which would be equal to itself."""
+    if not points:
+        return None
+    (x0, first), (x1, last) = (_nearest(points, k) for k in (start, end))
+    return last / first if first and x0 != x1 else None
 
 
 def _at(points: list[tuple[int, float]], iteration: int) -> float:
-    """The value at the iteration, or at the nearest one that was measured."""
-    return min(points, key=lambda point: abs(point[0] - iteration))[1]
+    return _nearest(points, iteration)[1]
+
+
+def _nearest(points: list[tuple[int, float]], iteration: int) -> tuple[int, float]:
+    """The point at the iteration, or the nearest one that was measured."""
+    return min(points, key=lambda point: abs(point[0] - iteration))
 
 
 def _slope(points: list[tuple[int, float]]) -> float | None:

@@ -12,6 +12,7 @@ from dragon.bases.batch_statistics import normalization_of
 from dragon.bases.registry import canonical, class_of
 from dragon.compare.data_files import find_files
 from dragon.counting import how_many
+from dragon.data import open_source
 from dragon.errors import DataError, nearest
 from dragon.files.paths import find, missing_hint
 from dragon.files.yaml_section import Section, plain
@@ -26,6 +27,7 @@ __all__ = [
     "override",
     "override_layers",
     "reads_data",
+    "record_count",
     "set_batch_size",
     "set_shuffle",
     "test_outputs",
@@ -71,6 +73,18 @@ def reads_data(net: pb.NetParameter) -> list[pb.LayerParameter]:
     """The layers that read a database; VideoData takes nothing but the size of its batches from data_param."""
     kinds = [(layer, class_of(layer).settings) for layer in net.layer]
     return [layer for layer, kind in kinds if "data_param" in kind and "video_data_param" not in kind]
+
+
+def record_count(layer: pb.LayerParameter) -> int:
+    """How many records a data layer's source holds. Raises DataError, with what to do, when it is not there."""
+    p = layer.data_param
+    if not Path(p.source).exists():
+        raise DataError(f'"{p.source}" does not exist; `dragon data` fetches or draws data sets')
+    reader = open_source(p.source, p.backend)
+    try:
+        return len(reader)
+    finally:
+        reader.close()
 
 
 def fix_paths(definition: Definition[pb.NetParameter]) -> None:

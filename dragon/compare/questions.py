@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 from dragon.compare.config import Contrast, Experiment, Metric
 from dragon.compare.contrasts import check_contrast, select
-from dragon.compare.metrics import iteration_of, lower_is_better, parts_of, resolve_metric
+from dragon.compare.metrics import builtin_metrics, iteration_of, lower_is_better, parts_of, resolve_metric
 from dragon.compare.plan import Plan, Run
 from dragon.compare.probing import probe_titles
-from dragon.compare.results import all_metrics, contrast_as_dict
+from dragon.compare.results import all_metrics, contrast_as_dict, metric_as_dict
 from dragon.compare.series import planned_series, series_of
+from dragon.compare.wording import is_percent, is_share
 from dragon.counting import how_many
 from dragon.errors import DragonError, nearest
 from dragon.files.yaml_section import Section
@@ -23,18 +25,20 @@ def check_questions(plan: Plan) -> None:
     c = plan.comparison
     series = planned_series(plan)
     metrics = all_metrics(c, series)
+    built_in = builtin_metrics(series)
     for metric in c.metrics.values():
+        if metric.name in built_in and metric.section is not None:
+            metric.section.fail(f'"{metric.section.path}": {metric.name} is built in, give this metric another name')
         for key, name in (("series", metric.series), ("less", metric.less), ("per", metric.per)):
             if name is not None:
                 _check_series(c, name, series, metric.section or c.top, key)
         _check_metric(metric.name, metrics, metric.section or c.top, None)
+        _check_shares(metric, metrics)
+        _check_levels(metric, plan)
         _check_points(metric, max(run.solver.max_iter for run in plan.runs))
     for contrast in c.contrasts:
         _check_metric(contrast.metric, metrics, contrast.section, "metric")
-        try:
-            check_contrast(contrast_as_dict(contrast))
-        except DragonError as error:
-            contrast.section.fail(str(error), "expect")
+        _check_expectation(contrast, metrics)
         _check_selections(plan, contrast, metrics)
     if c.tune is not None:
         _check_metric(c.tune.metric, metrics, c.tune.section, "metric")
@@ -52,12 +56,71 @@ def check_questions(plan: Plan) -> None:
             _check_metric(name, metrics, section, "metrics")
         if c.picture.over is not None and not any(c.picture.over in cell[0].levels for cell in plan.cells()):
             section.fail(f'"{section.name("over")}": no run has levels of {c.picture.over}', "over")
+    _check_stop(plan, series, metrics)
+
+
+def _check_stop(plan: Plan, series: list[str], metrics: dict[str, Metric]) -> None:
+    """Fail for an early stop that goes by no score of a test, or that no run gets to."""
+    c = plan.comparison
+    if c.stop is None:
+        return
     outputs = [name.removeprefix("test/") for name in series if name.startswith("test/") and "@" not in name]
-    if c.stop is not None and c.stop.output not in outputs:
+    if c.stop.output not in outputs:
         hint = nearest(c.stop.output, outputs)
         c.top.fail(f'"stop.chance": no test has an output "{c.stop.output}"{hint}; known: {", ".join(outputs)}', "stop")
-    if c.stop is not None and lower_is_better(c.stop.output, metrics):
+    if lower_is_better(c.stop.output, metrics):
         c.top.fail(f'"stop.chance": runs with a low {c.stop.output} are the good ones; name an accuracy', "stop")
+    longest = max(run.solver.max_iter for run in plan.runs)
+    if c.stop.at > longest and not c.quick:  # a short form may well be too short for it
+        what = f"the longest run takes {how_many(longest, 'iteration')}: no run would be stopped"
+        c.top.fail(f'"stop.chance.at" is {c.stop.at:,}, and {what}', "stop")
+
+
+def _is_share(name: str, metrics: Mapping[str, Metric]) -> bool:
+    """Whether a metric is a share of 1, such as an accuracy or the difference of two."""
+    definitions = {one.name: metric_as_dict(one) for one in metrics.values()}
+    return not metrics[name].per and is_share(name, definitions)
+
+
+def _check_shares(metric: Metric, metrics: Mapping[str, Metric]) -> None:
+    """Fail for an accuracy to reach, or a distance to one, above 1, as of somebody who writes it in percent."""
+    if metric.section is None:
+        return
+    series = is_percent(metric.series or "") and not metric.per
+    share = series if metric.of is None else _is_share(metric.of, metrics)
+    for key, value in (("value", metric.value), ("within", metric.within)):
+        if share and value is not None and value > 1:
+            metric.section.fail(f'"{metric.section.name(key)}" must be a share of at most 1, got {value:g}', key)
+
+
+def _check_expectation(contrast: Contrast, metrics: Mapping[str, Metric]) -> None:
+    """Fail for an expectation that is none, or of which every accuracy is within: above 1, since it is in percent."""
+    try:
+        expected = check_contrast(contrast_as_dict(contrast))
+    except DragonError as error:
+        contrast.section.fail(str(error), "expect")
+    if expected is None or contrast.scale != "difference" or not _is_share(contrast.metric, metrics):
+        return
+    ends = [end for end in (expected.low, expected.high) if math.isfinite(end)]
+    sizes = ends if len(ends) == 1 else [(ends[1] - ends[0]) / 2, (ends[1] + ends[0]) / 2]
+    if max(map(abs, sizes)) > 1 + 1e-9:
+        what = f"{contrast.metric} is a share of 1, in percent with a %"
+        contrast.section.fail(f'"{contrast.section.name("expect")}": {what}, got "{expected.text}"', "expect")
+
+
+def _check_levels(metric: Metric, plan: Plan) -> None:
+    """Fail for a metric over a factor that no run has levels of, or only one where the take is about several."""
+    if metric.over is None or metric.section is None:
+        return
+    levels = {cell[0].levels[metric.over] for cell in plan.cells() if metric.over in cell[0].levels}
+    if not levels:
+        metric.section.fail(f'"{metric.section.name("over")}": no run has levels of {metric.over}', "over")
+    several = metric.take in ("argmax", "argmin", "span")
+    if several and len(levels) == 1 and not plan.comparison.quick:  # a short form may well have one
+        metric.section.fail(
+            f'"{metric.section.name("take")}": {metric.take} needs several levels of {metric.over}, there is one',
+            "take",
+        )
 
 
 def _check_points(metric: Metric, longest: int) -> None:

@@ -68,7 +68,10 @@ def _metric(name: str, section: Section, factors: Sequence[Factor]) -> Metric:
         two = (pair[0], pair[1])
         if key == "minus":
             return Metric(name, minus=two, section=section)
-        return Metric(name, quotient=two, power=section.number("power"), section=section)
+        power = section.number("power")
+        if power == 0:
+            section.fail(f'"{section.name("power")}" must not be 0, with which every quotient is 1', "power")
+        return Metric(name, quotient=two, power=power, section=section)
     of, over = section.text("of"), section.text("over")
     takes = OVER if of is not None else TAKES
     take = section.choice("take", tuple(takes), "max" if of is not None else "last")
@@ -128,6 +131,12 @@ def read_contrasts(top: Section, variants: Sequence[Variant], factors: Sequence[
         return []
     sections = top.sections("contrasts")
     found = [_contrast(section, variants, factors, len(sections) == 1) for section in sections]
+    names: dict[str, Contrast] = {}
+    for contrast in found:
+        if contrast.name in names:
+            line = names[contrast.name].section.line
+            contrast.section.fail(f'line {line} has a contrast "{contrast.name}": give this one another name', "name")
+        names[contrast.name] = contrast
     marked = [contrast for contrast in found if contrast.primary]
     if len(marked) > 1:
         marked[1].section.fail("there is one primary contrast already", "primary")

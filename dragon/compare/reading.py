@@ -10,6 +10,7 @@ from pathlib import Path
 from dragon.compare.config import Cost, CostSetting, Experiment, Factor, ProbeSetting, Stop, Tune, Variant
 from dragon.compare.read_questions import read_contrasts, read_metrics, read_picture
 from dragon.compare.read_variants import read_factors, read_selections, read_variants
+from dragon.compare.wording import is_percent
 from dragon.engines import ENGINES
 from dragon.errors import UsageError, nearest
 from dragon.files.kinds import EXPERIMENT
@@ -218,6 +219,8 @@ def _stop(top: Section) -> Stop | None:
     value = chance.number(outputs[0])
     if value is None:
         chance.fail(f'"{chance.name(outputs[0])}" has no value', outputs[0])
+    if is_percent(outputs[0]) and not 0 <= value <= 1:
+        chance.fail(f'"{chance.name(outputs[0])}" must be a share from 0 to 1, got {value:g}', outputs[0])
     return Stop(outputs[0], value, at)
 
 

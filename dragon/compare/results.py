@@ -8,12 +8,13 @@ from typing import Any
 
 from dragon.compare.config import Contrast, Experiment, Metric, Picture
 from dragon.compare.contrasts import conclude, evaluate_contrasts
+from dragon.compare.imputed import is_imputed, worse_sign
 from dragon.compare.metrics import LAST, builtin_metrics, curve, lower_is_better, measure, measure_over, never_reached
 from dragon.compare.plan import Plan, Run, cell_key
 from dragon.compare.series import known_series
 from dragon.compare.stats import TOLERANCES, coincide, interval
 
-__all__ = ["LAST", "all_metrics", "assemble"]
+__all__ = ["LAST", "all_metrics", "assemble", "contrast_as_dict", "metric_as_dict"]
 
 Record = dict[str, Any]
 
@@ -32,7 +33,11 @@ def assemble(plan: Plan, records: dict[str, Record], pairs: list[Record], memory
     cells = [_cell(plan, runs, [records[run.id] for run in runs], metrics) for runs in plan.cells()]
     over = [entry for metric in metrics.values() if metric.over for entry in _over(metric, cells, metrics)]
     contrasts = evaluate_contrasts(
-        [contrast_as_dict(one) for one in c.contrasts], cells, over, {m.name: _as_dict(m) for m in metrics.values()}
+        [contrast_as_dict(one) for one in c.contrasts],
+        cells,
+        over,
+        {m.name: metric_as_dict(m) for m in metrics.values()},
+        {one.metric: worse_sign(one.metric, metrics) for one in c.contrasts},
     )
     for pair in pairs:
         pair["coincide"] = _coincide(plan, records, pair["first"], pair["second"])
@@ -43,7 +48,7 @@ def assemble(plan: Plan, records: dict[str, Record], pairs: list[Record], memory
         "precision": plan.precision,
         "cells": cells,
         "factors": {factor.name: [level.value for level in factor.levels] for factor in c.factors},
-        "metrics": {m.name: _as_dict(m) for m in metrics.values()},
+        "metrics": {m.name: metric_as_dict(m) for m in metrics.values()},
         "picture": None if c.picture is None else _picture(c.picture),
         "factor_metrics": over,
         "contrasts": contrasts,
@@ -66,7 +71,8 @@ def contrast_as_dict(contrast: Contrast) -> Record:
     return {**found, "of": dict(contrast.of), "against": None if contrast.against is None else dict(contrast.against)}
 
 
-def _as_dict(metric: Metric) -> Record:
+def metric_as_dict(metric: Metric) -> Record:
+    """A metric with the keys of the file."""
     names = {"start": "from", "end": "to"}
     kept = (
         "take",
@@ -121,7 +127,11 @@ def _values(metric: Metric, records: Sequence[Record], metrics: Mapping[str, Met
     never = sum(
         value is not None and never_reached(metric, record) for value, record in zip(values, records, strict=True)
     )
-    return {**summary(values), **({"never": never} if never else {})}
+    imputed = sum(
+        value is not None and is_imputed(metric, record, metrics) for value, record in zip(values, records, strict=True)
+    )
+    counts = {"never": never, "imputed": imputed}
+    return {**summary(values), **{name: count for name, count in counts.items() if count}}
 
 
 def summary(values: Sequence[float | None]) -> Record:

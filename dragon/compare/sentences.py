@@ -20,7 +20,8 @@ class Sides:
     """What a sentence needs besides the record of a contrast.
 
     ended: one of ENDS, how many runs did so, of how many, and of which selection. why: why there is no estimate, if so.
-    nothing_learned: both sides are equal, since all their runs diverged, or never got to a score.
+    nothing_learned: both sides are equal, since all their runs diverged, or never got to a score. imputed: the side
+    whose runs all diverged, where the verdict would be that of the figures put in for them.
     """
 
     metric: str
@@ -28,6 +29,7 @@ class Sides:
     ended: Sequence[tuple[str, int, int, str]] = ()
     why: str = ""
     nothing_learned: bool = False
+    imputed: str = ""
 
 
 def sentence(contrast: Mapping[str, Any], sides: Sides) -> str:
@@ -52,7 +54,9 @@ def _found(c: Mapping[str, Any], sides: Sides) -> str:
     if not against:
         return f"{lead}{interval}."
     other = absolute(c["against_mean"], share)
-    return f"{lead} against {other} for {against}: {_effect(c, share)}{interval}."
+    # the table has arithmetic means, whose quotient is another than the mean of the seeds' ratios
+    means = " (geometric means)" if c["scale"] == "ratio" and c["n"] > 1 and not c["deterministic"] else ""
+    return f"{lead} against {other} for {against}{means}: {_effect(c, share)}{interval}."
 
 
 def _effect(c: Mapping[str, Any], share: bool) -> str:
@@ -92,6 +96,8 @@ def _limits(c: Mapping[str, Any], sides: Sides) -> list[str]:
         lines.append(f"Without a value: {how_many(c['missing'], 'seed')}.")
     if sides.nothing_learned:
         return [*lines, "That both sides are equal says nothing."]
+    if sides.imputed:
+        return [*lines, f"The figures that stand in for the runs of {sides.imputed} decide nothing."]
     if c["verdict"] == UNDECIDED and not c["deterministic"] and c["mean"] is not None:
         if c["t"] is None or c["n"] < 3:
             lines.append(f"{how_many(c['n'], 'seed').capitalize()} cannot decide it: three are the least.")

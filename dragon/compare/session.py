@@ -19,6 +19,7 @@ from dragon.compare.executors.remote_pool import RemotePool
 from dragon.compare.jobs import Job
 from dragon.compare.listing import find_experiment
 from dragon.compare.measurements import Measurements
+from dragon.compare.notes import notes
 from dragon.compare.plan import Plan, Run, cell_key, make_plan
 from dragon.compare.pool import Pool
 from dragon.compare.probing import check_probes
@@ -156,6 +157,8 @@ class _Session:
     def check(self) -> None:
         """Raise UsageError for questions that the runs cannot answer, and for changes that fit no net."""
         check_questions(self.plan)
+        for line in notes(self.plan):
+            self.display.say(f"note: {line}")
         if self.experiment.net_changes is not None:
             self.experiment.net_changes.check()
 

@@ -28,8 +28,12 @@ class Section:
 
     def fail(self, message: str, key: str | None = None) -> NoReturn:
         """Raise UsageError at the line of `key`, or of the section."""
+        raise UsageError(self.at(message, key))
+
+    def at(self, message: str, key: str | None = None) -> str:
+        """A message in one line, with the file and the line of `key`, or of the section."""
         line = self.lines.get(key, self.line) if key else self.line
-        raise UsageError(f"{self.file}:{line}: {one_line(message)}")
+        return f"{self.file}:{line}: {one_line(message)}"
 
     def name(self, key: str) -> str:
         """The full name of a key, as in `variants[1].solver`."""

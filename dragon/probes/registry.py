@@ -71,15 +71,16 @@ def create(name: str, settings: Mapping[str, Any] | None = None) -> Probe:
     """A probe with these settings: values, or texts of them. Raises UsageError for what cannot be."""
     cls = probe_class(name)
     fields, hints = settings_of(cls), get_type_hints(cls)
-    values = {}
+    values: dict[str, Any] = {}
     for key, value in (settings or {}).items():
         if key not in fields:
             raise UsageError(
                 f'probe "{name}": unknown setting "{key}"{nearest(str(key), fields)}; known: {", ".join(fields)}'
             )
-        if key == "every" and value == "end":
-            value = AT_END
-        values[key] = _converted(f'probe "{name}": {key}', value, hints[key])
+        at_end = key == "every" and value == "end"
+        values[key] = AT_END if at_end else _converted(f'probe "{name}": {key}', value, hints[key])
+        if key == "every" and values[key] == AT_END and not at_end:  # not what 0 says
+            raise UsageError(f'probe "{name}": every must be at least 1, or end, got {_shown(value)}')
         _check_range(f'probe "{name}": {key}', values[key], fields[key].metadata)
     if not re.fullmatch(r"[\w.+-]*", values.get("label", "")):
         raise UsageError(f'probe "{name}": label is made of letters, digits and . + - _, got "{values["label"]}"')

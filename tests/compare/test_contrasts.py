@@ -163,7 +163,16 @@ def test_metrics_over_a_factor() -> None:
     found = one({**contrast, "expect": "> 2"}, cells, factor_metrics=factor)
     assert found["mean"] == pytest.approx((10 * 100 / 3 * 10) ** (1 / 3))
     assert found["verdict"] == "agrees"
-    assert "The range of bn is 44.8 against 3 for plain: 14.9 times as much" in found["sentence"]
+    assert "The range of bn is 44.8 against 3 for plain (geometric means): 14.9 times as much" in found["sentence"]
+
+
+def test_a_ratio_says_that_its_figures_are_geometric_means() -> None:
+    cells = [cell("a", [0.1, 0.1, 0.4]), cell("b", [0.1, 0.1, 0.1])]  # the table has 20.0 % for a
+    sides = {"of": {"variant": "a"}, "against": {"variant": "b"}}
+    sentence = one({**sides, "scale": "ratio"}, cells)["sentence"]
+    assert sentence.startswith("a reached 15.9 % against 10.0 % for b (geometric means): 1.59 times as much (95 %")
+    assert one(sides, cells)["sentence"].startswith("a reached 20.0 % against 10.0 % for b: 10.0 points more")
+    assert "geometric" not in one({**sides, "scale": "ratio"}, [cell("a", [0.2]), cell("b", [0.1])])["sentence"]
 
 
 def test_diverged_runs_are_named() -> None:
@@ -189,6 +198,68 @@ def test_sides_that_all_diverged_do_not_agree() -> None:
     assert one({**sides, "expect": "> 0"}, cells)["verdict"] == "agrees"
     cells[0] |= {"diverged": 2, "metrics": cells[1]["metrics"]}
     assert one({**sides, "expect": "within 0.01"}, cells)["verdict"] == "agrees"
+
+
+def side(variant: str, metric: str, values: list[float], diverged: bool = False) -> dict[str, Any]:
+    """A cell; if its runs diverged, with imputed values."""
+    count = len(values) if diverged else 0
+    made = {**cell(variant, [*values]), "diverged": count}
+    return {**made, "metrics": {metric: {"values": values, **({"imputed": count} if count else {})}}}
+
+
+@pytest.mark.parametrize(
+    ("metric", "worse", "bn", "plain", "expect", "verdict"),
+    [
+        ("loss", 1, 2.3, 78.6, "< 0", "undecided"),  # chance is better than a net that runs
+        ("loss", 1, 2.3, 78.6, "> 0", "undecided"),
+        ("loss", 1, 2.3, 2.301, "within 0.01", "undecided"),
+        ("loss", 1, 2.3, 0.5, "within 0.01", "disagrees"),
+        ("loss", 1, 2.3, 0.5, "> 0", "agrees"),
+        ("loss", 1, 2.3, 0.5, "< 0", "disagrees"),
+        ("accuracy", -1, 0.1, 0.8, "< 0", "agrees"),
+        ("accuracy", -1, 0.1, 0.8, "within 0.02", "disagrees"),
+        ("accuracy", -1, 0.1, 0.09, "> 0", "undecided"),
+        ("gap", 0, 0.0, 0.2, "< 0", "undecided"),  # of which nobody can say whether chance is good or bad
+    ],
+)
+def test_a_side_that_all_diverged_does_not_win_by_imputed_figures(
+    metric: str, worse: int, bn: float, plain: float, expect: str, verdict: str
+) -> None:
+    cells = [side("bn", metric, [bn] * 3, True), side("plain", metric, [plain, plain * 1.0001, plain * 1.0002])]
+    contrast = {"metric": metric, "of": {"variant": "bn"}, "against": {"variant": "plain"}, "expect": expect}
+    found = one(contrast, cells, worse={metric: worse})
+    assert found["verdict"] == verdict
+    reason = "Diverged: 3 of 3 runs of bn. The figures that stand in for the runs of bn decide nothing."
+    assert found["sentence"].endswith(reason) == (verdict == "undecided")
+    assert found["seeds_for"] is None
+    turned = {**contrast, "of": contrast["against"], "against": contrast["of"]}
+    if expect[0] in "<>":
+        turned["expect"] = ("> " if expect[0] == "<" else "< ") + "0"
+    assert one(turned, cells, worse={metric: worse})["verdict"] == verdict
+
+
+def test_the_level_of_a_side_that_all_diverged_is_no_figure_of_its_own() -> None:
+    cells = [side("bn", "loss", [2.3] * 3, True)]
+    for expect, verdict in (("< 3", "undecided"), ("within 0.1 of 2.3", "undecided"), ("> 1", "agrees")):
+        found = one({"metric": "loss", "of": {}, "expect": expect}, cells, worse={"loss": 1})
+        assert found["verdict"] == verdict, expect
+
+
+def test_a_side_that_diverged_at_all_levels_does_not_win_over_a_factor() -> None:
+    cells = [side("bn", "loss", [2.3] * 3, True), side("plain", "loss", [78.0, 79.0, 80.0])]
+    over = [
+        {
+            "variant": one["variant"],
+            "levels": {},
+            "metric": "best",
+            "seeds": [1, 2, 3],
+            "values": one["metrics"]["loss"]["values"],
+        }
+        for one in cells
+    ]
+    contrast = {"metric": "best", "of": {"variant": "bn"}, "against": {"variant": "plain"}, "expect": "< 0"}
+    more = {"factor_metrics": over, "metrics": {"best": {"of": "loss", "over": "base_lr", "take": "min"}}}
+    assert one(contrast, cells, **more, worse={"best": 1})["verdict"] == "undecided"
 
 
 def test_runs_that_never_got_there_are_counted_and_decide_nothing() -> None:
@@ -258,6 +329,10 @@ def test_what_is_a_share_follows_from_the_definitions() -> None:
         ({"of": {"variant": "plain", "rate": 1}}, 'no factor "rate"'),
         ({"metric": "acuracy"}, r'no metric "acuracy" \(did you mean "accuracy"'),
         ({"scale": "ratio", "against": None}, 'scale "ratio" needs "against"'),
+        ({"scale": "ratio", "expect": "> 0"}, 'a ratio is always above 0, and 1 is no difference: "> 1", not "> 0"'),
+        ({"scale": "ratio", "expect": ">= -1"}, '"> 1", not ">= -1"'),
+        ({"scale": "sd_ratio", "expect": "<= 0 %"}, '"< 1", not "<= 0 %"'),
+        ({"scale": "ratio", "expect": "within 0.1 of -1"}, '"within 0.05", not "within 0.1 of -1"'),
         ({"expect": "better"}, '"expect" is such as'),
     ],
 )

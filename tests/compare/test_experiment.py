@@ -552,6 +552,27 @@ WITHOUT_EFFECT = {
     "twice": ("statistics: [global, ", "statistics: [exact, ", "names exact twice"),
     "unused key": ("take: mean}", "take: mean, value: 3}", '"metrics.area.value" has no effect with take: mean'),
     "within": ("take: argmax}", "take: span, within: -1}", "must not be negative"),
+    "ratio above 0": (
+        'expect: "within 1"',
+        'scale: ratio, expect: ">= 0"',
+        'a ratio is always above 0, and 1 is no difference: "> 1", not ">= 0"',
+    ),
+    "expected in percent": (
+        'expect: "within 1"',
+        'expect: "within 2"',
+        r'"contrasts.0..expect": accuracy is a share of 1, in percent with a %, got "within 2"',
+    ),
+    "bound in percent": (
+        'expect: "within 1"',
+        'expect: "> 5"',
+        'accuracy is a share of 1, in percent with a %, got "> 5"',
+    ),
+    "middle in percent": ('expect: "within 1"', 'expect: "within 0.1 of 80"', "accuracy is a share of 1"),
+    "a span of one level": (
+        "only: ",
+        "only: [{variant: merged, base_lr: 0.01}]\n# ",
+        '"metrics.best_rate.take": argmax needs several levels of base_lr, there is one',
+    ),
     "after the end": (
         "take: mean}",
         "take: mean, from: 41}",
@@ -571,6 +592,47 @@ WITHOUT_EFFECT = {
     ),
     "tuned over a factor": ("", "tune: {over: {momentum: [0.5]}, metric: best_rate}", "best_rate is over a factor"),
     "stop": ("", "stop: {chance: {loss: 2.3, at: 5}}", "runs with a low loss are the good ones"),
+    "stop in percent": (
+        "",
+        "stop: {chance: {accuracy: 12, at: 5}}",
+        '"stop.chance.accuracy" must be a share from 0 to 1, got 12',
+    ),
+    "stop behind the end": (
+        "",
+        "stop: {chance: {accuracy: 0.12, at: 1000}}",
+        '"stop.chance.at" is 1,000, and the longest run takes 40 iterations: no run would be stopped',
+    ),
+    "built in": (
+        "  area: {series: test/accuracy, take: mean}",
+        "  accuracy: {series: test/loss, take: last}",
+        '"metrics.accuracy": accuracy is built in, give this metric another name',
+    ),
+    "score in percent": (
+        "take: mean}",
+        "take: first_at_least, value: 60}",
+        '"metrics.area.value" must be a share of at most 1, got 60',
+    ),
+    "distance in percent": (
+        "take: argmax}",
+        "take: span, within: 5}",
+        '"metrics.best_rate.within" must be a share of at most 1, got 5',
+    ),
+    "least score in percent": (
+        "take: argmax}",
+        "take: largest, value: 60}",
+        '"metrics.best_rate.value" must be a share',
+    ),
+    "power": (
+        "{minus: [train_accuracy, accuracy]}",
+        "{quotient: [train_accuracy, accuracy], power: 0}",
+        '"metrics.gap.power" must not be 0, with which every quotient is 1',
+    ),
+    "two of one name": (
+        "contrasts:\n",
+        "contrasts:\n  - {name: a, metric: loss, of: {variant: merged}}\n"
+        "  - {name: a, metric: loss, of: {variant: merged}, expect: '> 0'}\n",
+        'line 27 has a contrast "a": give this one another name',
+    ),
 }
 
 
@@ -632,6 +694,17 @@ def test_a_picture_over_what_no_run_has_is_found_before_training(comparison: Pat
     comparison.write_text(f"{comparison.read_text()}picture: {{metric: accuracy, over: base_lr}}\n")
     with pytest.raises(UsageError, match=re.escape('"picture.over": no run has levels of base_lr')):
         check_questions(plan_of(comparison))
+
+
+def test_a_metric_over_a_factor_that_there_is_not_is_found_before_training(comparison: Path) -> None:
+    metrics = "metrics:\n  worst: {of: loss, over: base_lr, take: max}\n"
+    text = f"{comparison.read_text()}{metrics}"
+    contrast = "contrasts: [{metric: worst, of: {variant: merged}, against: {variant: plain}}]\n"
+    line = text.count("\n")
+    for more in ("", contrast):  # whether something asks for it or not
+        comparison.write_text(text + more)
+        with pytest.raises(UsageError, match=rf':{line}: "metrics.worst.over": no run has levels of base_lr$'):
+            check_questions(plan_of(comparison))
 
 
 def test_a_tuning_metric_that_a_variant_has_not_is_found_before_training(experiment: Path) -> None:

@@ -56,6 +56,10 @@ def record(**changes: Any) -> dict[str, Any]:
         (Metric("m", "at", "test/accuracy", iter="75%"), 0.7),
         (Metric("m", "ratio", "test/accuracy", start="25%", end="100%"), 3),
         (Metric("m", "mean", "test/accuracy", start=16, end=19), None),
+        (Metric("m", "sd", "test/accuracy", start="100%"), None),  # of one point, as the next three
+        (Metric("m", "slope", "test/accuracy", start="100%"), None),
+        (Metric("m", "ratio", "test/accuracy", start=19, end=30), None),
+        (Metric("m", "median", "test/accuracy", start="100%"), 0.6),
         (Metric("m", "last", "test/other"), None),
         (Metric("ms_per_iteration", "time"), 200),
     ],

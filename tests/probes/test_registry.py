@@ -42,6 +42,8 @@ def test_settings_from_text_and_from_yaml_agree() -> None:
             "weight_norm:evry=3",
             'probe "weight_norm": unknown setting "evry" (did you mean "every"?); known: every, label',
         ),
+        ("weight_norm:every=0", 'probe "weight_norm": every must be at least 1, or end, got "0"'),
+        ({"test_batch": {"every": 0}}, 'probe "test_batch": every must be at least 1, or end, got 0'),
         ("weight_norm:every=x", 'probe "weight_norm": every must be a whole number, got "x"'),
         ("weight_norm:every=1.5", 'probe "weight_norm": every must be a whole number, got "1.5"'),
         ("weight_norm:every=1e999", 'probe "weight_norm": every must be a whole number, got "1e999"'),
