@@ -9,9 +9,11 @@ from dragon.bases.layer import TEST, TRAIN
 from dragon.errors import UsageError
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.definition import Definition
 from dragon.proto.text import parse_text
 from dragon.surgery.add import add
 from dragon.surgery.insert import insert
+from dragon.surgery.lint import lint
 from dragon.surgery.model import Model
 from dragon.surgery.remove import remove
 from tests.surgery.helpers import CONV, HEAD, trained
@@ -147,3 +149,15 @@ def test_a_copy_stays_where_one_phase_works_in_place() -> None:
         np.testing.assert_allclose(values["sum"], values["conv1"] + values["conv2"], rtol=1e-6)
         assert (np.array(made.blobs["a"].peek()) == 0).any() == (phase == TRAIN)
         assert not (values["conv1"] == 0).any(), "it is not what the Dropout overwrites"
+
+
+def test_lint_finds_a_bottom_that_one_phase_lacks() -> None:
+    text = HEAD + CONV + CLIP.replace("KIND", "ReLU").replace("PHASE", "TEST").replace('top: "conv1"', 'top: "r"')
+    found = lint(Definition(parse_text(text + IP.replace('bottom: "conv1"', 'bottom: "r"'), pb.NetParameter())))
+    assert [(one.layer, one.rule, one.message) for one in found] == [
+        ("ip", "unknown-bottom",
+         'bottom "r" is not made in TRAIN: layer "clip", which makes it, is left out by include { phase: TEST }')
+    ]  # fmt: skip
+    for_one_phase = HEAD.replace('top: "data" ', 'top: "data" include { phase: TEST } ')
+    assert not lint(Definition(parse_text(for_one_phase + CONV + IP, pb.NetParameter())))
+    assert not lint(Definition(branches(RELU)))
