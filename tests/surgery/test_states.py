@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from dragon.bases.layer import TEST, TRAIN
-from dragon.errors import UsageError
+from dragon.errors import PrototxtError, UsageError
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.proto.text import parse_text
 from dragon.surgery.add import add
+from dragon.surgery.builds import check_builds
 from dragon.surgery.insert import insert
 from dragon.surgery.lint import lint
 from dragon.surgery.model import Model
@@ -161,3 +162,15 @@ def test_lint_finds_a_bottom_that_one_phase_lacks() -> None:
     for_one_phase = HEAD.replace('top: "data" ', 'top: "data" include { phase: TEST } ')
     assert not lint(Definition(parse_text(for_one_phase + CONV + IP, pb.NetParameter())))
     assert not lint(Definition(branches(RELU)))
+
+
+def test_a_net_that_one_stage_cannot_build_is_refused() -> None:
+    old = branches(RELU)
+    new = pb.NetParameter()
+    new.CopyFrom(old)
+    new.layer[1].top[0] = "d"
+    with pytest.raises(PrototxtError, match='unknown bottom "c"') as caught:
+        check_builds(Model(old), Model(new))
+    assert caught.value.task == 'the new net cannot be built in TRAIN, stage "x"'
+    check_builds(Model(new), Model(new))
+    check_builds(Model(new), Model(old))
