@@ -63,7 +63,8 @@ class SurgeryChoice:
     ) -> dict[str, Any]:
         """Prove the models equal, then write the new one; it must build wherever the old one does.
 
-        runs: without weights, run the new one. trains: with weights, run it in TRAIN too. differs: why they are not equal; then the new one is run as well.
+        runs: without weights, run the new one. trains: with weights, run it in TRAIN too. differs: why they are not
+        equal; then the new one is run as well.
         Returns the document of --json: the proof, None where nothing was proved, and the files that were written.
         """
         proof: dict[str, Any] | None = None
