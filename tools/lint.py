@@ -10,6 +10,7 @@ from dragon.counting import how_many
 from dragon.proto.assign import Assignment
 from dragon.surgery.lint import Finding, lint
 from dragon.tools.common.json_output import json_option
+from dragon.tools.common.logs import warnings_once
 from dragon.tools.common.models import TRAIN_VAL
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.set_option import read_changed_net, set_net_option
@@ -40,7 +41,8 @@ def command(
         raise click.UsageError("which net? dragon lint net.prototxt")
     findings: list[Finding] = []
     for path in (*nets, *models):
-        found = lint(read_changed_net(path, assignments, profile=profile))
+        with warnings_once():
+            found = lint(read_changed_net(path, assignments, profile=profile))
         findings += found
         for finding in found:
             click.echo(str(finding))

@@ -10,7 +10,7 @@ finds the layers that follow a given one; the caller says which kinds of layers 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
@@ -103,7 +103,7 @@ def phases(layer: pb.LayerParameter) -> frozenset[int]:
 
 
 def defined_layers(net: pb.NetParameter, phase: int) -> list[DefinedLayer]:
-    """The layers of a definition in a phase; their indices are those in `net.layer`."""
+    """The layers of a definition in a phase, of all stages; their indices are those in `net.layer`."""
     return [DefinedLayer(i, layer) for i, layer in enumerate(net.layer) if phase in phases(layer)]
 
 
@@ -149,10 +149,17 @@ class Graph:
     def __contains__(self, index: int) -> bool:
         return index in self._layers
 
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._layers)
+
     def maker(self, index: int) -> int | None:
         """The layer that made the value which layer `index` reads as its first bottom."""
         makers = self._makers[index]
         return makers[0] if makers else None
+
+    def readers_of(self, index: int, name: str) -> list[int]:
+        """The layers that read the top of this name of layer `index`, in order."""
+        return list(dict.fromkeys(self._readers.get((index, name), [])))
 
     def reader(self, index: int) -> int | None:
         """The only layer that reads, once, the single top of layer `index`.

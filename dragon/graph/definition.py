@@ -19,6 +19,7 @@ __all__ = [
     "filter_net",
     "insert_splits",
     "insert_splits_tracked",
+    "left_out",
     "rule_matches",
     "run_state",
 ]
@@ -117,7 +118,7 @@ def insert_splits_tracked(
         for j, bottom in enumerate(layer.bottom):
             if bottom not in newest:
                 raise PrototxtError(
-                    f'unknown bottom "{bottom}"{_left_out(bottom, whole) or nearest(bottom, newest)}',
+                    f'unknown bottom "{bottom}"{left_out(bottom, whole) or nearest(bottom, newest)}',
                     layer=LayerName(layer.name, layer.type),
                     position=places[i],
                 )
@@ -153,7 +154,7 @@ def insert_splits_tracked(
     return out, copied
 
 
-def _left_out(blob: str, whole: pb.NetParameter | None) -> str:
+def left_out(blob: str, whole: pb.NetParameter | None) -> str:
     """What an error says of a blob that only layers of other phases, levels or stages make; "" if none makes it."""
     for layer in whole.layer if whole else ():
         if blob in layer.top and blob not in layer.bottom:

@@ -7,7 +7,6 @@ from typing import Any
 
 from dragon.bases.registry import find_class, layer_types
 from dragon.errors import UsageError, nearest
-from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.fields import set_fields
 from dragon.surgery.model import Model, Note, silent_note
@@ -82,7 +81,7 @@ def _type(word: object) -> str:
 def _behind(net: pb.NetParameter, index: int, fresh: pb.LayerParameter) -> None:
     owner = net.layer[index]
     fresh.bottom.append(owner.top[0])
-    rename_value(net, index + 1, phases(owner), owner.top[0], fresh.name)
+    rename_value(net, index, owner.top[0], fresh.name)
     _put(net, index + 1, fresh)
 
 
@@ -91,7 +90,8 @@ def _in_front(net: pb.NetParameter, index: int, fresh: pb.LayerParameter) -> Non
     value = owner.bottom[0]
     fresh.bottom.append(value)
     if value in owner.top:  # in place: what it makes is read under the same name from here on
-        rename_value(net, index, phases(owner), value, fresh.name)
+        rename_value(net, index, value, fresh.name)
+        owner.bottom[0] = owner.top[list(owner.top).index(value)] = fresh.name
     else:
         owner.bottom[0] = fresh.name
     _put(net, index, fresh)

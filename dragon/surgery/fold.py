@@ -135,7 +135,7 @@ class _Folding:
         if None in makers:
             raise _Stays("it reads an input of the net")
         if len(makers) > 1:
-            raise _Stays("it follows different layers in TRAIN and in TEST")
+            raise _Stays("it follows different layers in other phases or stages")
         pair = _Pair(norms, next(index for index in makers if index is not None))
         why = _obstacle(self.model, self.graphs, pair)
         if why:
@@ -191,7 +191,7 @@ def _obstacle(model: Model, graphs: PhaseGraphs, pair: _Pair) -> str:
     if not {graph.reader(index) for graph in graphs.of(index)} <= {n.index for n in norms}:
         return f'"{layer.name}" is read by other layers as well'
     if len({n.last.top[0] for n in norms}) > 1:
-        return "its tops have different names in TRAIN and in TEST"
+        return "its tops have different names in other phases or stages"
     if kind.product_param(layer).axis != 1:
         return f'the outputs of "{layer.name}" are not on axis 1'
     for name in (layer.name, norm.layer.name):

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from dragon.bases.convolution import ConvolutionBase
 from dragon.bases.registry import class_of
 from dragon.bases.weighted import Weighted
 from dragon.counting import how_many
-from dragon.errors import UsageError
-from dragon.graph.chains import phases
+from dragon.errors import LayerName, UsageError
+from dragon.graph.definition import run_state
+from dragon.graph.states import present
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
-from dragon.surgery.biases import Bias, drop_bias, has_bias, is_frozen, is_plain
-from dragon.surgery.forms import (
-    NormalisationType,
-    add_specs,
-    norm_name,
-    normalisation_type,
-    scale_name,
-    set_shift_filler,
-    share_statistics,
-)
+from dragon.surgery.biases import has_bias
+from dragon.surgery.forms import normalisation_type
 from dragon.surgery.identity import Made, Statistics, measure, start_as_identity
 from dragon.surgery.model import Model, Note, silent_note
 from dragon.surgery.normalisations import Normalisation, PhaseGraphs
-from dragon.surgery.places import PLACES, ends_net, only_looked_up, overwritten, walk
+from dragon.surgery.places import PLACES, ends_net, only_looked_up, walk
+from dragon.surgery.put import put
 from dragon.surgery.refusals import refusals
 from dragon.surgery.remove import take_out
-from dragon.surgery.rules import copy_rules
 from dragon.surgery.selection import Words, check_choice, list_words, quote, select, sort_out
-from dragon.surgery.sharing import one_weight, param_name, shared_name
-from dragon.surgery.values import rename_value
+from dragon.surgery.sharing import one_weight, param_name
+from dragon.surgery.spots import find_spots
 
 __all__ = ["insert"]
 
@@ -71,18 +64,21 @@ def insert(
     kind = normalisation_type(type, form, fields)
     check_choice(place, PLACES, "place")
     graphs = PhaseGraphs(model.net)
-    targets = _targets(graphs, after, kind.normalises, last, note)
-    unsure = {i for i in targets if not issubclass(class_of(model.net.layer[i]), Weighted)} - _named(model.net, after)
+    runs = _runs(model)
+    targets = _targets(graphs, after, kind.normalises, last, note, _left_aside(model, runs))
+    named = _named(model.net, after)
+    unsure = {i for i in targets if not issubclass(class_of(model.net.layer[i]), Weighted)} - named
     while True:
         lines: list[str] = []
-        made = _spots(graphs, targets, place, kind, lines.append)
+        made = find_spots(graphs, targets, place, kind, runs, lines.append)
         new = model.copy()
         without_bias = _drops_bias(model.net, made, lines.append) if kind.removes_mean and not keep_bias else set()
-        for one in sorted(made, key=lambda made: -made.spot):
-            _add(new, one, kind, one.spot in without_bias, in_place)
-        cannot = _refused(new, made, unsure)
+        cannot = put(new.net, made, kind, without_bias, in_place) or _refused(new, made, unsure)
         if not cannot:
             break
+        for index in named.intersection(cannot):
+            layer = model.net.layer[index]
+            raise UsageError(f"{kind.type} {cannot[index]}", layer=LayerName(layer.name, layer.type))
         targets = [index for index in targets if index not in cannot]
         left = ", ".join(f"{quote([model.net.layer[i].name])} ({kind.type} {why})" for i, why in cannot.items())
         if not targets:
@@ -99,18 +95,43 @@ def insert(
     return new
 
 
-def _targets(graphs: PhaseGraphs, after: Words, normalises: bool, last: bool, note: Note) -> list[int]:
-    """Positions of the chosen layers that are not normalised yet and do not make the output of the net."""
+def _runs(model: Model) -> set[int]:
+    """Positions of the layers that run in TRAIN or in TEST, with the level and the stages of the model."""
+    states = [run_state(model.net.state, phase, model.level, model.stages) for phase in (pb.TRAIN, pb.TEST)]
+    return {index for state in states for index in present(model.net, state)}
+
+
+def _left_aside(model: Model, runs: set[int]) -> set[int]:
+    """Positions of the layers that the level and the stages leave out, where weights or they are given."""
+    if not (model.arrays or model.stages or model.level):
+        return set()
+    names = {model.net.layer[index].name for index in runs}  # layers of one name have one normalisation
+    return {index for index, layer in enumerate(model.net.layer) if layer.name not in names}
+
+
+def _targets(
+    graphs: PhaseGraphs, after: Words, normalises: bool, last: bool, note: Note, aside: Collection[int]
+) -> list[int]:
+    """Positions of the chosen layers that are not normalised yet and do not make the output of the net.
+
+    aside: of those that do not run, and are left.
+    """
     net = graphs.net
     waiting = []
+    named = _named(net, after)
     for index in select(net, after):
+        if index in aside:
+            why = "does not run in this level and these stages"
+            if index in named:
+                raise UsageError(why, layer=LayerName(net.layer[index].name, net.layer[index].type))
+            note(f"left {net.layer[index].name}: it {why}")
+            continue
         norm = walk(graphs, index).norm
         if norm is not None and normalises:
             note(f"left {net.layer[index].name}: {net.layer[norm].name} normalises it already")
         else:
             waiting.append(index)
     able, left = sort_out(net, after, waiting, _obstacle, "no normalisation can follow it")
-    named = _named(net, after)
     found = []
     for index in able:
         layer = net.layer[index]
@@ -156,42 +177,6 @@ def _obstacle(layer: pb.LayerParameter) -> str:
     if issubclass(kind, Weighted) and kind.product_param(layer).axis != 1:
         return "has its outputs on another axis than 1"
     return ""
-
-
-def _spots(graphs: PhaseGraphs, targets: list[int], place: str, kind: NormalisationType, note: Note) -> list[Made]:
-    """The normalisations to make, one for each position; layers of one name have one of one name behind them."""
-    net = graphs.net
-    taken = {layer.name for layer in net.layer} | {top for layer in net.layer for top in layer.top}
-    names: dict[str, tuple[str, str]] = {}
-    found: dict[int, Made] = {}
-    ends = {norm.index: norm.scales for norm in graphs.normalisations() if norm.scales}
-    for index in targets:
-        layer = net.layer[index]
-        spots = [(spot, spot) for spot in ends.get(index, (index,))]
-        if place == "after_activation":
-            partly, activations = overwritten(graphs, index), walk(graphs, index).activations
-            if partly is not None:
-                at, maker = partly
-                names_of = net.layer[at].name, net.layer[maker].name
-                note(f"{names_of[0]} is in some nets only: the normalisation is behind {names_of[1]} in the others")
-                spots = [partly]
-            elif activations:
-                spots = [(spot, spot) for spot in activations]
-            else:
-                note(f"{layer.name}: no activation follows it alone; the normalisation is right behind it")
-        if layer.name not in names:
-            name = norm_name(kind, layer.name, taken)
-            scale = scale_name(name, {name, *taken})
-            names[layer.name] = name, scale
-            taken |= {name, scale}
-            behind = " and ".join(dict.fromkeys(net.layer[spot].name for spot, _ in spots))
-            note(f"inserted {name} ({kind.type}) behind {behind}")
-        for spot, like in spots:
-            measured = (
-                spot if phases(net.layer[spot]) != phases(net.layer[like]) else like
-            )  # a net without stages has it
-            found.setdefault(spot, Made(index, spot, like, layer.name, net.layer[measured].name, *names[layer.name]))
-    return list(found.values())
 
 
 def _drops_bias(net: pb.NetParameter, made: list[Made], note: Note) -> set[int]:
@@ -244,53 +229,6 @@ def _drop_activations(net: pb.NetParameter, graphs: PhaseGraphs, targets: list[i
     take_out(net, present, gone, bias=False)
 
 
-def _add(model: Model, made: Made, kind: NormalisationType, drops: bool, in_place: bool | None) -> None:
-    """Put the layers of one normalisation behind its spot."""
-    net = model.net
-    before, like, owner = net.layer[made.spot], net.layer[made.like], net.layer[made.target]
-    value = before.top[0]
-    if in_place is None:
-        in_place = issubclass(class_of(before), Weighted)
-    top = value if in_place else made.name
-    layers = kind.layers(made.name, made.scale, value, top)
-    made.scaled = len(layers) > 1
-    bias = drop_bias(owner) if drops else None
-    made.dropped = drops
-    made.shared = _carry(layers, owner, bias, shared_name(net, owner))
-    for layer in layers:
-        copy_rules(like, layer)
-    if not in_place:
-        rename_value(net, made.spot + 1, phases(like), value, top)
-    rest = [_copy(layer) for layer in net.layer[made.spot + 1 :]]
-    del net.layer[made.spot + 1 :]
-    net.layer.extend([*layers, *rest])
-
-
-def _carry(layers: list[pb.LayerParameter], owner: pb.LayerParameter, bias: Bias | None, shared: str) -> str:
-    """Let gamma and beta learn as the weight and the bias did, where a definition says how.
-
-    shared: the name by which the normalisations of several layers are shared; "" for none. Returns it.
-    """
-    weight = pb.ParamSpec()
-    if issubclass(class_of(owner), Weighted) and owner.param:
-        weight.CopyFrom(owner.param[0])
-    beta = pb.ParamSpec()
-    if bias is not None:
-        beta.CopyFrom(bias.spec or beta)
-    elif is_frozen(weight):
-        beta.CopyFrom(pb.ParamSpec(lr_mult=0, decay_mult=0))
-    if shared:
-        weight.name = f"{shared}_gamma"
-        beta.name = beta.name or ("" if bias is not None else f"{shared}_beta")
-    if shared or not (is_plain(weight) and is_plain(beta)):
-        add_specs(layers, weight, beta)
-    if bias is not None and bias.filler is not None and (bias.filler.type != "constant" or bias.filler.value):
-        set_shift_filler(layers, bias.filler)
-    if shared:
-        share_statistics(layers, shared)
-    return shared
-
-
 def _suit(net: pb.NetParameter, names: set[str], note: Note) -> None:
     """Let convolutions that are normalised start with the filler msra."""
     for layer in net.layer:
@@ -301,9 +239,3 @@ def _suit(net: pb.NetParameter, names: set[str], note: Note) -> None:
                 note(f"{layer.name}: weight_filler is msra, was {filler.type}")
                 filler.Clear()
                 filler.type = "msra"
-
-
-def _copy(layer: pb.LayerParameter) -> pb.LayerParameter:
-    copy = pb.LayerParameter()
-    copy.CopyFrom(layer)
-    return copy

@@ -19,6 +19,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.proto.dialects import DOUBT, doubtful_layers
 from dragon.proto.layer_names import name_layers
+from dragon.surgery.bottoms import missing_in_a_phase
 from dragon.surgery.normalisations import Normalisation, by_name, find_normalisations
 from dragon.surgery.refusals import refusals
 
@@ -70,6 +71,7 @@ def lint(definition: Definition[pb.NetParameter]) -> list[Finding]:
         refused = refusals(replace(definition, message=net))
         found += [(i, "refused", message) for i, message in refused if i not in known]
     found += [(i, "dialect", DOUBT) for i in doubtful_layers(net)]
+    found += [(i, "unknown-bottom", message) for i, message in missing_in_a_phase(net)]
     for group in by_name(norms).values():
         found += _one_phase(group)
     found += _tiny_batches(net, norms)

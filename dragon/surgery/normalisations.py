@@ -1,4 +1,4 @@
-"""The batch normalisations of a definition over all phases: each layer with the Scale that belongs to it."""
+"""The batch normalisations of a definition over all phases and stages: each layer with the Scale that belongs to it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from dragon.bases.batch_statistics import normalization_of
 from dragon.counting import how_many
 from dragon.errors import LayerName, PrototxtError, WeightsError
-from dragon.graph.chains import Graph, Link, defined_layers
+from dragon.graph.chains import DefinedLayer, Graph, Link, defined_layers
+from dragon.graph.states import is_wired, present, states
 from dragon.normalization.settings import Form, Normalization
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.model import Arrays
@@ -35,7 +36,7 @@ class Normalisation:
 
     graphs: PhaseGraphs
     index: int
-    scales: tuple[int, ...] = ()  # positions of its Scale; several if phases have different ones
+    scales: tuple[int, ...] = ()  # positions of its Scale; several if phases or stages have different ones
 
     @property
     def net(self) -> pb.NetParameter:
@@ -123,26 +124,42 @@ class Normalisation:
 
 
 class PhaseGraphs:
-    """The graph of a definition in each phase, and questions about all of them together."""
+    """The graph of a definition in each state that its rules tell apart, and questions about all of them together.
+
+    States in which it cannot be wired count only for layers that are in no other.
+    """
 
     def __init__(self, net: pb.NetParameter) -> None:
         self.net = net
-        self.graphs = {phase: Graph(defined_layers(net, phase)) for phase in (int(pb.TRAIN), int(pb.TEST))}
+        self._wired: list[Graph] = []
+        self._rest: list[Graph] = []
+        for phase in (pb.TRAIN, pb.TEST):
+            self._rest.append(Graph(defined_layers(net, phase)))
+            for state in states(net, phase):
+                layers = [DefinedLayer(index, net.layer[index]) for index in present(net, state)]
+                if is_wired(layer.definition for layer in layers):
+                    self._wired.append(Graph(layers))
+
+    def having(self, indices: Iterable[int]) -> list[Graph]:
+        """The graphs in which one of these layers is present, at least."""
+        indices = set(indices)
+        found = [graph for graph in self._wired if not indices.isdisjoint(graph)]
+        return found or [graph for graph in self._rest if not indices.isdisjoint(graph)]
 
     def of(self, index: int) -> list[Graph]:
-        """The graphs of the phases in which a layer is present."""
-        return [graph for graph in self.graphs.values() if index in graph]
+        """The graphs in which a layer is present."""
+        return self.having([index])
 
     def only_reader(self, index: int) -> int | None:
-        """The only layer that reads the top of layer `index`; the first of several of one name in other phases."""
+        """The only layer that reads the top of layer `index`; the first of several of one name in other states."""
         return self._common({graph.reader(index) for graph in self.of(index)})
 
     def maker(self, index: int) -> int | None:
-        """The layer that makes the first bottom of layer `index`; the first of several of one name in other phases."""
+        """The layer that makes the first bottom of layer `index`; the first of several of one name in other states."""
         return self._common({graph.maker(index) for graph in self.of(index)})
 
     def _common(self, found: set[int | None]) -> int | None:
-        """The first of the layers found in the phases; None if one phase has none, or their names differ."""
+        """The first of the layers found in the states; None if one state has none, or their names differ."""
         known = sorted(index for index in found if index is not None)
         if len(known) < len(found) or len({self.net.layer[i].name for i in known}) != 1:
             return None
@@ -153,7 +170,7 @@ class PhaseGraphs:
 
         Raises PrototxtError for one that has not one bottom and one top; with `broken` it is left out.
 
-        A Scale belongs to a layer without gamma if it alone reads the layer's top, in every phase. Layers of one name,
+        A Scale belongs to a layer without gamma if it alone reads the layer's top, in every state. Layers of one name,
         say one for TRAIN and one for TEST, share their weights, so their Scales must too, or none of them counts.
         """
         found = [
@@ -173,7 +190,7 @@ class PhaseGraphs:
         return found
 
     def _scales(self, index: int, settings: Normalization) -> tuple[int, ...]:
-        """Positions of the Scales that follow a layer in its phases; none unless there is one in each."""
+        """Positions of the Scales that follow a layer in its states; none unless there is one in each."""
         if settings.affine:
             return ()
 
@@ -186,7 +203,7 @@ class PhaseGraphs:
         return () if None in scales else found
 
     def _belong(self, norms: list[Normalisation]) -> bool:
-        """Whether layers of one name all have a Scale, all alike, which reads them alone in each of its phases."""
+        """Whether layers of one name all have a Scale, all alike, which reads them alone in each of its states."""
         indices, scales = {norm.index for norm in norms}, {at for norm in norms for at in norm.scales}
         if not all(norm.scales for norm in norms) or len({_without_place(self.net.layer[at]) for at in scales}) != 1:
             return False

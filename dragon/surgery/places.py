@@ -13,7 +13,6 @@ from dragon.layers.pooling import Pooling
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.forms import is_normalisation
 from dragon.surgery.normalisations import PhaseGraphs
-from dragon.surgery.rules import same_conditions
 
 __all__ = ["PLACES", "Walk", "ends_net", "only_looked_up", "overwritten", "walk"]
 
@@ -64,7 +63,7 @@ def overwritten(graphs: PhaseGraphs, index: int) -> tuple[int, int] | None:
     if makers or maker is None:
         return None
     without = [graph for graph, activation in follows if activation is None]
-    if not without and same_conditions(layer, net.layer[maker]):
+    if not without:
         return None
     missed = any(maker not in graph or any(reader < at for reader in graph.readers(maker)) for graph in without)
     return None if missed else (at, maker)

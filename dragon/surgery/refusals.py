@@ -13,7 +13,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.surgery.without_data import without_data
 
-__all__ = ["refusals"]
+__all__ = ["refusal", "refusals"]
 
 
 def refusals(definition: Definition[pb.NetParameter]) -> list[tuple[int, str]]:
@@ -31,7 +31,7 @@ def refusals(definition: Definition[pb.NetParameter]) -> list[tuple[int, str]]:
 def _in_phase(definition: Definition[pb.NetParameter], state: pb.NetState) -> Iterator[tuple[int, str]]:
     places = [i for i, layer in enumerate(definition.message.layer) if admits(layer, state)]
     while places:
-        error = _refusal(_part(definition, places), state)
+        error = refusal(_part(definition, places), state)
         if error is None:
             return
         name = None if error.layer is None else error.layer.name
@@ -60,8 +60,8 @@ def _part(definition: Definition[pb.NetParameter], places: list[int]) -> Definit
     return replace(definition, message=net, lines=())
 
 
-def _refusal(definition: Definition[pb.NetParameter], state: pb.NetState) -> DragonError | None:
-    """What making the net raises; with inputs in place of its data where that is not there."""
+def refusal(definition: Definition[pb.NetParameter], state: pb.NetState) -> DragonError | None:
+    """What making the net in a state raises; None if nothing. Inputs take the place of data that is not there."""
     try:
         _make(definition, state)
     except DataError as missing:

@@ -6,15 +6,15 @@ from dragon.bases.batch_statistics import normalization_of
 from dragon.bases.registry import class_of
 from dragon.bases.weighted import Weighted
 from dragon.errors import LayerName, UsageError
-from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.biases import Bias, add_bias, is_plain
 from dragon.surgery.fold import fold
 from dragon.surgery.forms import is_normalisation
 from dragon.surgery.model import Model, Note, silent_note
 from dragon.surgery.normalisations import Normalisation, PhaseGraphs, by_name, check_ends
-from dragon.surgery.selection import Words, select
-from dragon.surgery.values import rename_value, replace_value
+from dragon.surgery.rules import copy_rules
+from dragon.surgery.selection import Words, quote, select
+from dragon.surgery.values import find_readers, rename_readers
 
 __all__ = ["remove", "take_out"]
 
@@ -41,7 +41,7 @@ def remove(model: Model, layers: Words | None = None, bias: bool = True, note: N
     norms = chosen_normalisations(graphs, layers)
     for name, kind in dict.fromkeys((norm.layer.name, norm.layer.type) for norm in norms):
         note(f"removed {name} ({kind})")
-    take_out(new.net, graphs, norms, bias)
+    take_out(new.net, graphs, norms, bias, note)
     return new
 
 
@@ -67,8 +67,12 @@ def chosen_normalisations(graphs: PhaseGraphs, layers: Words | None) -> list[Nor
     return [known.get(i) or Normalisation(graphs, i) for i in found]
 
 
-def take_out(net: pb.NetParameter, graphs: PhaseGraphs, norms: list[Normalisation], bias: bool) -> None:
+def take_out(
+    net: pb.NetParameter, graphs: PhaseGraphs, norms: list[Normalisation], bias: bool, note: Note = silent_note
+) -> None:
     """Take normalisations with their Scales out of a definition; their readers read what they read.
+
+    note: told of those in whose place a copy of their bottom stays, since readers differ between phases or stages.
 
     Raises UsageError for one whose top counts in the loss.
     """
@@ -79,18 +83,66 @@ def take_out(net: pb.NetParameter, graphs: PhaseGraphs, norms: list[Normalisatio
     for group in by_name(norms).values():
         if bias:
             _bring_bias_back(graphs, group)
-    gone = {index for norm in norms for index in (norm.index, *norm.scales)}
-    for norm in norms:
-        index = norm.index
-        old, new = norm.last.top[0], norm.layer.bottom[0]
-        if old == new:
-            continue
-        makers = [(graph, graph.maker(index)) for graph in graphs.of(index)]
-        alone = all(maker is not None and graph.reader(maker) == index for graph, maker in makers)
-        change = rename_value if alone else replace_value
-        change(net, max((index, *norm.scales)) + 1, phases(norm.layer), old, new)
+    waiting = [[norm.index, *norm.scales] for norm in norms]
+    while waiting:  # the last first: a removal changes what later layers read
+        now = _together(net, waiting)
+        gone = _bypass(net, now, note)
+        waiting = [[i - sum(at < i for at in gone) for i in one] for one in waiting if one not in now]
+
+
+def _together(net: pb.NetParameter, waiting: list[list[int]]) -> list[list[int]]:
+    """The last normalisation, positions of it and its Scales, with those that make the same top in other states."""
+    top = _ends(net, waiting[-1])[1]
+    group = [one for one in waiting if _ends(net, one)[1] == top]
+    alike = [one for one in group if _ends(net, one) == _ends(net, waiting[-1])]
+    other = next((one for one in group if one not in alike and set(one) & {i for k in alike for i in k}), None)
+    if other is not None:
+        layer, first = net.layer[other[0]], net.layer[alike[0][0]]
+        raise UsageError(
+            f'it and "{first.name}" have one Scale and different bottoms: neither can be removed',
+            layer=LayerName(layer.name, layer.type),
+        )
+    return alike
+
+
+def _ends(net: pb.NetParameter, one: list[int]) -> tuple[str, str]:
+    """The bottom of a normalisation and the top of its last layer."""
+    return net.layer[one[0]].bottom[0], net.layer[one[-1]].top[0]
+
+
+def _bypass(net: pb.NetParameter, group: list[list[int]], note: Note) -> set[int]:
+    """Let what reads the tops of normalisations read their bottom, and take them out; the positions that went.
+
+    Where a reader finds another value under the name of the top in another phase or stage, a Power that copies the
+    bottom stays in place of each normalisation.
+    """
+    new, old = _ends(net, group[0])
+    graphs, gone = PhaseGraphs(net), {index for one in group for index in one}
+    last = {index for one in group for index in one[1:] or one}
+    makers = [(graph, one[0], graph.maker(one[0])) for one in group for graph in graphs.of(one[0])]
+    alone = all(maker is not None and graph.reader(maker) == index for graph, index, maker in makers)
+    for through in (True, False)[not alone :] if old != new else ():
+        readers = find_readers(graphs, last, old, through)
+        if not readers.mixed:
+            rename_readers(net, readers.found, old, new, through)
+            break
+    else:
+        if old != new:
+            _put_copies(net, [one[0] for one in group], old, note)
+            note(f'{quote(net.layer[i].name for i in sorted(readers.mixed))} read another "{old}" in some nets')
+            gone -= {one[0] for one in group}
     for index in sorted(gone, reverse=True):
         del net.layer[index]
+    return gone
+
+
+def _put_copies(net: pb.NetParameter, indices: list[int], top: str, note: Note) -> None:
+    """Put a Power that copies its bottom in place of each layer. Not a Split, whose top shares its bottom's memory."""
+    for layer in (net.layer[index] for index in indices):
+        copy = pb.LayerParameter(name=layer.name, type="Power", bottom=layer.bottom, top=[top])
+        copy_rules(layer, copy)
+        layer.CopyFrom(copy)
+        note(f"{layer.name} is a Power now, which copies its bottom")
 
 
 def _bring_bias_back(graphs: PhaseGraphs, group: list[Normalisation]) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 from dragon.bases.registry import class_of, find_class, layer_types
 from dragon.bases.weighted import Weighted
 from dragon.errors import UsageError, nearest
-from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.changes import pairs
 from dragon.surgery.fields import set_fields
@@ -143,6 +142,8 @@ def _move_one(net: pb.NetParameter, name: str, place: str) -> str:
     trial.CopyFrom(net)
     before = PhaseGraphs(trial)
     take_out(trial, before, chosen_normalisations(before, [name]), bias=False)  # all of it comes after the source
+    if any(layer.name == name for layer in trial.layer):
+        return "its readers read another value in some phases or stages"
     spots = (source,) if place == PLACES[0] else walk(PhaseGraphs(trial), source).activations
     if len(spots) != 1:
         return "no activation follows alone"
@@ -157,7 +158,7 @@ def _move_one(net: pb.NetParameter, name: str, place: str) -> str:
     for layer in pieces.layer[1:]:
         layer.bottom[0] = layer.top[0] = top
     if not in_place:
-        rename_value(trial, spot + 1, phases(trial.layer[spot]), value, top)
+        rename_value(trial, spot, value, top)
     _set_layers(net, [*trial.layer[: spot + 1], *pieces.layer, *trial.layer[spot + 1 :]])
     return ""
 

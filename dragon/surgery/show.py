@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.bases.batch_statistics import BatchStatistics
-from dragon.bases.layer import TEST
 from dragon.bases.registry import class_of
 from dragon.data.progress import Progress, silent
 from dragon.errors import UsageError, WeightsError
+from dragon.graph.chains import phases
 from dragon.graph.net import Net
 from dragon.layers.relu import ReLU
 from dragon.normalization.arithmetic import by_channel
@@ -107,7 +107,7 @@ def show(model: Model, note: Note = silent_note) -> list[Shown]:
         raise UsageError("showing batch normalisation needs the weights")
     found = []
     for norms in groups.values():
-        norm = next((n for n in norms if any(at is graphs.graphs[TEST] for at in graphs.of(n.index))), norms[0])
+        norm = next((n for n in norms if pb.TEST in phases(n.layer)), norms[0])
         if norm.layer.name in model.arrays:
             found.append(_shown(model, graphs, norm))
         else:
@@ -142,7 +142,7 @@ def measure_drift(shown: Sequence[Shown], net: Net, batches: int, progress: Prog
 
     Of layers that TRAIN lacks nothing is measured. The net is changed: its statistics are the exact ones afterwards.
     """
-    phases = [layer.phase for layer in net.layers]
+    before = [layer.phase for layer in net.layers]
     test_by_running(net)
     by_last = {one.last: one for one in shown}
     nodes = [node for node in net.nodes if node.name in by_last]
@@ -155,7 +155,7 @@ def measure_drift(shown: Sequence[Shown], net: Net, batches: int, progress: Prog
             top = by_channel(node.tops[0].peek()).max(axis=(0, 2)).astype(np.float64)
             one.largest = top if one.largest is None else np.maximum(one.largest, top)
         progress("batches in TEST", batch + 1, batches)
-    for layer, phase in zip(net.layers, phases, strict=True):
+    for layer, phase in zip(net.layers, before, strict=True):
         layer.phase = phase
     recalibrate(net, batches, progress)
     layers = net.layer_dict

@@ -181,3 +181,25 @@ def test_an_upgraded_dialect_is_reported(folder: Path, dragon: Dragon, how: str)
     new = read_net("new.prototxt")
     assert (new.profile, new.layer[2].type) == ("", "BN")
     assert "profile" not in dragon("bn", "insert", *MODEL, "--out-model", "other.prototxt").out
+
+
+def test_a_warning_is_given_once(folder: Path, dragon: Dragon) -> None:
+    """The net is built several times; what overwrites the top of the ReLU is said of each layer once."""
+    after = 'layer { name: "NAME" type: "TYPE" bottom: "conv1" top: "conv1" }\n'
+    more = "".join(after.replace("NAME", name).replace("TYPE", kind) for name, kind in (("bn", "BN"), ("bn2", "BN")))
+    Path("net.prototxt").write_text(NET.replace('layer { name: "ip"', f'{more}layer {{ name: "ip"'))
+    for command in (("lint", "net.prototxt"), ("bn", "split", *MODEL, "--out-model", "o.prototxt")):
+        result = dragon(*command)
+        lines = [line for line in result.err.splitlines() if "overwrites in place" in line]
+        assert lines == list(dict.fromkeys(lines))
+        assert lines or command[0] == "bn"
+
+
+def test_weights_that_are_not_written_are_named(folder: Path, dragon: Dragon) -> None:
+    made = dragon("bn", "insert", *MODEL, *WEIGHTS, "--out-model", "bn.prototxt", "--out-weights", "bn.caffemodel")
+    assert "are not written" not in made.out
+    for command in ("fold", "split", "remove"):
+        given = ("--model", "bn.prototxt", "--weights", "bn.caffemodel", "--out-model", f"{command}.prototxt")
+        result = dragon("bn", command, *given)
+        assert (result.code, result.out.count("the new weights are not written")) == (0, 1), result.err
+    assert "are not written" not in dragon("bn", "insert", *MODEL, "--out-model", "x.prototxt").out

@@ -79,7 +79,7 @@ def command(
         note=click.echo,
     )
     why = "" if normalisation_type(kind, form, fields).can_be_identity else "a layer of this type is no identity"
-    return files.finish(old, new, (TEST,), runs=True, differs=why)
+    return files.finish(old, new, (TEST,), runs=True, trains=True, differs=why)
 
 
 def _fields(settings: tuple[str, ...]) -> dict[str, Any]:

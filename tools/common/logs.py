@@ -10,7 +10,7 @@ import click
 
 from dragon.errors import one_line
 
-__all__ = ["StreamHandler", "log", "log_handler", "plain_logging"]
+__all__ = ["StreamHandler", "log", "log_handler", "plain_logging", "warnings_once"]
 
 log = logging.getLogger("dragon")
 
@@ -56,3 +56,20 @@ def plain_logging(debug: bool = False) -> Iterator[None]:
     handler.setFormatter(PlainFormatter())
     with log_handler(handler, logging.DEBUG if debug else logging.WARNING):
         yield
+
+
+@contextmanager
+def warnings_once() -> Iterator[None]:
+    """Let the library's log say nothing twice in the block, in which one net is built several times."""
+    said: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        known = len(said)
+        said.add(record.getMessage())
+        return len(said) > known
+
+    log.addFilter(is_new)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_new)

@@ -14,9 +14,11 @@ from dragon.counting import how_many
 from dragon.errors import UsageError
 from dragon.models import zoo
 from dragon.proto.assign import Assignment
+from dragon.surgery.builds import check_builds
 from dragon.surgery.model import Model, read_model, write_model
 from dragon.surgery.prove import check_runs, prove
 from dragon.tools.common.json_output import json_option
+from dragon.tools.common.logs import warnings_once
 from dragon.tools.common.models import TRAIN_VAL, WEIGHTS, WeightsOption
 from dragon.tools.common.numbers import Count, input_shape
 from dragon.tools.common.outputs import check_outputs
@@ -51,20 +53,31 @@ class SurgeryChoice:
         return read_model(self.model, self.weights, self.profile, self.assignments, self.level, self.stages)
 
     def finish(
-        self, old: Model, new: Model, phases: tuple[int, ...], runs: bool = False, differs: str = ""
+        self,
+        old: Model,
+        new: Model,
+        phases: tuple[int, ...],
+        runs: bool = False,
+        trains: bool = False,
+        differs: str = "",
     ) -> dict[str, Any]:
-        """Prove the models equal, then write the new one.
+        """Prove the models equal, then write the new one; it must build wherever the old one does.
 
-        runs: without weights, run the new one. differs: why they are not equal; then the new one is run as well.
+        runs: without weights, run the new one. trains: with weights, run it in TRAIN too. differs: why they are not
+        equal; then the new one is run as well.
         Returns the document of --json: the proof, None where nothing was proved, and the files that were written.
         """
         proof: dict[str, Any] | None = None
+        check_builds(old, new)
         if differs or (runs and not old.arrays):
             with progress_bar() as progress:
                 found_phases = check_runs(new, self.batches, self.shape, progress)
             why = differs or "without weights there is nothing to compare"
             click.echo(f"runs in {' and '.join(found_phases)}, forward and backward; not proved equal: {why}")
         elif old.arrays:
+            if trains:
+                with progress_bar() as progress:
+                    check_runs(new, 1, self.shape, progress)
             warnings: list[str] = []
             with progress_bar() as progress:
                 found = prove(old, new, phases, self.batches, self.shape, progress=progress, note=warnings.append)
@@ -91,6 +104,8 @@ class SurgeryChoice:
         for path in (self.out_model, self.out_weights):
             if path:
                 click.echo(f"written: {path}")
+        if old.arrays and not self.out_weights:
+            click.echo("the new weights are not written: give --out-weights for a file that fits the new net")
         return {"proof": proof, "written": [path for path in (self.out_model, self.out_weights) if path]}
 
 
@@ -153,7 +168,8 @@ def surgery_options(needs_weights: bool, changes: bool = True) -> Callable[[Call
             files = SurgeryChoice(
                 model, weights, out_model, out_weights, noise, batches, profile, level, stages, assignments
             )
-            return function(*args, files=files, **more)
+            with warnings_once():
+                return function(*args, files=files, **more)
 
         return wrapper
 
