@@ -19,8 +19,9 @@ def notes(plan: Plan) -> list[str]:
     """Lines with file and line. Raises DataError for training data that cannot be opened."""
     longest = max(run.solver.max_iter for run in plan.runs)
     found = [*_exact(plan), *_stop(plan, longest)]
-    for metric in plan.comparison.metrics.values():
-        found += _behind_the_end(metric, longest)
+    if not plan.comparison.quick:  # which leaves places as they are at full size
+        for metric in plan.comparison.metrics.values():
+            found += _behind_the_end(metric, longest)
     return found
 
 
