@@ -19,6 +19,7 @@ from dragon.graph.definition import filter_net, run_state
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
+from dragon.proto.layer_blobs import without_blobs
 from dragon.surgery.distance import distances, largest_finite
 from dragon.surgery.model import Arrays, Model, arrays_of, write_model
 from dragon.surgery.prove import give_arrays
@@ -77,7 +78,7 @@ def deploy_net(deployed: Deployed, weights: str) -> CaffeNet:
     original = Deployed(deployed.definition, deployed.data)
     with original.net(weights) as net, deployed.folded(weights) as folded:
         arrays = arrays_of(folded)
-        new, notes = to_caffe(Model(deployed.definition.message, arrays), bottom_shapes(folded))
+        new, notes = to_caffe(Model(without_blobs(deployed.definition.message), arrays), bottom_shapes(folded))
         notes = [*deployed.notes, *notes]
         notes += [f"left out: {name}, which copies in TEST" for name in without_copies(new.net)]
         in_place = let_work_in_place(new.net)
