@@ -12,8 +12,8 @@ from dragon.memory.blob import Blob
 from dragon.memory.scratch import Scratch
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
-from dragon.proto import dragon_pb2 as pb
 from dragon.normalization.arithmetic import by_channel
+from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["NoisyBN"]
 
