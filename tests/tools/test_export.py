@@ -169,7 +169,9 @@ def test_int8_of_a_deconvolution_with_groups_and_a_bias(small: Path, dragon: Dra
         "export", "--model", "up.prototxt", "--onnx", "x.onnx", "--int8", "--calibration", "images.npy", "--verify"
     )
     assert result.code == 0, result.err
-    assert "verified by onnxruntime" in result.out
+    assert "verified by onnxruntime on a batch of the calibration: " in result.out
+    difference = float(result.out.partition("largest relative difference ")[2].partition(",")[0])
+    assert difference < 0.05  # large noise would be cut off at the ranges
 
 
 def test_int8_from_the_nets_own_data(small: Path, dragon: Dragon) -> None:
