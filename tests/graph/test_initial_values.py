@@ -16,6 +16,7 @@ from dragon.proto.binary import iter_layers
 from dragon.proto.text import format_text, parse_text, read_net
 from dragon.surgery.merge import merge
 from dragon.surgery.model import Model, read_model, write_model
+from dragon.surgery.present import to_present
 from tests.engines import needs
 
 INPUT = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 2 } } }\n'
@@ -180,3 +181,22 @@ def test_a_model_without_them_is_itself() -> None:
     model = Model.of(parse_text(INPUT, pb.NetParameter()))
     assert model.from_files is None
     assert model.definition() is model.net
+
+
+def test_layers_of_a_dialect_are_upgraded_with_them(tmp_path: Path, dragon_2016: str) -> None:
+    source, target = tmp_path / "net.prototxt", tmp_path / "new.prototxt"
+    source.write_text(dragon_2016)
+    target.write_text(format_text(to_present(Model.of(read_net(source))).definition()))
+    with dragon.Net(source, TEST) as old, dragon.Net(target, TEST) as new:
+        for net in (old, new):
+            net.blobs["data"].data[...] = np.arange(18).reshape(1, 2, 3, 3)
+        np.testing.assert_allclose(new.forward()["bn"], old.forward()["bn"], rtol=1e-6)
+
+
+@pytest.fixture
+def dragon_2016() -> str:
+    blobs = " ".join(f"blobs {{ shape {{ dim: 2 }} data: [{i}, {i + 1}] }}" for i in range(1, 5))
+    return f"""profile: "dragon-2016"
+layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ dim: [1, 2, 3, 3] }} }} }}
+layer {{ name: "bn" type: "BatchNorm" bottom: "data" top: "bn" {blobs} }}
+"""
