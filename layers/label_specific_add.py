@@ -37,7 +37,7 @@ class LabelSpecificAdd(Layer):
 
     @classmethod
     def differs_by_phase(cls, param: pb.LayerParameter) -> bool:
-        return True
+        return not param.label_specific_add_param.transform_test
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.label_specific_add_param

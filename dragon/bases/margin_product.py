@@ -19,7 +19,6 @@ from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
-from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["MarginProduct"]
 
@@ -54,10 +53,6 @@ class MarginProduct(Layer):
 
     def can_propagate(self, index: int) -> bool:
         return index == 0
-
-    @classmethod
-    def differs_by_phase(cls, param: pb.LayerParameter) -> bool:
-        return True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.margin_param
