@@ -51,6 +51,10 @@ class DecorrelatedBN(Layer):
     buffers = frozenset({0, 1, 2})
     removes_mean = True
 
+    @classmethod
+    def differs_by_phase(cls, param: pb.LayerParameter) -> bool:
+        return True
+
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.decorrelated_bn_param
         channels = channel_count(bottom[0].shape) if bottom[0].shape else 1

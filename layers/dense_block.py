@@ -108,6 +108,10 @@ class DenseBlock(Layer):
         newest = self.param.denseblock_param.moving_average_fraction
         return Averaging(momentum=1 - newest, new=newest, unbiased=True, full=True)
 
+    @classmethod
+    def differs_by_phase(cls, param: pb.LayerParameter) -> bool:
+        return True
+
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.denseblock_param
         for field in ("numTransition", "growthRate"):

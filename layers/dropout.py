@@ -11,6 +11,7 @@ from dragon.memory.blob import Blob
 from dragon.memory.scratch import Scratch
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
+from dragon.proto import dragon_pb2 as pb
 from dragon.rng import Stream
 
 __all__ = ["Dropout", "draw_mask"]
@@ -67,6 +68,10 @@ class Dropout(Neuron):
     def test_scale(self) -> float:
         """The factor of all elements in TEST."""
         return 1.0 if self.scales_train else 1 - self.ratio
+
+    @classmethod
+    def differs_by_phase(cls, param: pb.LayerParameter) -> bool:
+        return param.dropout_param.dropout_ratio > 0
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if self.ratio == 1 and self.phase == TEST:  # such files run in Caffe

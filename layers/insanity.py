@@ -11,6 +11,7 @@ from dragon.memory.blob import Blob
 from dragon.memory.scratch import Scratch
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
+from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["Insanity"]
 
@@ -25,6 +26,10 @@ class Insanity(Neuron):
 
     type = "Insanity"
     settings = ("insanity_param",)
+
+    @classmethod
+    def differs_by_phase(cls, param: pb.LayerParameter) -> bool:
+        return True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.insanity_param

@@ -11,6 +11,7 @@ from dragon.bases.loss import class_labels
 from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.xp import xp_of
+from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["LabelSpecificAdd"]
 
@@ -33,6 +34,10 @@ class LabelSpecificAdd(Layer):
 
     def can_propagate(self, index: int) -> bool:
         return index == 0
+
+    @classmethod
+    def differs_by_phase(cls, param: pb.LayerParameter) -> bool:
+        return not param.label_specific_add_param.transform_test
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.label_specific_add_param

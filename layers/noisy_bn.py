@@ -13,6 +13,7 @@ from dragon.memory.scratch import Scratch
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
 from dragon.normalization.arithmetic import by_channel
+from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["NoisyBN"]
 
@@ -30,6 +31,10 @@ class NoisyBN(Neuron):
     type = "NoisyBN"
     settings = ("noisy_bn_param",)
     is_activation = False
+
+    @classmethod
+    def differs_by_phase(cls, param: pb.LayerParameter) -> bool:
+        return True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.noisy_bn_param

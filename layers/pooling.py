@@ -74,6 +74,10 @@ class Pooling(Layer):
         p = self.param.pooling_param
         return p.ceil_mode if p.HasField("ceil_mode") else p.round_mode == pb.PoolingParameter.CEIL
 
+    @classmethod
+    def differs_by_phase(cls, param: pb.LayerParameter) -> bool:
+        return param.pooling_param.pool == pb.PoolingParameter.STOCHASTIC
+
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.pooling_param
         n_spatial = bottom[0].ndim - 2

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dragon.bases.layer import register
 from dragon.layers.dropout import Dropout
 from dragon.memory.blob import Blob
+from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["SpatialDropout"]
 
@@ -30,6 +31,10 @@ class SpatialDropout(Dropout):
     @property
     def scales_train(self) -> bool:
         return True
+
+    @classmethod
+    def differs_by_phase(cls, param: pb.LayerParameter) -> bool:
+        return param.spatial_dropout_param.dropout_ratio > 0
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if self.ratio == 1:  # in TEST too

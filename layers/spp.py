@@ -22,6 +22,10 @@ class SPP(Layer):
     type = "SPP"
     settings = ("spp_param",)
 
+    @classmethod
+    def differs_by_phase(cls, param: pb.LayerParameter) -> bool:
+        return param.spp_param.pool == pb.SPPParameter.STOCHASTIC
+
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.height: int = self.param.spp_param.pyramid_height
         if self.height < 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from dragon.files.reading import read_bytes
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.wire import BYTES, VARINT, WireReader
 
-__all__ = ["array_to_blobproto", "blobproto_to_array", "raw_dtype", "read_blobproto", "shaped"]
+__all__ = ["array_to_blobproto", "blobproto_to_array", "raw_dtype", "read_blobproto", "same_but_ones", "shaped"]
 
 _MAX_AXES = 32  # as in BVLC Caffe
 _RAW: dict[int, np.dtype[Any]] = {
@@ -32,6 +33,13 @@ def raw_dtype(kind: int) -> np.dtype[Any]:
     if kind not in _RAW:
         raise WeightsError(f"raw data of type {pb.Type.Name(kind)} cannot be weights")
     return _RAW[kind]
+
+
+def same_but_ones(mine: Sequence[int], theirs: Sequence[int]) -> bool:
+    """Whether two shapes are the same up to axes of 1, such as those of the old form with its four numbers."""
+    if tuple(mine) == tuple(theirs):
+        return True
+    return int(np.prod(mine)) == int(np.prod(theirs)) and [d for d in mine if d != 1] == [d for d in theirs if d != 1]
 
 
 def shaped(blob: pb.BlobProto, values: NDArray[Any]) -> NDArray[Any]:

@@ -62,6 +62,9 @@ _FIELDS: Mapping[str, _Known] = {
         **_all("update_global_stats", _DEEPLAB, "says whether the running statistics follow the batches"),
     },
     "AccuracyParameter": _all("min_is_better", _WINDOWS, "counts the smallest score as the best"),
+    "GroupNormParameter": _all(
+        "group_num", "Spatio-Temporal-3D-CNN", "is the number of groups", "write num_groups"
+    ),
     "ScaleParameter": _all("min_value max_value", _WINDOWS, "limits the scale while it is learned"),
     "DropoutParameter": {
         **_all("sqrt_scale", _WINDOWS, "makes up for what is dropped by the square root of the ratio"),

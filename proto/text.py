@@ -9,7 +9,7 @@ import codecs
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -117,11 +117,17 @@ def _parse_net(
         set_profile(net, profile)
         net, origin = upgrade_net_tracked(net)
     except PrototxtError as error:
-        error.at(position=Position(str(path)))
+        error.at(position=Position(str(path), _second_form(parser.entries)))
         raise
     definition = Definition(net, str(path), tuple(lines[i] if i >= 0 else 0 for i in origin), Path(path).parent)
     _warn_of_doubtful_layers(definition)
     return definition, origin
+
+
+def _second_form(lines: Mapping[str, Sequence[int]]) -> int:
+    """The line of the first layer that is written in another form than those before it; 0 if all have one form."""
+    starts = [lines[form][0] for form in ("layer", "layers") if lines.get(form)]
+    return max(starts) if len(starts) > 1 else 0
 
 
 def read_solver(path: _Path, allow_unknown: bool = False, profile: str | None = None) -> pb.SolverParameter:

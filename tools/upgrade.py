@@ -95,11 +95,11 @@ def _read(
 def _without_dialect(message: pb.NetParameter | pb.SolverParameter) -> pb.NetParameter | pb.SolverParameter:
     """The message with layers of today in place of those of a dialect, also in nets inside a solver."""
     if isinstance(message, pb.NetParameter):
-        return to_present(Model(message)).net
+        return to_present(Model.of(message)).definition()
     inside = [getattr(message, name) for name in ("net_param", "train_net_param") if message.HasField(name)]
     for net in (*inside, *message.test_net_param):
         set_profile(net, message.profile)
-        net.CopyFrom(to_present(Model(upgrade_net(net))).net)
+        net.CopyFrom(to_present(Model.of(upgrade_net(net))).definition())
     if message.profile:
         for path in (message.net, message.train_net, *message.test_net):
             if path:

@@ -64,6 +64,11 @@ class BatchStatistics(Layer):
         self._over: tuple[Total, int] | None = None  # what adds up over the ranks, and their values per channel
 
     @classmethod
+    def differs_by_phase(cls, param: pb.LayerParameter) -> bool:
+        settings = cls.read_settings(param)
+        return settings.averages and settings.running is None
+
+    @classmethod
     def read_settings(cls, param: pb.LayerParameter) -> Normalization:
         """The settings of a layer of this class, by one of the readers in `dragon.normalization.settings`."""
         raise NotImplementedError

@@ -164,6 +164,11 @@ class Layer:
         """A hint for the error about a weights file that has `count` blobs for this layer, which has another number."""
         return ""
 
+    @classmethod
+    def differs_by_phase(cls, param: pb.LayerParameter) -> bool:
+        """Whether a layer of this definition computes other tops in TRAIN than in TEST from the same values."""
+        return False
+
     # -- for a layer to override ---------------------------------------------------------------------------
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Validate the settings and add the learned blobs; called once. Raises PrototxtError, ShapeError, DataError."""

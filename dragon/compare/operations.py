@@ -16,10 +16,10 @@ __all__ = ["operate"]
 
 def operate(net: pb.NetParameter, operations: Sequence[Operation], folder: Path | None) -> pb.NetParameter:
     """The net after the operations, in their order. Raises UsageError at the line of the one that fails."""
-    model = Model(net, folder=folder)
+    model = Model.of(net, folder)
     for operation in operations:
         try:
             model = apply(model, operation.name, operation.arguments)
         except DragonError as error:
             operation.section.fail(f'surgery "{operation.name}": {error}', operation.name)
-    return model.net
+    return model.definition()

@@ -22,6 +22,7 @@ from dragon.layers.labelsequence_accuracy import LabelsequenceAccuracy
 from dragon.layers.softmax_with_loss import SoftmaxWithLoss
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
+from dragon.proto.layer_blobs import without_blobs
 from dragon.proto.layer_names import name_layers
 from dragon.surgery.fold import fold
 from dragon.surgery.model import Model, arrays_of
@@ -69,7 +70,7 @@ class Deployed:
             return net
         with net:
             arrays = arrays_of(net)
-        new, done, left = fold(Model(self.definition.message, arrays, self.definition.folder))
+        new, done, left = fold(Model(without_blobs(self.definition.message), arrays, self.definition.folder))
         self.notes += [f"folded {name} into {target}" for name, target in done]
         self.notes += [f"left {name}: {why}" for name, why in left]
         self.definition = Definition(new.net, folder=self.definition.folder)

@@ -24,6 +24,7 @@ from dragon.files.shared_blobs import explain_missing
 from dragon.files.stored_weights import is_hdf5, stored_layers, write_arrays, write_h5
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
+from dragon.proto.blobs import same_but_ones
 
 if TYPE_CHECKING:
     from dragon.graph.wiring import Wiring
@@ -159,7 +160,7 @@ def _check_layer(target: _Target, path: str | Path, name: str, arrays: Sequence[
                 f" of shapes {', '.join(shapes)}" + why
             )
         for i, (blob, array) in enumerate(zip(blobs, arrays, strict=False)):
-            if array is not None and not _compatible(blob.shape, array.shape):
+            if array is not None and not same_but_ones(blob.shape, array.shape):
                 where = next(layers).where
                 raise WeightsError(
                     f"{path}: {where} parameter blob {i}: expected shape {blob.shape}, the file has {array.shape}"
@@ -179,12 +180,6 @@ def _copy_layer(target: _Target, arrays: Sequence[Array | None]) -> None:
                 values, own = np.asarray(array).reshape(-1), blob.data_storage.overwrite()[: blob.count]
                 if not np.may_share_memory(values, own):  # large ones were read directly into the net
                     own[:] = values
-
-
-def _compatible(mine: Sequence[int], theirs: Sequence[int]) -> bool:
-    if tuple(mine) == tuple(theirs):
-        return True
-    return int(np.prod(mine)) == int(np.prod(theirs)) and [d for d in mine if d != 1] == [d for d in theirs if d != 1]
 
 
 def save_weights(net: Wiring, path: str | Path, write_diff: bool = False) -> None:

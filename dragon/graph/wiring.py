@@ -11,6 +11,7 @@ from dragon.bases.layer import Context, Layer, create
 from dragon.counting import how_many
 from dragon.errors import DragonError, LayerName, Position, PrototxtError, ShapeError, nearest
 from dragon.graph.definition import admits, filter_net, insert_splits_tracked
+from dragon.graph.initial_values import take_initial_values
 from dragon.graph.named import AUTOMATIC, Blobs, Params
 from dragon.graph.node import Node
 from dragon.graph.overwriting import warn_overwritten
@@ -120,6 +121,8 @@ class Wiring:
             self.inputs += top_names
         flags = [self._blob_need_backward[name] for name in bottom_names]
         node.propagate_down = list(param.propagate_down) or flags
+        if param.blobs:
+            take_initial_values(layer, param)
         if layer.blobs:
             self._check_name(param.name)
             self.params[param.name] = layer.blobs

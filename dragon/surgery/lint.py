@@ -13,6 +13,7 @@ from dragon.counting import how_many
 from dragon.errors import nearest
 from dragon.files.paths import find, missing_hint
 from dragon.graph.chains import phases
+from dragon.graph.own_phase import own_phase
 from dragon.layers.dropout import Dropout
 from dragon.layers.scale import Scale
 from dragon.proto import dragon_pb2 as pb
@@ -64,6 +65,7 @@ def lint(definition: Definition[pb.NetParameter]) -> list[Finding]:
     for i in range(len(net.layer)):
         found += _names(net, i)
         found += _unread(net, i)
+        found += _own_phase(net, i)
         if folder is not None:
             found += _files(net, i, Context(folder=folder))
     if folder is not None:
@@ -87,6 +89,13 @@ def lint(definition: Definition[pb.NetParameter]) -> list[Finding]:
         )
         for i, rule, message in found
     ]
+
+
+def _own_phase(net: pb.NetParameter, i: int) -> Iterator[_Remark]:
+    phase = own_phase(net.layer[i])
+    if phase is not None and phases(net.layer[i]) != {phase}:
+        name = "TEST" if phase == pb.TEST else "TRAIN"
+        yield i, "own-phase", f"computes as in {name} in both phases, by its own `phase: {name}`"
 
 
 # -- batch normalisation -------------------------------------------------------------------------------------

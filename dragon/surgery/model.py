@@ -16,6 +16,7 @@ from dragon.files.atomic import atomic_path
 from dragon.graph.changes import change_net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.assign import Assignment
+from dragon.proto.layer_blobs import put_blobs, take_blobs
 from dragon.proto.net_text import NetSource
 from dragon.proto.text import format_text
 
@@ -43,6 +44,29 @@ class Model:
     dialect: str = ""  # the profile whose layers became those of the present form when the net was read
     level: int = 0  # of the net state in which the model is run
     stages: Sequence[str] = ()  # the same
+    # the layers whose arrays were read from files, where those of others are blobs of the definition and written there;
+    # None: the definition has none
+    from_files: frozenset[str] | None = None
+
+    @classmethod
+    def of(cls, net: pb.NetParameter, folder: Path | None = None) -> Model:
+        """The model of a definition alone, with the blobs that are written in it. Raises PrototxtError."""
+        return cls(net, folder=folder).with_blobs_of_definition()
+
+    def with_blobs_of_definition(self) -> Model:
+        """The model with the blobs of its definition among its arrays, which come first; itself if it has none."""
+        if not any(layer.blobs for layer in self.net.layer):
+            return self
+        new = self.copy()
+        new.from_files = frozenset(self.arrays)
+        new.arrays = take_blobs(new.net) | new.arrays
+        return new
+
+    def definition(self) -> pb.NetParameter:
+        """The net as it is written: with the blobs that its definition had."""
+        if self.from_files is None:
+            return self.net
+        return put_blobs(self.net, {name: a for name, a in self.arrays.items() if name not in self.from_files})
 
     def copy(self) -> Model:
         """A copy with its own definition and lists of arrays. The arrays are shared: replace, do not change them."""
@@ -52,8 +76,9 @@ class Model:
 
     def text(self) -> tuple[str, bool]:
         """The definition as text, and whether that is the text that it was read from, with what has changed."""
-        edited = None if self.source is None else self.source.edit(self.net)
-        return (format_text(self.net), False) if edited is None else (edited, True)
+        net = self.definition()
+        edited = None if self.source is None else self.source.edit(net)
+        return (format_text(net), False) if edited is None else (edited, True)
 
 
 def arrays_of(net: Net) -> dict[str, Arrays]:
@@ -88,7 +113,7 @@ def read_model(
     net, folder = name_layers(change_net(definition, assignments).message), definition.folder
     model = Model(net, {}, folder, source, net.profile, level, stages)
     if weights is None:
-        return to_present(model)
+        return to_present(model.with_blobs_of_definition())
     if find_profile(net.profile or None).dialect:
         profile = None  # the blobs are those of the layers as they stand
     names = {layer.name for layer in net.layer}
@@ -109,20 +134,22 @@ def read_model(
     if not known:
         wanted = next(name for name, arrays in stored.items() if arrays)
         raise WeightsError(f"{weights}: weights of another net than {prototxt}{nearest(wanted, names)}")
-    return to_present(replace(model, arrays=known))
+    return to_present(replace(model, arrays=known).with_blobs_of_definition())
 
 
 def write_model(model: Model, prototxt: str | Path | None, weights: str | Path | None) -> None:
     """Write a model to the paths that are given; each file appears whole or not at all, and neither without the other.
 
-    Of a text that the net was read from, only what has changed is written anew. weights: the ending chooses the
+    Of a text that the net was read from, only what has changed is written anew; blobs in it go to the weights, where
+    these are written too. weights: the ending chooses the
     format, as in `write_arrays`. Raises OSError or WeightsError.
     """
     from dragon.files.stored_weights import write_arrays
 
     with ExitStack() as stack:
         if prototxt is not None:
-            text = model.text()[0].encode("utf-8", "surrogateescape")
+            written = model if weights is None else replace(model, from_files=None)  # values are written once
+            text = written.text()[0].encode("utf-8", "surrogateescape")
             stack.enter_context(atomic_path(prototxt)).write_bytes(text)  # gets its name when the weights have theirs
         if weights is not None:
             write_arrays(weights, model.net, model.arrays)

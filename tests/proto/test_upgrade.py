@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 
 from dragon.errors import PrototxtError
 from dragon.proto import dragon_pb2 as pb
-from dragon.proto.text import parse_text
+from dragon.proto.text import parse_text, read_net
 from dragon.proto.upgrade import V1_TYPES, needs_upgrade, upgrade_net, upgrade_solver
 
 
@@ -210,3 +211,18 @@ def test_solver_type(old: str, new: str) -> None:
     solver = parse_text(f"solver_type: {old}", pb.SolverParameter())
     assert upgrade_solver(solver) == pb.SolverParameter(type=new)
     assert solver.HasField("solver_type")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'layers { name: "a" type: RELU }\n\nlayer { name: "b" type: "ReLU" }\nlayers { name: "c" type: RELU }\n',
+        'layer { name: "a" type: "ReLU" }\n\nlayers { name: "b" type: RELU }\n',
+    ],
+)
+def test_the_first_layer_of_another_form_is_named_by_its_line(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.prototxt"
+    path.write_text(text)
+    with pytest.raises(PrototxtError, match='mixes "layer" and the older "layers"') as raised:
+        read_net(path)
+    assert f"{path}:3" in str(raised.value)

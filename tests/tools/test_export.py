@@ -172,6 +172,15 @@ def test_int8_of_a_deconvolution_with_groups_and_a_bias(small: Path, dragon: Dra
     assert "verified by onnxruntime" in result.out
 
 
+def test_int8_is_verified_within_its_ranges(small: Path, dragon: Dragon) -> None:
+    np.save("data.npy", IMAGES / 1000)  # noise as large as images would be cut off
+    result = dragon(*MODEL, "--int8", "--calibration", "data.npy", "--verify")
+    assert result.code == 0, result.err
+    said, _, rest = result.out.partition(": largest relative difference ")
+    assert said.endswith("verified by onnxruntime on a batch of the calibration")
+    assert 0 < float(rest.partition(",")[0]) < 0.1
+
+
 def test_int8_from_the_nets_own_data(small: Path, dragon: Dragon) -> None:
     given = ("export", "--model", "net.prototxt", "--weights", "n.caffemodel", "--int8", "--onnx", "x.onnx")
     for more in ((), ("--transform",), ("--calibration", "data/synthetic_test_lmdb")):

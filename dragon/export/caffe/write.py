@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 
 from dragon.bases.layer import TEST
-from dragon.errors import NumericError
+from dragon.errors import NumericError, PrototxtError
 from dragon.export.caffe.convert import bottom_shapes, to_caffe
 from dragon.export.caffe.tidy import inputs_first, let_work_in_place, without_copies, without_training
 from dragon.export.deployed import Deployed, deploy
 from dragon.files.folders import make_folder
 from dragon.graph.definition import filter_net, run_state
 from dragon.graph.net import Net
+from dragon.graph.own_phase import trains_always
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
+from dragon.proto.layer_blobs import without_blobs
 from dragon.surgery.distance import distances, largest_finite
 from dragon.surgery.model import Arrays, Model, arrays_of, write_model
 from dragon.surgery.prove import give_arrays
@@ -45,6 +47,7 @@ def whole_net(model: Model, deployed: Deployed) -> CaffeNet:
     deployed: its part that TEST computes, on which both are compared.
     """
     with _net(deployed.definition, model.arrays) as net:
+        _refuse_training(net)
         shapes = bottom_shapes(net)
         given = model if model.arrays else Model(model.net, arrays_of(net), model.folder, model.source, model.dialect)
         new, notes = to_caffe(given, shapes)
@@ -59,6 +62,13 @@ def whole_net(model: Model, deployed: Deployed) -> CaffeNet:
     if not model.arrays:
         new.arrays = {}
     return CaffeNet(new, notes, *found)
+
+
+def _refuse_training(net: Net) -> None:
+    """Raise PrototxtError for a layer that draws random numbers in TEST: no two runs of it are equal."""
+    for node in net.nodes:
+        if why := trains_always(node.layer):
+            raise PrototxtError(why, layer=node.layer.where, position=node.position)
 
 
 def _of_test(net: pb.NetParameter) -> pb.NetParameter:
@@ -76,8 +86,9 @@ def deploy_net(deployed: Deployed, weights: str) -> CaffeNet:
     """
     original = Deployed(deployed.definition, deployed.data)
     with original.net(weights) as net, deployed.folded(weights) as folded:
+        _refuse_training(net)
         arrays = arrays_of(folded)
-        new, notes = to_caffe(Model(deployed.definition.message, arrays), bottom_shapes(folded))
+        new, notes = to_caffe(Model(without_blobs(deployed.definition.message), arrays), bottom_shapes(folded))
         notes = [*deployed.notes, *notes]
         notes += [f"left out: {name}, which copies in TEST" for name in without_copies(new.net)]
         in_place = let_work_in_place(new.net)

@@ -14,6 +14,7 @@ from dragon.files.onnx_package import onnx_module
 from dragon.graph.net import Net
 from dragon.graph.node import Node
 from dragon.graph.overwriting import check_values_last
+from dragon.graph.own_phase import trains_always
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.values import free_name
 from dragon.version import __version__
@@ -122,6 +123,8 @@ def _write(graph: Graph, node: Node, names: _Names) -> None:
     form = find(node.layer.type)
     if form is None:
         raise NoFormError(reason(node.layer.type))
+    if why := trains_always(node.layer):
+        raise NoFormError(why)
     values = form(graph, node)
     for name, value in zip(node.top_names, [values] if isinstance(values, str) else values, strict=True):
         graph.current[name] = value

@@ -88,18 +88,19 @@ def verify(
     name: str = "onnxruntime",
     preprocessing: Mapping[str, Preprocessing] = {},
     scales: Sequence[float] = SCALES,
+    samples: Sequence[Mapping[str, NDArray[Any]]] = (),
 ) -> dict[str, Difference]:
-    """Run a file and its net on the same random inputs; the largest difference of each output.
+    """Run a file and its net on the same inputs, by default random ones; the largest difference of each output.
 
     It is divided by the output's largest value. The inputs are noise of each of the standard deviations `scales`, small
     and as large as images, since large values may saturate a net. Recurrent layers begin with states of zeros, as in
-    the file. preprocessing: what the file does to its inputs before, by name. Raises UsageError without the program, or
-    if it cannot run the file.
+    the file. preprocessing: what the file does to its inputs before, by name. samples: inputs in place of the noise, of
+    the shapes that the net has: int8 cuts off what is outside the ranges it was calibrated for, as noise may be. Raises
+    UsageError without the program, or if it cannot run the file.
     """
     run, names = runtime(name), output_names(net)
     worst = dict.fromkeys(net.outputs, Difference(0.0, 0.0))
-    for scale in scales:
-        inputs = sample_inputs(net, scale=scale)
+    for inputs in samples or (sample_inputs(net, scale=scale) for scale in scales):
         for key, value in inputs.items():
             net.blobs[key].data[...] = preprocessing[key].apply(value) if key in preprocessing else value
         for layer in net.layers:

@@ -12,6 +12,7 @@ from dragon.export.deployed import Deployed
 from dragon.export.torch.matching import Matched, match
 from dragon.export.torch.module import export
 from dragon.export.torch.read_state import read_state
+from dragon.proto.layer_blobs import without_blobs
 from dragon.surgery.model import Model, arrays_of
 
 __all__ = ["bring_back"]
@@ -33,4 +34,4 @@ def bring_back(deployed: Deployed, path: str | Path, names: Mapping[str, str]) -
                 blob = net.params[name][index]
                 blob.data[...] = np.asarray(value, np.float32).reshape(blob.shape)
         arrays = arrays_of(net)
-    return Model(deployed.definition.message, arrays, deployed.definition.folder), matched
+    return Model(without_blobs(deployed.definition.message), arrays, deployed.definition.folder), matched

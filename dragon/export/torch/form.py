@@ -15,8 +15,12 @@ from dragon.bases.loading import load_files
 from dragon.errors import DragonError
 from dragon.export.torch.state import Entry
 from dragon.graph.node import Node
+from dragon.graph.own_phase import own_phase
 
-__all__ = ["Call", "NoForm", "form", "form_of", "number", "reason_of", "without_form"]
+__all__ = ["FROZEN", "Call", "NoForm", "form", "form_of", "number", "reason_of", "without_form"]
+
+
+FROZEN = "remove that, and call eval() on this submodule after train()"
 
 
 class NoForm(DragonError):
@@ -61,6 +65,16 @@ class Call:
     def top(self, index: int = 0) -> tuple[int, ...]:
         """The shape of a top."""
         return self.node.tops[index].shape
+
+    @property
+    def own_phase(self) -> int | None:
+        """The phase that the layer gives itself and that changes what it computes, whatever train() and eval() say."""
+        return own_phase(self.layer.param)
+
+    @property
+    def training(self) -> str:
+        """Whether the layer computes what it does in TRAIN: an expression."""
+        return "self.training" if self.own_phase is None else "False"  # those of TRAIN alone are not written
 
     @property
     def tops(self) -> int:

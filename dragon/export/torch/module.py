@@ -17,6 +17,7 @@ from dragon.export.torch.values import Values
 from dragon.graph.net import Net
 from dragon.graph.node import Node
 from dragon.graph.overwriting import check_values_last
+from dragon.graph.own_phase import trains_always
 from dragon.layers.silence import Silence
 from dragon.layers.split import Split
 from dragon.version import __version__
@@ -138,6 +139,8 @@ class _Writer:
         read = [value.variable for value in self.values.read[node.index]]
         write = form_of(type(node.layer))
         assert write is not None  # missing_forms would have said so
+        if why := trains_always(node.layer):
+            raise NoForm(why, layer=node.layer.where)
         call = Call(node.layer, node, read, self.attributes.new(node.name))
         result = write(call)
         self.parts |= call.parts

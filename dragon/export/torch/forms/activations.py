@@ -152,14 +152,14 @@ def _insanity(c: Call) -> str:
     """Insanity, whose slopes are not those of nn.RReLU: it divides by what it draws."""
     layer = c.layer
     assert isinstance(layer, Insanity)
-    return f"{c.part('insanity')}({c.x}, {number(layer.low)}, {number(layer.high)}, {layer.mean!r}, self.training)"
+    return f"{c.part('insanity')}({c.x}, {number(layer.low)}, {number(layer.high)}, {layer.mean!r}, {c.training})"
 
 
 @form(Dropout)
 def _dropout(c: Call) -> str:
     """Dropout; forks that scale in TEST instead of TRAIN multiply by 1 - ratio behind it."""
     assert isinstance(c.layer, Dropout)
-    y = c.call(f"nn.Dropout({number(c.layer.ratio)})")
+    y = c.x if c.own_phase is not None else c.call(f"nn.Dropout({number(c.layer.ratio)})")
     return y if c.layer.scales_train else f"{y} * {number(1 - c.layer.ratio)}"
 
 
@@ -169,7 +169,7 @@ def _spatial_dropout(c: Call) -> str:
     assert isinstance(c.layer, SpatialDropout)
     ones = ", 1" * (len(c.shape()) - 2)
     mask = f"{c.x}.new_ones(*{c.x}.shape[:2]{ones})"
-    return f"{c.x} * F.dropout({mask}, {number(c.layer.ratio)}, self.training)"
+    return f"{c.x} * F.dropout({mask}, {number(c.layer.ratio)}, {c.training})"
 
 
 @form(Softmax)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from dragon.bases.batch_statistics import BatchStatistics
-from dragon.export.torch.form import Call, form, number
+from dragon.bases.layer import TEST
+from dragon.export.torch.form import FROZEN, Call, NoForm, form, number
 from dragon.export.torch.state import Averages, Entry, Same
 from dragon.layers.batch_norm import BatchNorm
 from dragon.layers.batch_norm_2016 import BatchNorm2016
@@ -34,6 +35,13 @@ def _averages(layer: BatchStatistics, channels: int) -> list[Entry]:
     return [Averages(at.mean, at.variance, at.weight, ((channels,), (channels,)), layer.normalization.averaging)]
 
 
+def _running(c: Call) -> list[str]:
+    """The argument that chooses the statistics, where train() and eval() do not."""
+    assert isinstance(c.layer, BatchStatistics)
+    running = c.layer.normalization.running if c.own_phase is None else c.own_phase == TEST
+    return [] if running is None else [f"running={running}"]
+
+
 @form(BatchNorm, BatchNorm2016, BN, NeopenxBN, SegNetBN)
 def _batch_norm(c: Call) -> str | list[str]:
     """BatchNorm and BN in all their forms."""
@@ -52,7 +60,7 @@ def _batch_norm(c: Call) -> str | list[str]:
     else:
         settings.append("averages=False")
     settings += [] if n.affine else ["affine=False"]
-    settings += [] if n.running is None else [f"running={n.running}"]
+    settings += _running(c)
     settings += [f"ghost_batch={n.ghost_batch}"] if n.ghost_batch else []
     settings += [] if n.gradient_through_statistics else ["constant=True"]
     entries = _averages(layer, channels)
@@ -74,8 +82,7 @@ def _batch_renorm(c: Call) -> str:
     settings = [str(channels), number(p.eps), number(p.moving_average_fraction)]
     settings.append(f"limits=({number(p.r_max)}, {number(p.d_max)})")
     settings.append(f"steps=({p.step_to_init}, {p.step_to_r_max}, {p.step_to_d_max})")
-    if layer.normalization.running is not None:
-        settings.append(f"running={layer.normalization.running}")
+    settings += _running(c)
     entries = [*_averages(layer, channels), Same("iterations", 3, (1,))]
     return c.call(f"{c.part('BatchRenorm')}({', '.join(settings)})", *entries)
 
@@ -84,6 +91,8 @@ def _batch_renorm(c: Call) -> str:
 def _decorrelated_bn(c: Call) -> str:
     layer = c.layer
     assert isinstance(layer, DecorrelatedBN)
+    if c.own_phase is not None:
+        raise NoForm(f"is frozen by its own `phase: TEST`: {FROZEN}", layer=layer.where)
     p, rule, channels = layer.param.decorrelated_bn_param, layer.averaging, layer.blobs[0].count
     settings = f"{channels}, {p.group}, {number(p.eps)}, {number(rule.momentum)}, {number(rule.new)}"
     shapes = ((channels,), layer.blobs[1].shape)
@@ -96,6 +105,8 @@ def _decorrelated_bn(c: Call) -> str:
 
 @form(NoisyBN)
 def _noisy_bn(c: Call) -> str:
+    if c.own_phase is not None:
+        return c.x
     p = c.layer.param.noisy_bn_param
     settings = f"{number(p.shift)}, ({number(p.scale_min)}, {number(p.scale_max)})"
     settings += f", {number(p.shift_spread)}, {number(p.scale_std)}"

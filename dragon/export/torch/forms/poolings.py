@@ -66,7 +66,7 @@ def _by_part(c: Call, layer: Pooling) -> str:
         raise NoForm(
             f"pools at random over {how_many(len(w.kernel), 'axis')}; written in PyTorch for 2", layer=layer.where
         )
-    return f"{c.part('stochastic_pool')}({c.x}, {w.kernel}, {w.stride}, {pad}, self.training)"
+    return f"{c.part('stochastic_pool')}({c.x}, {w.kernel}, {w.stride}, {pad}, {c.training})"
 
 
 @form(SPP)

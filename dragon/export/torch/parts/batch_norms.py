@@ -92,8 +92,16 @@ def batch_statistics(x: Tensor, channels: int) -> tuple[Tensor, Tensor]:
 class BatchRenorm(BatchNorm):
     """Batch renormalisation (Ioffe 2017), whose limits grow from iteration `start` on."""
 
-    def __init__(self, channels: int, eps: float, momentum: float, limits: tuple[float, float], steps: tuple[int, ...]):
-        super().__init__(channels, eps, momentum, unbiased=True, affine=False)
+    def __init__(
+        self,
+        channels: int,
+        eps: float,
+        momentum: float,
+        limits: tuple[float, float],
+        steps: tuple[int, ...],
+        running: bool | None = None,
+    ):
+        super().__init__(channels, eps, momentum, unbiased=True, affine=False, running=running)
         self.limits, self.steps = limits, steps  # r_max and d_max; where they begin to grow, and where each is reached
         self.register_buffer("iterations", torch.zeros(1))
 
