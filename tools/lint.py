@@ -32,7 +32,8 @@ def command(
     Errors are what keeps a net from being made: layers that refuse their settings or bottoms, unknown types and
     bottoms, data and mean files that are not there. Remarks are what probably costs accuracy or has no effect:
     a Scale forgotten after BatchNorm, a normalisation in one phase alone, a bias in front of it, use_global_stats
-    against the phase, learning rates of statistics, odd eps and fractions, tiny batches, settings of another type.
+    or a phase of the layer's own against the net's, learning rates of statistics, odd eps and fractions, tiny batches,
+    settings of another type.
 
     \b
     Example: dragon lint models/lenet/train_val.prototxt

@@ -60,7 +60,7 @@ def test_losses_stay_on_request(dragon: Dragon, weights: str) -> None:
     model = str(MODEL / "train_val.prototxt")
     done = dragon("export", "--model", model, "--shape", "2,3,32,32", "--torch", "net.py", "--with-losses")
     assert done.code == 0, done.err
-    assert "no --weights: the values are those of the fillers" in done.out
+    assert "no --weights: the values are those that the net starts from" in done.out
     assert "inputs data, label and outputs loss" in done.out
     assert "def loss(self" in Path("net.py").read_text()
     done = dragon("export", "--model", model, "--shape", "2,3,32,32", "--torch", "plain.py")

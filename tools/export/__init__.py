@@ -23,7 +23,7 @@ TARGETS: tuple[Target, ...] = (onnx.TARGET, torch.TARGET, safetensors.TARGET, ca
 @net_options(model=DEPLOY)
 @click.option(
     "--weights", cls=WeightsOption, metavar="FILE",
-    help="The trained net; by default the zoo's, and for other nets the values of the fillers.",
+    help="The trained net; by default the zoo's, and for other nets the values that they start from.",
 )  # fmt: skip
 @click.option("--shape", metavar="N,C,H,W", help="Shape of the input, in place of that of the prototxt or the data.")
 @form_options(TARGETS)

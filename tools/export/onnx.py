@@ -94,7 +94,7 @@ def _write(
     for note in deployed.notes:
         click.echo(note)
     if source.weights is None:
-        log.warning("without --weights the file holds the values of the fillers")
+        log.warning("without --weights the file holds the values that the net starts from")
     with net:
         inside = _inside(deployed, net, flags, transform)
         prepare = {name: one.write for name, one in inside.items()}

@@ -36,7 +36,7 @@ def _write(source: Source, path: str, *, with_losses: bool) -> None:
             net = stack.enter_context(deployed.net(source.weights))
         written = write_module(net, path, Path(which.model).name)
     if source.weights is None:
-        click.echo("no --weights: the values are those of the fillers")
+        click.echo("no --weights: the values are those that the net starts from")
     found = written.exported
     click.echo(
         f"written: {path}, a module with the inputs {_listed(found.inputs)} and outputs {_listed(found.outputs)}"
