@@ -184,6 +184,10 @@ class SettingValueError(PrototxtError, TypeError, ValueError):
     """A value does not fit its field."""
 
 
+class KeptAttributeError(UsageError, AttributeError):
+    """An attribute of a net that the net keeps for itself."""
+
+
 class ArgumentTypeError(UsageError, TypeError):
     """An argument is of a type that cannot be used."""
 

@@ -16,6 +16,7 @@ from dragon.bases.layer import Context, Layer
 from dragon.errors import (
     ArrayShapeError,
     InputArraysError,
+    KeptAttributeError,
     UnknownLayerError,
     UsageError,
     nearest,
@@ -35,6 +36,11 @@ __all__ = ["PyNet"]
 
 _NONE: dict[str, Array] = {}
 _Hook = Callable[[int], object]
+# What a net reads of itself under names that pycaffe's Net leaves to scripts.
+_KEPT = frozenset(
+    {"context", "executor", "learnable", "nodes", "owned", "param", "run_lock", "table"}
+    | {f"{when}_{what}_hooks" for when in ("before", "after") for what in ("forward", "backward")}
+)
 
 
 class PyNet(OldNet, ForkNet, PrivateNames, Wiring):
@@ -47,6 +53,12 @@ class PyNet(OldNet, ForkNet, PrivateNames, Wiring):
         self.after_forward_hooks: list[_Hook] = []
         self.before_backward_hooks: list[_Hook] = []
         self.after_backward_hooks: list[_Hook] = []
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set an attribute. Raises KeptAttributeError for one that the net cannot do without."""
+        if name in _KEPT and name in vars(self):
+            raise KeptAttributeError(f'a net keeps "{name}" for itself: give the attribute another name')
+        super().__setattr__(name, value)
 
     # -- running --------------------------------------------------------------------------------------------
     @exclusive

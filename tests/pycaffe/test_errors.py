@@ -58,6 +58,7 @@ CASES: dict[str, tuple[type[Exception], Callable[[], Any]]] = {
     "wrong count": (ValueError, lambda: caffe.io.blobproto_to_array(wrong_count())),
     "unknown setting": (AttributeError, lambda: caffe.to_proto(L.ReLU(L.Input(), relu_param={"nope": 1}))),
     "wrong setting": (TypeError, lambda: caffe.to_proto(L.InnerProduct(L.Input(), num_output="x"))),  # type: ignore[arg-type]
+    "an attribute that the net keeps": (AttributeError, lambda: setattr(net(), "context", 3)),
     "no top": (KeyError, lambda: caffe.NetSpec().nope),
     "no top as attribute": (AttributeError, lambda: caffe.NetSpec().nope),
     "no Top": (TypeError, lambda: L.ReLU(1)),  # type: ignore[arg-type]
