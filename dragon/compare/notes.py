@@ -30,8 +30,9 @@ def _exact(plan: Plan) -> Iterator[str]:
     run = next((run for run in plan.runs if any(test.statistics == "exact" for test in run.tests)), None)
     images = 0 if run is None else _training_images(run)
     if run is not None and 0 < images < run.exact_images:
+        wanted = how_many(run.exact_images, "image")
         yield plan.comparison.top.at(
-            f'"statistics": exact ones are over {run.exact_images:,} images, and the training set has {images:,}: '
+            f'"statistics": exact ones are over {wanted}, and the training set has {images:,}: '
             f"{{exact: {images}}} reads each once",
             "statistics",
         )
