@@ -23,7 +23,6 @@ from dragon.errors import (
 )
 from dragon.graph.named import BlobValues, Layers, Outputs
 from dragon.graph.run_lock import RunLock, exclusive
-from dragon.graph.wiring import Wiring
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
@@ -43,7 +42,7 @@ _KEPT = frozenset(
 )
 
 
-class PyNet(OldNet, ForkNet, PrivateNames, Wiring):
+class PyNet(OldNet, ForkNet, PrivateNames):
     """A wired graph with the methods and properties of pycaffe's Net."""
 
     def __init__(self, definition: Definition[pb.NetParameter], state: pb.NetState, context: Context) -> None:

@@ -4,41 +4,21 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import OrderedDict
-from typing import TYPE_CHECKING
 
+from dragon.graph.wiring import Wiring
+from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
-
-if TYPE_CHECKING:
-    from dragon.graph.named import Blobs
-    from dragon.memory.blob import Blob
 
 __all__ = ["PrivateNames"]
 
 
-class PrivateNames:
+class PrivateNames(Wiring):
     """Names, positions and runs of a net as lists and numbers."""
-
-    inputs: list[str]
-    outputs: list[str]
-    blobs: Blobs
-
-    @property
-    @abstractmethod
-    def layer_names(self) -> list[str]:
-        """The names of the layers in order."""
 
     @property
     @abstractmethod
     def blob_loss_weights(self) -> OrderedDict[str, float]:
         """The weight of every blob in the loss, by name."""
-
-    @abstractmethod
-    def bottom_names_of(self, index: int) -> list[str]:
-        """Names of the bottoms of a layer."""
-
-    @abstractmethod
-    def top_names_of(self, index: int) -> list[str]:
-        """Names of the tops of a layer."""
 
     @abstractmethod
     def run_forward(self, start: int = 0, end: int | None = None) -> float:
@@ -54,7 +34,7 @@ class PrivateNames:
 
     @property
     def _layer_names(self) -> list[str]:
-        return list(self.layer_names)
+        return [node.name for node in self.nodes]
 
     @property
     def _blob_names(self) -> list[str]:
@@ -86,10 +66,10 @@ class PrivateNames:
         self.run_backward(start, end)
 
     def _bottom_ids(self, layer: int) -> list[int]:
-        return [self._blob_names_index[name] for name in self.bottom_names_of(layer)]
+        return [self._blob_names_index[name] for name in self.nodes[layer].bottom_names]
 
     def _top_ids(self, layer: int) -> list[int]:
-        return [self._blob_names_index[name] for name in self.top_names_of(layer)]
+        return [self._blob_names_index[name] for name in self.nodes[layer].top_names]
 
     @property
     def _blob_loss_weights(self) -> list[float]:

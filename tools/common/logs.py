@@ -64,9 +64,11 @@ def warnings_once() -> Iterator[None]:
     said: set[str] = set()
 
     def is_new(record: logging.LogRecord) -> bool:
-        known = len(said)
-        said.add(record.getMessage())
-        return len(said) > known
+        message = record.getMessage()
+        if message in said:
+            return False
+        said.add(message)
+        return True
 
     log.addFilter(is_new)
     try:

@@ -17,10 +17,7 @@ from dragon.export.torch.state import Entry
 from dragon.graph.node import Node
 from dragon.graph.own_phase import own_phase
 
-__all__ = ["FROZEN", "Call", "NoForm", "form", "form_of", "number", "reason_of", "without_form"]
-
-
-FROZEN = "remove that, and call eval() on this submodule after train()"
+__all__ = ["Call", "NoForm", "form", "form_of", "number", "reason_of", "without_form"]
 
 
 class NoForm(DragonError):
@@ -70,6 +67,12 @@ class Call:
     def own_phase(self) -> int | None:
         """The phase that the layer gives itself and that changes what it computes, whatever train() and eval() say."""
         return own_phase(self.layer.param)
+
+    def check_not_frozen(self) -> None:
+        """Raise NoForm for a layer that its own phase keeps in TEST, which the written module has no way to say."""
+        if self.own_phase is not None:
+            advice = "remove that, and call eval() on this submodule after train()"
+            raise NoForm(f"is frozen by its own `phase: TEST`: {advice}", layer=self.layer.where)
 
     @property
     def training(self) -> str:

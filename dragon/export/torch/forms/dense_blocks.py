@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dragon.export.torch.form import FROZEN, Call, NoForm, form, number
+from dragon.export.torch.form import Call, form, number
 from dragon.export.torch.state import Same
 from dragon.layers.dense_block import DenseBlock
 
@@ -13,8 +13,7 @@ __all__: list[str] = []
 def _dense_block(c: Call) -> str:
     layer = c.layer
     assert isinstance(layer, DenseBlock)
-    if c.own_phase is not None:
-        raise NoForm(f"is frozen by its own `phase: TEST`: {FROZEN}", layer=layer.where)
+    c.check_not_frozen()
     p, blobs = layer.param.denseblock_param, layer.blobs
     settings = f"{layer.channels}, {layer.growth}, {layer.count}, {p.use_BC}, {number(layer.ratio)}, "
     entries = [Same("average_weight", len(blobs) - 1, (1,))]

@@ -6,7 +6,7 @@ import math
 
 from dragon.bases.batch_statistics import BatchStatistics
 from dragon.bases.layer import TEST
-from dragon.export.torch.form import FROZEN, Call, NoForm, form, number
+from dragon.export.torch.form import Call, form, number
 from dragon.export.torch.state import Averages, Entry, Same
 from dragon.layers.batch_norm import BatchNorm
 from dragon.layers.batch_norm_2016 import BatchNorm2016
@@ -91,8 +91,7 @@ def _batch_renorm(c: Call) -> str:
 def _decorrelated_bn(c: Call) -> str:
     layer = c.layer
     assert isinstance(layer, DecorrelatedBN)
-    if c.own_phase is not None:
-        raise NoForm(f"is frozen by its own `phase: TEST`: {FROZEN}", layer=layer.where)
+    c.check_not_frozen()
     p, rule, channels = layer.param.decorrelated_bn_param, layer.averaging, layer.blobs[0].count
     settings = f"{channels}, {p.group}, {number(p.eps)}, {number(rule.momentum)}, {number(rule.new)}"
     shapes = ((channels,), layer.blobs[1].shape)
