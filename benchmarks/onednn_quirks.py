@@ -200,6 +200,12 @@ def _response_of_large_values(device: Device) -> tuple[bool, str]:
     return bool(abs(float(y[0, 8, 2, 2]) / expected - 1) > 1e-3), f"{y[0, 8, 2, 2]:g}, expected {expected:g}"
 
 
+def _response_gradient(device: Device) -> tuple[bool, str]:
+    spec, desc = lrn.LrnSpec(5, alpha=1e-4, beta=0.75), MemoryDesc.plain((4, 64, 28, 28))
+    used = lrn.backward(device, spec, lrn.forward(device, spec, desc), desc).implementation
+    return used.startswith("ref"), used
+
+
 QUIRKS = (
     Quirk(
         "operand of a blocked tensor",
@@ -276,6 +282,13 @@ QUIRKS = (
         "kernel only, and another scale takes a further pass.",
         ("lowerings/lrn.py",),
         _response_of_large_values,
+    ),
+    Quirk(
+        "gradient of a response",
+        "Without AVX-512 the gradient of LRN has the reference kernel only, which takes 36 times as long as average "
+        "pooling and products of the same values.",
+        ("lowerings/response_gradient.py",),
+        _response_gradient,
     ),
     Quirk(
         "sum",

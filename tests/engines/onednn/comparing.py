@@ -32,6 +32,12 @@ def inputs(*shapes: tuple[int, ...], force: bool = True) -> str:
     return text
 
 
+def conv(top: str, bottom: str, outputs: int) -> str:
+    """A convolution, named after its top, that keeps the size."""
+    settings = f"convolution_param {{ num_output: {outputs} kernel_size: 3 pad: 1 }}"
+    return f'layer {{ name: "{top}" type: "Convolution" bottom: "{bottom}" top: "{top}" {settings} }}\n'
+
+
 def notes(net: dragon.Net) -> dict[str, str]:
     """Where each layer runs."""
     return dict(zip(net.layer_names, net.executor.describe(), strict=True))

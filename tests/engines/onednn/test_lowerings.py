@@ -11,18 +11,12 @@ import pytest
 import dragon
 from dragon.bases.layer import layer_types
 from dragon.engines.onednn.lowerings import find
-from tests.engines.onednn.comparing import agree, inputs, notes
+from tests.engines.onednn.comparing import agree, conv, inputs, notes
 
 pytestmark = pytest.mark.usefixtures("device")
 
 IMAGE = (2, 5, 4, 6)
 WIDE = (2, 32, 5, 5)  # channels in whole blocks of 16
-
-
-def conv(top: str, bottom: str, outputs: int) -> str:
-    """A convolution, named after its top, that keeps the size."""
-    settings = f"convolution_param {{ num_output: {outputs} kernel_size: 3 pad: 1 }}"
-    return f'layer {{ name: "{top}" type: "Convolution" bottom: "{bottom}" top: "{top}" {settings} }}\n'
 
 
 CONV = conv("c", "x0", 32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from dragon.engines.onednn.library.binding import dims
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType, Prop
 from dragon.engines.onednn.library.memory import Device, MemoryDesc, Shape
-from dragon.engines.onednn.library.primitive import Primitive
+from dragon.engines.onednn.library.primitive import Attributes, PostOp, Primitive, binary_operands
 
 __all__ = ["PoolSpec", "average_alg", "average_correction", "backward", "forward"]
 
@@ -86,6 +87,7 @@ def forward(
     src: MemoryDesc,
     dst: MemoryDesc | None = None,
     training: bool = True,
+    post_ops: Sequence[PostOp] = (),
     layer: str = "",
 ) -> Primitive:
     """SRC -> DST, (WORKSPACE: positions of the maxima, for max pooling in training)."""
@@ -99,8 +101,9 @@ def forward(
             dst or MemoryDesc.any(spec.dst, spec.dtype),
             *spec._window,
         ],
-        [Arg.SRC],
+        [Arg.SRC, *binary_operands(post_ops)],
         [Arg.DST, Arg.WORKSPACE],
+        attributes=Attributes(post_ops),
         layer=layer,
     )
 

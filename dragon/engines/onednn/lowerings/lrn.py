@@ -12,6 +12,7 @@ from dragon.engines.onednn.library.constants import Alg, Arg
 from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.bounds import pass_on
+from dragon.engines.onednn.lowerings.response_gradient import composes, response_gradient
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.graph.node import Node
 
@@ -32,19 +33,27 @@ def local_response(b: Builder, node: Node) -> Backward | None:
     spec = lrn.LrnSpec(layer.local_size, layer.alpha, layer.beta, layer.k, alg)
     x = b.kept_source(bottom, top)
     primitive = lrn.forward(b.device, spec, x.desc, training=b.training, layer=layer.name)
+    backwards = b.training and node.propagate_down[0]
+    down = lrn.backward(b.device, spec, primitive, x.desc, layer=layer.name) if backwards else None
+    composed = down is not None and composes(spec, down)
+    if composed:  # which needs no workspace
+        primitive = lrn.forward(b.device, spec, x.desc, training=False, layer=layer.name)
     workspace = primitive.outputs.get(Arg.WORKSPACE)
     memories = {Arg.WORKSPACE: Memory(b.device, workspace)} if workspace else {}
     bound = b.value_of(bottom).bound
     b.call(primitive, memories | {Arg.SRC: x, Arg.DST: b.make(top, primitive[Arg.DST])})
     if layer.k >= 1 and layer.alpha >= 0 and layer.beta >= 0:  # then it divides by 1 or more
         pass_on(b, [bound], top)
-    if not (b.training and node.propagate_down[0]):
+    if down is None:
         return None
-    down = lrn.backward(b.device, spec, primitive, x.desc, layer=layer.name)
 
     def backward() -> None:
         dy = b.diff(top, down[Arg.DIFF_DST])
         dx = b.make_diff(bottom, down[Arg.DIFF_SRC])
-        b.call(down, memories | {Arg.SRC: b.source_again(bottom, x, top), Arg.DIFF_DST: dy, Arg.DIFF_SRC: dx})
+        source = b.source_again(bottom, x, top)
+        if composed:
+            response_gradient(b, spec, source, dy, dx, layer.name)
+        else:
+            b.call(down, memories | {Arg.SRC: source, Arg.DIFF_DST: dy, Arg.DIFF_SRC: dx})
 
     return backward
