@@ -13,6 +13,7 @@ from dragon.engines.onednn.kernels import inner_product as ip
 from dragon.engines.onednn.library.constants import Arg, DataType
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import int8, lowers
+from dragon.engines.onednn.lowerings.added_products import add_column_sums, add_outer_products, as_fast
 from dragon.engines.onednn.lowerings.bounds import carried, set_bound
 from dragon.engines.onednn.lowerings.parameters import Epilogue, Parameters, add_gradients, forward_arguments
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
@@ -93,7 +94,10 @@ def multiply(b: Builder, node: Node, epilogue: Epilogue) -> Backward:
                 diff_weights=host if plain else None,
                 layer=layer.name,
             )
-            add_gradients(b, layer, grad, host, source, diff_of_top)
+            if plain and b.dtype == DataType.f32 and as_fast(grad):
+                _add_products(b, layer, source(MemoryDesc.plain(spec.src)), diff_of_top(rows))
+            else:
+                add_gradients(b, layer, grad, host, source, diff_of_top)
         if node.propagate_down[0]:
             down = ip.backward_data(
                 b.device,
@@ -113,6 +117,15 @@ def multiply(b: Builder, node: Node, epilogue: Epilogue) -> Backward:
             b.call(down, {Arg.DIFF_DST: dy, Arg.WEIGHTS: weights, Arg.DIFF_SRC: dx})
 
     return backward
+
+
+def _add_products(b: Builder, layer: InnerProduct, x: Memory, dy: Memory) -> None:
+    """Add the gradients of an inner product of the rows x, with the gradient dy of its top."""
+    learns = layer.param_propagate_down
+    if learns[0]:
+        add_outer_products(b, layer.weight, *((x, dy) if layer.transposed else (dy, x)))
+    if layer.bias is not None and learns[1]:
+        add_column_sums(b, layer.bias, dy)
 
 
 def _in_int8(b: Builder, node: Node, epilogue: Epilogue, parameters: Parameters) -> Backward:

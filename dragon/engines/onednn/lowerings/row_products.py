@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from math import prod
 
-import numpy as np
-
 from dragon.engines.onednn.kernels.convolution import ConvSpec
 from dragon.engines.onednn.kernels.matmul import matmul
 from dragon.engines.onednn.library.constants import Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc, Shape
 from dragon.engines.onednn.library.primitive import SumPost
+from dragon.engines.onednn.lowerings.added_products import add_column_sums
 from dragon.engines.onednn.plan.builder import Builder
 from dragon.memory.blob import Blob
 
@@ -64,14 +63,8 @@ def add_row_products(
             b.call(primitive, arguments)
         add_weights()
     if bias is not None:
-        rows = prod(spec.dst) // outputs
-        vector = MemoryDesc.plain((outputs,))
-        total, add_bias = b.weight_diff(bias, vector, vector)
-        ones = Memory.wrap(b.device, np.ones((1, rows), np.float32))
-        every, target = MemoryDesc.plain((rows, outputs)), MemoryDesc.plain((1, outputs))
-        primitive = matmul(b.device, ones.desc, every, target)
-        b.call(primitive, {Arg.SRC: ones, Arg.WEIGHTS: diffs.view(every), Arg.DST: total.view(target)})
-        add_bias()
+        every = MemoryDesc.plain((prod(spec.dst) // outputs, outputs))
+        add_column_sums(b, bias, diffs.view(every))
 
 
 def _pixels(shape: Shape) -> MemoryDesc:

@@ -162,13 +162,8 @@ class Builder(Recomputed):
         The function appends the step that adds the gradient to the blob's diff.
         """
         fresh = Memory(self.device, desc)
-        storage = blob.diff_storage
-        value = HostValue(self.device, storage, (blob.count,))
-        self.values.append(value)
-        self._alive.append(storage)
 
         def accumulate() -> None:
-            self._need(value)
             primitive = Primitive(
                 self.device,
                 "reorder_primitive_desc_create",
@@ -178,10 +173,18 @@ class Builder(Recomputed):
                 prefix=[],
                 attributes=Attributes([SumPost()]),
             )
-            self.call(primitive, {Arg.SRC: fresh, Arg.DST: value.memory.view(host)})
-            self.steps.makes[id(value)] = value
+            self.call(primitive, {Arg.SRC: fresh, Arg.DST: self.diff_to_add_to(blob, host)})
 
         return fresh, accumulate
+
+    def diff_to_add_to(self, blob: Blob, desc: MemoryDesc) -> Memory:
+        """A parameter's diff on the host, to which the steps that follow add; desc: of its row-major float32 values."""
+        value = HostValue(self.device, blob.diff_storage, (blob.count,))
+        self.values.append(value)
+        self._alive.append(blob.diff_storage)
+        self._need(value)
+        self.steps.makes[id(value)] = value
+        return value.memory.view(desc)
 
     # -- calls ----------------------------------------------------------------------------------------------
     def call(self, primitive: Primitive, memories: Mapping[int, Memory]) -> None:
