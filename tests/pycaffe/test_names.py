@@ -82,10 +82,10 @@ def test_vectors_of_the_compiled_part() -> None:
     names.append("data")
     assert names == ["data"]
     net = caffe.Net(caffe.to_proto(caffe.layers.Input(shape={"dim": [1, 2]})), caffe.TEST)
-    for value, kind in ((net.layers, compiled.LayerVec), (net._inputs, compiled.IntVec)):
-        assert isinstance(value, kind)
-    for value, kind in ((net._blob_names, compiled.StringVec), (net.layer_need_backward, compiled.BoolVec)):
-        assert isinstance(value, kind)
+    assert isinstance(net.layers, compiled.LayerVec)
+    assert isinstance(net._inputs, compiled.IntVec)
+    assert isinstance(net._blob_names, compiled.StringVec)
+    assert isinstance(net.layer_need_backward, compiled.BoolVec)
     assert compiled.LayerParameter is caffe_pb2.LayerParameter
     assert compiled.SolverParameter is caffe_pb2.SolverParameter
 
