@@ -90,8 +90,8 @@ def _check_order(order: int, name: str) -> None:
 def resize_image(im: NDArray[Any], new_dims: Sequence[int], interp_order: int = 1) -> Image:
     """An (H, W, K) array resized to new_dims (H', W') without scaling the values; ValueError for other shapes.
 
-    interp_order: 0 nearest, 1 linear, 3 cubic; 2, 4 and 5 splines of that degree. Raises ShapeError for a size that this
-    machine's memory does not hold.
+    interp_order: 0 nearest, 1 linear, 3 cubic; 2, 4 and 5 splines of that degree. Raises ShapeError for a size that
+    this machine's memory does not hold.
     """
     if im.ndim != 3:
         raise ValueError(f"an image has the shape (H, W, K), got {im.shape}")
@@ -117,9 +117,10 @@ def resize(
     """An array resized along every axis to `output_shape`, whose axes beyond it are kept; without antialiasing.
 
     order: 0 nearest, 1 linear, 3 cubic; 2, 4 and 5 splines of that degree. mode: what stands for pixels outside,
-    `constant` (cval), `edge`, `reflect`, `symmetric` or `wrap`. clip: cut the results off at the range of the image. Integers become floats from 0 to 1
-    (signed ones from -1) unless `preserve_range`; float32 stays float32, and everything else is float64. Raises
-    ValueError for another order or mode, ShapeError for a size that this machine's memory does not hold.
+    `constant` (cval), `edge`, `reflect`, `symmetric` or `wrap`. clip: cut the results off at the range of the image.
+    Integers become floats from 0 to 1 (signed ones from -1) unless `preserve_range`; float32 stays float32, and
+    everything else is float64. Raises ValueError for another order or mode, ShapeError for a size that this machine's
+    memory does not hold.
     """
     _check_order(order, "order")
     if mode not in _MODES:
