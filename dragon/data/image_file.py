@@ -123,8 +123,9 @@ def sixteen_bits(image: Image, content: bytes) -> NDArray[np.uint16] | None:
             tile._replace(args=_with_form(tile.args, form[:-1] + other[form[-1]]))
             for tile, form in zip(tiles.tile, forms, strict=True)
         ]
-        low = np.asarray(again).astype(np.uint16)
-    return np.asarray(image).astype(np.uint16) << 8 | low
+        low = np.asarray(again, np.uint16)
+    whole: NDArray[np.uint16] = np.asarray(image).astype(np.uint16) << 8 | low
+    return whole
 
 
 def _with_form(arguments: Any, form: str) -> Any:
