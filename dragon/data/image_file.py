@@ -124,8 +124,7 @@ def sixteen_bits(image: Image, content: bytes) -> NDArray[np.uint16] | None:
             for tile, form in zip(tiles.tile, forms, strict=True)
         ]
         low = np.asarray(again, np.uint16)
-    whole: NDArray[np.uint16] = np.asarray(image).astype(np.uint16) << 8 | low
-    return whole
+    return (np.asarray(image, np.uint16) * np.uint16(256) + low).astype(np.uint16)
 
 
 def _with_form(arguments: Any, form: str) -> Any:

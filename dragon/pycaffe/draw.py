@@ -147,7 +147,7 @@ def get_layer_lr_mult(layer: pb.LayerParameter) -> float | list[float]:
     Raises ValueError for a type that has no weights, as pycaffe does.
     """
     if not issubclass(class_of(layer), Weighted):
-        raise ValueError(f"{layer.type} layers do not have a learning rate multiplier")
+        raise ValueError(f"a layer of type {layer.type} has no multiplier of the learning rate")
     multipliers = [p.lr_mult for p in layer.param] or [1.0]
     return multipliers if len(multipliers) > 1 else multipliers[0]
 

@@ -138,7 +138,7 @@ def test_the_helpers_of_pycaffe() -> None:
     assert colors == ["#6495ED", "#FF5050", "#6495ED", "#FF9900"]
     assert draw.choose_color_by_layertype("OfAFork") == draw.LAYER_STYLE_DEFAULT["fillcolor"]
     assert draw.get_layer_lr_mult(convolution) == 3
-    with pytest.raises(ValueError, match="ReLU layers do not have a learning rate multiplier"):
+    with pytest.raises(ValueError, match="a layer of type ReLU has no multiplier"):
         draw.get_layer_lr_mult(relu)
     two = pb.LayerParameter()
     two.CopyFrom(convolution)
