@@ -17,6 +17,7 @@ from dragon.data.resize import resize_bilinear
 from dragon.engines.int8.table import HEAD as RANGES_HEAD
 from dragon.errors import DataError, UsageError
 from dragon.export.deployed import Deployed
+from dragon.files.folders import files_below
 from dragon.files.npy import npy_rows
 from dragon.files.reading import open_regular
 from dragon.graph.net import Net
@@ -55,7 +56,7 @@ def calibration_batches(
         return itertools.islice(_of_images(listed, shape), count)
     if not path.is_dir():
         raise DataError(f"calibration data {source} does not exist")
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in _IMAGES)
+    files = [file for file in files_below(path) if file.suffix.lower() in _IMAGES]
     if files:
         return itertools.islice(_of_images(files, shape), count)
     backend = pb.DataParameter.LMDB if (path / "data.mdb").exists() else pb.DataParameter.LEVELDB
