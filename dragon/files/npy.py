@@ -59,7 +59,8 @@ class NpyRows:
     def _values(self, at: int, shape: tuple[int, ...]) -> NDArray[Any]:
         self.file.seek(at)
         values = np.empty(shape, self.dtype)
-        if values.nbytes and self.file.readinto(memoryview(values.reshape(-1)).cast("B")) < values.nbytes:  # type: ignore[attr-defined]
+        file: Any = self.file  # a BufferedReader, whose readinto fills the buffer unless the file ends
+        if values.nbytes and file.readinto(values.reshape(-1).view(np.uint8)) < values.nbytes:
             raise DataError(f"{self.where}: ends before its last value")
         return values
 
