@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -74,10 +75,20 @@ def test_a_folder_that_cannot_be_made_in_a_write_protected_one(tmp_path: Path, m
     assert caught.value.strerror == f'the folder "{tmp_path}" cannot be written to'
 
 
-def test_any_depth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Deeper than Python's calls may nest; the path has to be as short as the system takes."""
+@pytest.fixture
+def deep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A path of 1,200 levels. They are removed here: pytest would nest its calls for them."""
     monkeypatch.chdir(tmp_path)
-    deep = Path("/".join("d" * 1200))
+    yield Path("/".join("d" * 1200))
+    for place, names in reversed(list(walk("d"))):
+        for name in names:
+            os.unlink(os.path.join(place, name))
+        if os.path.isdir(place):
+            os.rmdir(place)
+
+
+def test_any_depth(deep: Path) -> None:
+    """Deeper than Python's calls may nest; the path has to be as short as the system takes."""
     check_folder(deep, deep / "x", made=True)
     with pytest.raises(OSError, match="does not exist"):
         check_folder(deep, deep / "x")
@@ -90,9 +101,6 @@ def test_any_depth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("d/file").touch()
     with pytest.raises(NotADirectoryError, match='file" is a file, not a folder'):
         make_folder("d/file/deep/er")
-    (deep / "x").unlink()
-    for place in (deep, *deep.parents[:-2]):  # pytest would nest its calls, too
-        place.rmdir()
 
 
 def test_files_come_before_those_of_folders_below(tmp_path: Path) -> None:
