@@ -11,6 +11,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.counting import how_many
 from dragon.errors import DataError, one_line
 from dragon.files.kinds import HEAD, kind_of_content
 from dragon.files.reading import open_regular
@@ -45,7 +46,7 @@ class NpyRows:
         expected = math.prod(self.shape) * self.dtype.itemsize
         there = file.seek(0, os.SEEK_END) - self.start
         if there < expected:
-            raise DataError(f"{where}: ends after {there} of the {expected} bytes of its values")
+            raise DataError(f"{where}: has {how_many(there, 'byte')} of values, its header says {expected}")
 
     def read(self, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """Rows `start` to `stop` (exclusive), or all. A file that has its columns in order is read as a whole."""

@@ -65,10 +65,10 @@ def test_a_file_that_is_cut_off_asks_for_no_memory(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((4, 4), np.float32))
     content = (tmp_path / "a.npy").read_bytes()
     (tmp_path / "a.npy").write_bytes(content[:-8])
-    with pytest.raises(DataError, match="ends after 56 of the 64 bytes of its values"):
+    with pytest.raises(DataError, match="has 56 bytes of values, its header says 64"):
         read_npy(tmp_path / "a.npy", "mean file")
     (tmp_path / "a.npy").write_bytes(content.replace(b"(4, 4), }", b"(9, 9999999999), }"))
-    with pytest.raises(DataError, match="ends after"):
+    with pytest.raises(DataError, match="has 56 bytes of values, its header says 3"):
         read_npy(tmp_path / "a.npy", "mean file")
 
 
