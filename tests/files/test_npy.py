@@ -68,7 +68,7 @@ def test_a_file_that_is_cut_off_asks_for_no_memory(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has 56 bytes of values, its header says 64"):
         read_npy(tmp_path / "a.npy", "mean file")
     (tmp_path / "a.npy").write_bytes(content.replace(b"(4, 4), }", b"(9, 9999999999), }"))
-    with pytest.raises(DataError, match="has 56 bytes of values, its header says 3"):
+    with pytest.raises(DataError, match=r"has \d+ bytes of values, its header says 359999999964"):
         read_npy(tmp_path / "a.npy", "mean file")
 
 
