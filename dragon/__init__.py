@@ -8,6 +8,7 @@ import os as _os
 _os.environ["OPENBLAS_THREAD_TIMEOUT"] = _os.environ.get("OPENBLAS_THREAD_TIMEOUT", "10")
 
 from importlib import import_module
+from importlib.util import find_spec as _find_spec
 from typing import TYPE_CHECKING, Any
 
 from dragon.pycaffe import alias as _alias
@@ -193,4 +194,6 @@ if not TYPE_CHECKING:
         if name in _PACKAGES:
             import_module(f"dragon.{_PACKAGES[name]}")
             return import_module(f"dragon.{name}")
-        raise AttributeError(f"module 'dragon' has no attribute {name!r}")
+        if _find_spec(f"dragon.{name}") is not None:  # a module, which the import system loads
+            raise AttributeError(f"module 'dragon' has no attribute {name!r}")
+        raise import_module("dragon.pycaffe.missing_names").missing_name("", name, __all__)

@@ -15,6 +15,7 @@ from typing import Any, cast
 from dragon.bases.layer import TRAIN, Context, Layer, create, register
 from dragon.bases.rcnn_settings import STAND_INS, stand_in
 from dragon.bases.user_code import mark_errors, user_code_allowed
+from dragon.bases.user_names import KEPT_APART, attributes_for
 from dragon.errors import DragonError, EngineError, LayerName, PrototxtError, nearest
 from dragon.files import paths
 from dragon.memory.blob import Blob
@@ -24,36 +25,13 @@ from dragon.pycaffe import alias
 __all__ = ["Python"]
 
 
-# Names that Dragon reads of a layer and that pycaffe's base class does not have: a user's class may use them too.
-_KEPT_APART = frozenset(
-    {"_phase", "close", "context", "dtype", "guess_score", "identity", "load_state", "loss_weights", "multiply_adds"}
-    | {"name", "param", "reads_signs", "reads_top", "reads_top_in_place", "rng", "state", "top_range", "where"}
-)
-
-
-class _Replaceable:
-    """A property of Layer that an attribute of an instance may replace."""
-
-    def __init__(self, value: property) -> None:
-        self.value = value
-
-    def __get__(self, layer: Layer | None, owner: type[Layer]) -> Any:
-        return self.value.__get__(layer, owner)
-
-
-_REPLACEABLE = {
-    name: _Replaceable(vars(Layer)[name]) for name in _KEPT_APART if isinstance(vars(Layer).get(name), property)
-}
-
-
 class _OnHost(Layer):
     """Mixin before a class of the user: its code gets NumPy arrays on every engine."""
 
-    settings = ("python_param",)
     runs_user_code = True
     host_only = "is written for NumPy"
-    _users: Mapping[str, Any] = {}  # what the user's code keeps under names of `_KEPT_APART`, while it does not run
-    _of_class: frozenset[str] = frozenset()  # those of `_KEPT_APART` that the user's class itself has
+    _users: Mapping[str, Any] = {}  # what the user's code keeps under names of `KEPT_APART`, while it does not run
+    _of_class: frozenset[str] = frozenset()  # those of `KEPT_APART` that the user's class has and Layer has not
     _inside = False  # while it runs
 
     @property
@@ -84,7 +62,7 @@ class _OnHost(Layer):
             yield
             return
         space, mine = self.context.space, vars(self)
-        own = {name: mine[name] for name in _KEPT_APART if name in mine}
+        own = {name: mine[name] for name in KEPT_APART if name in mine}
         view, space.view = space.view, None
         for name in self._of_class:
             mine.pop(name, None)
@@ -95,7 +73,7 @@ class _OnHost(Layer):
                 yield
         finally:
             self._inside = False
-            self._users = {n: mine.pop(n) for n in _KEPT_APART if n in mine and mine[n] is not own.get(n, self)}
+            self._users = {n: mine.pop(n) for n in KEPT_APART if n in mine and mine[n] is not own.get(n, self)}
             mine.update(own)
             space.view = view
 
@@ -137,6 +115,7 @@ class Python(_OnHost):
     """
 
     type = "Python"
+    settings = ("python_param",)
 
     def __new__(cls, param: pb.LayerParameter, phase: int = TRAIN, context: Context | None = None) -> Any:
         context = context or Context()
@@ -150,12 +129,11 @@ class Python(_OnHost):
                 layer=who,
             )
         user = _user_class(param.python_param, context, who)
-        defaults = {"bottoms": (0, None), "tops": (0, None), "type": "Python"}  # unless the class says so itself
-        own: dict[str, Any] = {
-            name: value for name, value in defaults.items() if getattr(user, name) == getattr(Layer, name)
-        }
-        own |= {name: value for name, value in _REPLACEABLE.items() if getattr(user, name) is getattr(Layer, name)}
-        own["_of_class"] = frozenset(n for n in _KEPT_APART if hasattr(user, n) and not hasattr(Layer, n))
+        try:
+            own = attributes_for(user)
+        except PrototxtError as error:
+            error.at(who)
+            raise
         made = type(user.__name__, (_OnHost, user), {**own, "__module__": user.__module__})
         with mark_errors(who):
             return _made(made, param, phase, context)

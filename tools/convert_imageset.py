@@ -19,6 +19,7 @@ from dragon.data.shards import TAR, read_shards
 from dragon.data.tables import read_tables
 from dragon.errors import DataError
 from dragon.files.atomic import write_atomically
+from dragon.files.folders import walk
 from dragon.tools.common.json_output import json_option
 from dragon.tools.common.logs import log
 from dragon.tools.common.progress import progress_bar
@@ -114,7 +115,7 @@ def read_list(path: str, root: str = "") -> list[tuple[int, str, int]]:
 
 
 def _open_samples(root: str, split: str, image: str, label: str) -> Samples:
-    shards = root.endswith(TAR) or (os.path.isdir(root) and any(Path(root).rglob("*.tar*")))
+    shards = root.endswith(TAR) or any(".tar" in name for _, names in walk(root) for name in names)
     return (read_shards if shards else read_tables)(root, split, image, label)
 
 

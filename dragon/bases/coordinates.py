@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["IDENTITY", "Coordinates", "of_covered", "of_positions"]
+__all__ = ["IDENTITY", "Coordinates", "of_covered", "of_positions", "window"]
 
 Coordinates = tuple[int | None, Any, Any]
 
@@ -34,8 +34,11 @@ def _each(p: Any, name: str, short: str, default: int) -> NDArray[Any]:
     return np.array([getattr(p, name) if p.HasField(name) else default])
 
 
-def _window(p: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Stride, extent and padding before the first element."""
+def window(p: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Stride, extent and padding before the first element, each of one value or of one for each spatial axis.
+
+    p: a ConvolutionParameter, PoolingParameter or LocalParameter.
+    """
     extent = (_each(p, "kernel_size", "kernel", 1) - 1) * _each(p, "dilation", "dilation", 1) + 1
     pad = _each(p, "pad", "pad", 0)
     if "pad_t" in p.DESCRIPTOR.fields_by_name and (p.pad_t or p.pad_l):
@@ -48,11 +51,11 @@ def of_positions(p: Any, axis: int) -> Coordinates:
 
     p: a ConvolutionParameter, PoolingParameter or LocalParameter. axis: the axis before the spatial ones.
     """
-    stride, extent, pad = _window(p)
+    stride, extent, pad = window(p)
     return axis, 1 / stride, (pad - (extent - 1) / 2) / stride
 
 
 def of_covered(p: Any, axis: int) -> Coordinates:
     """The map of a deconvolution, from positions of windows to what the windows cover; p and axis as above."""
-    stride, extent, pad = _window(p)
+    stride, extent, pad = window(p)
     return axis, stride, (extent - 1) / 2 - pad

@@ -278,7 +278,7 @@ class Layer:
         return str(found)
 
     def add_blob(self, shape: Sequence[int], filler: pb.FillerParameter, what: str = "weight") -> Blob:
-        """Append a learned blob, filled as `filler` says.
+        """Append a learned blob, filled as `filler` says; zeros where the definition has the values, as in Caffe.
 
         what: the blob's name for messages. The random values depend only on the seed, the name of the layer and the
         index of the blob, so nets that differ elsewhere start from the same weights. Raises PrototxtError, ShapeError.
@@ -286,7 +286,9 @@ class Layer:
         blob = Blob(shape, self.dtype, self.context.space)
         seed, name = self.context.seed, f"{self.name}/blob{len(self.blobs)}"
         who = f"{what} of shape {tuple(shape)}"
-        if may_wait(blob.shape, filler):  # weights from a file or of another net may come first
+        if self.param.blobs:
+            pass  # dragon.graph.initial_values copies them; even a filler that does not exist is no error
+        elif may_wait(blob.shape, filler):  # weights from a file or of another net may come first
             settings = filler.SerializeToString()  # which can be pickled
             blob.data_storage.fill_later(partial(_fill_flat, self.where, blob.shape, settings, seed, name, who))
         else:

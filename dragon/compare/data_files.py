@@ -20,6 +20,7 @@ from google.protobuf.message import Message
 from dragon.bases.registry import class_of
 from dragon.data.lists import read_lines, unquoted
 from dragon.errors import DataError
+from dragon.files.folders import files_below
 from dragon.files.paths import find, path_or_none
 from dragon.files.reading import read_bytes
 from dragon.proto import dragon_pb2 as pb
@@ -181,7 +182,7 @@ def _digest_of(path: str, whole: bool) -> str:
 def _tree_digest(path: str, whole: bool) -> str:
     """The digest of a folder: the names below it and what is in the files."""
     root = Path(path)
-    files = sorted(one for one in root.rglob("*") if one.is_file() and one.name != "lock.mdb")
+    files = [one for one in files_below(root) if one.name != "lock.mdb"]
     whole = whole and sum(one.stat().st_size for one in files) <= _MOST_BYTES
     total = hashlib.sha256()
     for one in files:

@@ -14,6 +14,7 @@ import numpy as np
 
 from dragon.counting import how_many
 from dragon.errors import DataError
+from dragon.files.folders import files_below
 from dragon.files.kinds import kind_of
 from dragon.files.reading import read_bytes
 
@@ -56,7 +57,7 @@ def files_by_hand(label: str, given: Sequence[Path], digests: Mapping[str, str])
 def _contents(path: Path) -> Iterator[bytes]:
     """The contents that a path may stand for, unpacked."""
     if path.is_dir():
-        files = sorted(one for one in path.rglob("*") if one.is_file())
+        files = files_below(path)
         if len(files) > _MOST:
             raise DataError(
                 f"{path}: has {how_many(len(files), 'file')}; give the folder that holds those of the dataset alone"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dragon.data.lists import read_lines
 from dragon.errors import DataError, nearest
+from dragon.files.folders import walk
 
 __all__ = ["CLASSES", "PICTURES", "class_names", "read_class_folders"]
 
@@ -68,8 +69,7 @@ def _folders(folder: str) -> list[str]:
 
 def _images(root: Path, name: str) -> Sequence[str]:
     found: list[str] = []
-    for place, folders, files in os.walk(root / name):
-        folders[:] = sorted(one for one in folders if not one.startswith("."))
-        pictures = [file for file in sorted(files) if os.path.splitext(file)[1].lower() in PICTURES]
+    for place, files in walk(root / name, lambda one: not one.startswith(".")):
+        pictures = [file for file in files if os.path.splitext(file)[1].lower() in PICTURES]
         found += [Path(place, file).relative_to(root).as_posix() for file in pictures if not file.startswith(".")]
     return found

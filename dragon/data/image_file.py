@@ -1,7 +1,9 @@
 """Decodes image files to arrays; all images of the project are opened here.
 
-Values are those of OpenCV's imread, which Caffe uses: the high byte of 16 bits, colours blue first, and turned as the
-camera noted (EXIF) unless they are wanted as stored. Files of 12 or 32 bits and of floats are errors, as in OpenCV.
+Values are those of OpenCV's imread, which Caffe uses: the high byte of 16 bits (of a TIFF's colours rounded), blue
+first, and turned as the camera noted (EXIF); no rounding and no turning where they are wanted as stored. Files of 12 or
+32 bits and of floats are errors, as in OpenCV. An animation is its first frame; a PNG with a default image that is no
+frame is that image, as in programs that know no animated PNG, such as OpenCV before 4.11.
 """
 
 from __future__ import annotations
@@ -10,16 +12,23 @@ import enum
 import io
 import math
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dragon.counting import how_many
 from dragon.data.cielab import D50, rgb_of_lab
-from dragon.data.image_quirks import cmyk_as_colours, gif_on_background, high_bits, with_separate_alpha
+from dragon.data.image_quirks import (
+    cmyk_as_colours,
+    gif_has_alpha,
+    gif_on_background,
+    high_bits,
+    with_separate_alpha,
+)
 from dragon.errors import DataError, one_line
 from dragon.files.kinds import HEAD, kind_of_content
 from dragon.files.reading import read_bytes
@@ -27,7 +36,7 @@ from dragon.files.reading import read_bytes
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Color", "decode_image", "encode_image", "image_content", "open_image"]
+__all__ = ["Color", "decode_image", "encode_image", "image_content", "open_image", "sixteen_bits"]
 
 # Formats that Pillow decodes itself. Others run programs (EPS starts Ghostscript) or are not images.
 _FORMATS = ("JPEG", "PNG", "BMP", "PPM", "GIF", "TIFF", "WEBP", "JPEG2000", "DIB", "TGA", "SGI", "SUN", "PCX", "ICO")
@@ -84,16 +93,43 @@ def decode_image(content: bytes, color: Color = Color.AS_STORED) -> NDArray[np.u
     try:
         content, extra = with_separate_alpha(content)
         with open_image(content) as image:
-            turned = 1 if color is Color.AS_STORED else _orientation(image)
             if color is Color.GRAY:
                 image.draft("L", image.size)  # the luma of a JPEG itself: that of its colours, once limited, is another
-            pixels = _upright(np.asarray(_eight_bits(image, color, content, extra)), turned)
+            pixels = np.asarray(_eight_bits(image, color, content, extra))
+            if color is not Color.AS_STORED:
+                pixels = _upright(pixels, _orientation(image))  # for which Pillow loads a PNG, and forgets its tiles
     except Exception as error:  # the decoders raise exceptions of many types
         raise DataError(f"the encoded image cannot be read: {one_line(str(error))}") from None
     if pixels.ndim == 2:
         return np.ascontiguousarray(pixels)[np.newaxis]
     blue_first = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]
     return np.ascontiguousarray(blue_first.transpose(2, 0, 1))
+
+
+def sixteen_bits(image: Image, content: bytes) -> NDArray[np.uint16] | None:
+    """(H, W, C) of a PNG or TIFF of 16 bits in colours, of which Pillow gives the high bytes; None for other images.
+
+    Pillow decodes once more, with the bytes taken in the other order, for the low bytes.
+    """
+    if image.format not in ("PNG", "TIFF"):
+        return None
+    forms = [tile[3] if isinstance(tile[3], str) else tile[3][0] for tile in getattr(image, "tile", ())]
+    if not forms or not all(form.startswith("RGB") and form[-4:-1] == ";16" for form in forms):
+        return None
+    other = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
+    with open_image(content) as again:
+        tiles: Any = again
+        tiles.tile = [
+            tile._replace(args=_with_form(tile.args, form[:-1] + other[form[-1]]))
+            for tile, form in zip(tiles.tile, forms, strict=True)
+        ]
+        low = np.asarray(again, np.uint16)
+    return (np.asarray(image, np.uint16) * np.uint16(256) + low).astype(np.uint16)
+
+
+def _with_form(arguments: Any, form: str) -> Any:
+    """The arguments of one of Pillow's decoders, with another form of the stored pixels."""
+    return form if isinstance(arguments, str) else (form, *arguments[1:])
 
 
 def encode_image(pixels: NDArray[np.uint8], kind: str, quality: int | None = None) -> bytes:
@@ -137,6 +173,8 @@ def _eight_bits(image: Image, color: Color, content: bytes, extra: int | None) -
     stored_mode, in_tiff = image.mode, image.format == "TIFF"
     has_alpha = stored_mode == "RGBA" or (stored_mode in ("LA", "PA") and not in_tiff)
     highest, tiles = _highest_value(image), getattr(image, "tile", ())
+    if color is not Color.AS_STORED and (whole := sixteen_bits(image, content)) is not None:
+        image = PIL.Image.fromarray(_eight_of_sixteen(whole, color, in_tiff))
     if stored_mode == "LAB":
         image = PIL.Image.fromarray(rgb_of_lab(np.asarray(image), _white(image)))
     elif image.mode.startswith("I") or image.mode == "F":
@@ -146,10 +184,10 @@ def _eight_bits(image: Image, color: Color, content: bytes, extra: int | None) -
     elif highest < 255:
         flat = image.convert("L" if image.mode == "L" else "RGB")
         image = PIL.Image.fromarray(_rounded(np.asarray(flat) * (highest / 255)))
-    elif image.mode == "RGBA" and in_tiff and _is_times_alpha(image, color, extra):
+    elif stored_mode == "RGBA" and in_tiff and _is_times_alpha(image, color, extra):
         image = PIL.Image.merge("RGBA", image.convert("RGBa").split())
     elif image.format == "GIF" and tiles:
-        has_alpha, stored_mode = "transparency" in image.info, "RGB"
+        has_alpha, stored_mode = gif_has_alpha(content), "RGB"
         image = PIL.Image.fromarray(gif_on_background(image, tiles[0][1]))
     elif image.mode in ("P", "RGB") and "transparency" in image.info:
         has_alpha = image.format == "PNG"
@@ -164,6 +202,16 @@ def _eight_bits(image: Image, color: Color, content: bytes, extra: int | None) -
         has_alpha, image = True, image.convert("RGB")  # OpenCV adds an alpha of 255
     stored = "L" if image.mode in ("1", "L") or (stored_mode == "LA" and in_tiff) else "RGBA" if has_alpha else "RGB"
     return image.convert({Color.GRAY: "L", Color.COLOR: "RGB", Color.AS_STORED: stored}[color])
+
+
+def _eight_of_sixteen(values: NDArray[np.uint16], color: Color, in_tiff: bool) -> NDArray[np.uint8]:
+    """(H, W, C) of 8 bits, or the grey (H, W) of a PNG, which libpng computes of 16 bits; libtiff rounds instead."""
+    if in_tiff:
+        return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if color is Color.GRAY:
+        grey = (values[:, :, :3].astype(np.uint32) @ np.array([9798, 19235, 3735], np.uint32) + (1 << 14)) >> 15
+        return (grey >> 8).astype(np.uint8)
+    return (values >> 8).astype(np.uint8)
 
 
 def _is_times_alpha(image: Image, color: Color, extra: int | None) -> bool:

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["cmyk_as_colours", "gif_on_background", "high_bits", "with_separate_alpha"]
+__all__ = [
+    "cmyk_as_colours",
+    "gif_has_alpha",
+    "gif_on_background",
+    "high_bits",
+    "with_separate_alpha",
+]
 
 _EXTRA_SAMPLES = 338  # tag of TIFF
 _UNRELATED = 2  # alpha that the colours are not multiplied by
@@ -54,6 +60,30 @@ def gif_on_background(image: Any, frame: tuple[int, int, int, int]) -> NDArray[n
     seen[top:bottom, left:right] = pixels[top:bottom, left:right, 3] > 0
     pixels[~seen] = [*colour, 0]
     return pixels
+
+
+def gif_has_alpha(content: bytes) -> bool:
+    """Whether any frame of a GIF has a transparent colour: then OpenCV gives the first one with alpha, 255 or not."""
+    try:
+        at = 13 + _table_size(content[10])
+        while content[at] != 0x3B:  # the end
+            if content[at : at + 2] == b"!\xf9" and content[at + 3] & 1:
+                return True
+            if content[at] == 0x21:  # an extension, else an image
+                at += 2
+            else:
+                at += 11 + _table_size(content[at + 9])
+            while size := content[at]:
+                at += 1 + size
+            at += 1
+    except IndexError:  # cut off
+        pass
+    return False
+
+
+def _table_size(packed: int) -> int:
+    """Bytes of the table of colours that a byte of a GIF announces."""
+    return 3 * 2 ** ((packed & 7) + 1) if packed & 0x80 else 0
 
 
 def high_bits(pixels: NDArray[np.uint8], green: int) -> NDArray[np.uint8]:

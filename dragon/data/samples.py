@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from dragon.data.datum import LABELS
 from dragon.errors import DataError, nearest
+from dragon.files.folders import walk
 
 __all__ = ["Sample", "Samples", "label_of", "sample_files"]
 
@@ -58,9 +58,8 @@ def sample_files(source: str, endings: tuple[str, ...], split: str = "") -> list
     if not root.is_dir():
         raise DataError(f'"{source}" does not exist')
     found: dict[str, list[Path]] = {}
-    for place, folders, files in os.walk(root):
-        folders[:] = sorted(one for one in folders if not one.startswith((".", "cache-")))
-        for file in sorted(files):
+    for place, files in walk(root, lambda one: not one.startswith((".", "cache-"))):
+        for file in files:
             if file.endswith(endings) and not file.startswith((".", "cache-")):
                 found.setdefault(_split_of(root, Path(place, file)), []).append(Path(place, file))
     if not found:

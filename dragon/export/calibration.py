@@ -17,7 +17,8 @@ from dragon.data.resize import resize_bilinear
 from dragon.engines.int8.table import HEAD as RANGES_HEAD
 from dragon.errors import DataError, UsageError
 from dragon.export.deployed import Deployed
-from dragon.files.npy import read_npy
+from dragon.files.folders import files_below
+from dragon.files.npy import npy_rows
 from dragon.files.reading import open_regular
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
@@ -55,7 +56,7 @@ def calibration_batches(
         return itertools.islice(_of_images(listed, shape), count)
     if not path.is_dir():
         raise DataError(f"calibration data {source} does not exist")
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in _IMAGES)
+    files = [file for file in files_below(path) if file.suffix.lower() in _IMAGES]
     if files:
         return itertools.islice(_of_images(files, shape), count)
     backend = pb.DataParameter.LMDB if (path / "data.mdb").exists() else pb.DataParameter.LEVELDB
@@ -90,14 +91,15 @@ def _of_layer(layer: pb.LayerParameter, name: str, deployed: Deployed, count: in
 
 
 def _of_array(path: Path, shape: Sequence[int]) -> Iterator[NDArray[np.float32]]:
-    array = read_npy(path, "calibration data")
-    if array.shape[1:] != tuple(shape[1:]) or array.dtype.kind not in "fiu" or len(array) < shape[0]:
-        raise DataError(
-            f"calibration data {path}: expected numbers of shape (at least {shape[0]}, "
-            f"{', '.join(map(str, shape[1:]))}), got {array.dtype} of shape {array.shape}"
-        )
-    for start in range(0, len(array) - shape[0] + 1, shape[0]):
-        yield array[start : start + shape[0]].astype(np.float32)
+    with npy_rows(path, "calibration data") as array:
+        given = array.shape
+        if given[1:] != tuple(shape[1:]) or array.dtype.kind not in "fiu" or not given or given[0] < shape[0]:
+            raise DataError(
+                f"calibration data {path}: expected numbers of shape (at least {shape[0]}, "
+                f"{', '.join(map(str, shape[1:]))}), got {array.dtype} of shape {given}"
+            )
+        for start in range(0, given[0] - shape[0] + 1, shape[0]):
+            yield array.read(start, start + shape[0]).astype(np.float32, copy=False)
 
 
 def _of_images(files: Sequence[Path], shape: Sequence[int]) -> Iterator[NDArray[np.float32]]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dragon.bases.layer import TEST
 from dragon.bases.margin_product import MarginProduct
 from dragon.bases.registry import class_of
 from dragon.bases.weighted import Weighted
-from dragon.errors import DragonError, PrototxtError, UsageError
-from dragon.graph.definition import definition_of, filter_net, run_state
+from dragon.errors import DragonError, LayerName, PrototxtError, UsageError
+from dragon.graph.definition import definition_of, filter_definition, places_of, run_state
 from dragon.graph.net import Net
 from dragon.layers.accuracy import Accuracy
 from dragon.layers.detection_evaluate import DetectionEvaluate
@@ -73,7 +73,9 @@ class Deployed:
         new, done, left = fold(Model(without_blobs(self.definition.message), arrays, self.definition.folder))
         self.notes += [f"folded {name} into {target}" for name, target in done]
         self.notes += [f"left {name}: {why}" for name, why in left]
-        self.definition = Definition(new.net, folder=self.definition.folder)
+        places = places_of(self.definition)
+        lines = tuple(places[layer.name].line if layer.name in places else 0 for layer in new.net.layer)
+        self.definition = replace(self.definition, message=new.net, lines=lines)
         made = self.net(seed=net.seed, engine=net.executor.name)
         for name, values in new.arrays.items():
             for blob, value in zip(made.params[name], values, strict=True):
@@ -91,9 +93,8 @@ def read_deployed(
     """What `deploy` makes of a net in its phase TEST. Raises DragonError."""
     definition = definition_of(model)
     state = run_state(definition.message.state, TEST, level, list(stages))
-    net = filter_net(name_layers(definition.message), state)
     try:
-        return deploy(Definition(net, folder=definition.folder), shape)
+        return deploy(filter_definition(definition, state, name_layers(definition.message)), shape)
     except DragonError as error:
         error.at(position=definition.start)
         raise
@@ -115,7 +116,7 @@ class _Deployment:
     """The values of a net, which of them are wanted, and the layers that make these."""
 
     def __init__(self, definition: Definition[pb.NetParameter]) -> None:
-        self.folder = definition.folder
+        self.definition = definition
         self.net = pb.NetParameter()
         self.net.CopyFrom(definition.message)
         self.layers = [_without_loss(layer) for layer in definition.message.layer]
@@ -126,7 +127,11 @@ class _Deployment:
         for i, layer in enumerate(self.layers):
             for name in layer.bottom:
                 if name not in newest:
-                    raise PrototxtError(f'unknown bottom "{name}" of layer "{layer.name}"')
+                    raise PrototxtError(
+                        f'unknown bottom "{name}"',
+                        layer=LayerName(layer.name, layer.type),
+                        position=definition.position(i),
+                    )
             self.sources.append([newest[name] for name in layer.bottom])
             self.readers.update(self.sources[-1])
             newest |= {name: (i, j) for j, name in enumerate(layer.top)}
@@ -165,7 +170,9 @@ class _Deployment:
         kept = {i for i, _ in needed}
         if not kept:
             raise UsageError("nothing of the net is left without its losses and data layers")
-        made = Deployed(Definition(self.net, folder=self.folder))
+        lines = self.definition.lines
+        kept_lines = tuple(line for i, line in enumerate(lines) if i in kept)
+        made = Deployed(replace(self.definition, message=self.net, lines=kept_lines))
         del self.net.layer[:]
         for i, (layer, kind) in enumerate(zip(self.layers, self.kinds, strict=True)):
             if i not in kept:
@@ -176,7 +183,7 @@ class _Deployment:
                     made.notes.append(f"left out: {layer.name} ({layer.type}), which no layer reads")
             elif kind.is_source and not kind.is_input:
                 tops = [name for j, name in enumerate(layer.top) if (i, j) in needed]
-                self.net.layer.append(input_for(layer, tops, shape, self.folder))
+                self.net.layer.append(input_for(layer, tops, shape, self.definition.folder))
                 made.data |= dict.fromkeys(tops, layer)
                 shape = None
             else:

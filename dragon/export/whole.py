@@ -8,7 +8,7 @@ from pathlib import Path
 from dragon.bases.layer import TRAIN
 from dragon.bases.registry import class_of
 from dragon.export.deployed import input_for
-from dragon.graph.definition import definition_of, filter_net, run_state
+from dragon.graph.definition import definition_of, filter_definition, run_state
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.proto.layer_names import name_layers
@@ -29,12 +29,12 @@ def read_whole(
     """
     definition = definition_of(model)
     state = run_state(definition.message.state, TRAIN, level, list(stages))
-    net = filter_net(name_layers(definition.message), state)
-    for layer in net.layer:
+    made = filter_definition(definition, state, name_layers(definition.message))
+    for layer in made.message.layer:
         kind = class_of(layer)
         if kind.reads_data and not kind.is_input:
             layer.CopyFrom(input_for(layer, list(layer.top), shape, definition.folder, TRAIN))
             shape = None
         for conditions in (layer.include, layer.exclude):
             del conditions[:]
-    return Definition(net, folder=definition.folder)
+    return made

@@ -16,10 +16,12 @@ from dragon.proto.definition import Definition
 __all__ = [
     "admits",
     "definition_of",
+    "filter_definition",
     "filter_net",
     "insert_splits",
     "insert_splits_tracked",
     "left_out",
+    "places_of",
     "rule_matches",
     "run_state",
 ]
@@ -87,6 +89,29 @@ def filter_net(net: pb.NetParameter, state: pb.NetState) -> pb.NetParameter:
     admitted.layer.extend(layer for layer in net.layer if admits(layer, state))
     admitted.state.CopyFrom(state)
     return admitted
+
+
+def filter_definition(
+    definition: Definition[pb.NetParameter], state: pb.NetState, net: pb.NetParameter | None = None
+) -> Definition[pb.NetParameter]:
+    """The definition of the layers that `state` admits, of which each keeps its line.
+
+    net: in place of the definition's, with as many layers.
+    """
+    whole = definition.message if net is None else net
+    kept = [i for i, layer in enumerate(whole.layer) if admits(layer, state)]
+    lines = tuple(definition.lines[i] for i in kept) if definition.lines else ()
+    return replace(definition, message=filter_net(whole, state), lines=lines)
+
+
+def places_of(definition: Definition[pb.NetParameter]) -> dict[str, Position]:
+    """Where each layer stands, by its name: file and line, or the file alone where several have the name."""
+    places: dict[str, Position] = {}
+    for i, layer in enumerate(definition.message.layer):
+        place = definition.start if layer.name in places else definition.position(i)
+        if place is not None:
+            places[layer.name] = place
+    return places
 
 
 def insert_splits(net: pb.NetParameter) -> pb.NetParameter:

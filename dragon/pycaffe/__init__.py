@@ -14,6 +14,10 @@ __all__ = ["NCCL", "Net", "Timer", *(f"{rule}Solver" for rule in _RULES)]  # wha
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("_") or find_spec(f"{__name__}.{name}") is not None:  # a module, which the import system loads
+    if find_spec(f"{__name__}.{name}") is not None:  # a module, which the import system loads
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("dragon.pycaffe.runtime"), name)
+    if not name.startswith("_"):
+        runtime = import_module("dragon.pycaffe.runtime")
+        if hasattr(runtime, name):
+            return getattr(runtime, name)
+    raise import_module("dragon.pycaffe.missing_names").missing_name("pycaffe", name, __all__)

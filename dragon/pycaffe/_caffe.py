@@ -4,6 +4,7 @@ from dragon.memory.blob import Blob
 from dragon.memory.blob import BlobList as BlobVec
 from dragon.memory.blob import BlobList as RawBlobVec
 from dragon.modes import set_device, set_mode_cpu, set_mode_gpu, set_random_seed
+from dragon.proto.dragon_pb2 import LayerParameter, SolverParameter
 from dragon.pycaffe.runtime import (
     NCCL,
     AdaDeltaSolver,
@@ -29,6 +30,8 @@ from dragon.pycaffe.runtime import (
 )
 from dragon.version import __version__
 
+BoolVec = IntVec = LayerVec = NetVec = StringVec = list  # what nets and solvers have in place of C++'s vectors
+
 __all__ = [
     "NCCL",
     "AdaDeltaSolver",
@@ -36,13 +39,20 @@ __all__ = [
     "AdamSolver",
     "Blob",
     "BlobVec",
+    "BoolVec",
+    "IntVec",
     "Layer",
+    "LayerParameter",
+    "LayerVec",
     "NesterovSolver",
     "Net",
+    "NetVec",
     "RMSPropSolver",
     "RawBlobVec",
     "SGDSolver",
     "Solver",
+    "SolverParameter",
+    "StringVec",
     "Timer",
     "__version__",
     "get_solver",

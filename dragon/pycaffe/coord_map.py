@@ -5,16 +5,18 @@ dragon.bases.coordinates explains maps; each layer type has its own.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dragon.bases.coordinates import IDENTITY, Coordinates
-from dragon.bases.registry import class_of
-from dragon.pycaffe.net_spec import Function, Top, layers
+from dragon.bases.coordinates import IDENTITY, Coordinates, window
+from dragon.bases.registry import class_of, find_class, layer_types
+from dragon.pycaffe.missing_names import missing_name
+from dragon.pycaffe.net_spec import Function, Layers, Top, layers
 
-__all__ = ["AxisMismatchException", "UndefinedMapException", "compose", "coord_map", "coord_map_from_to", "crop"]
-__all__ += ["inverse"]
+__all__ = ["AxisMismatchException", "UndefinedMapException", "compose", "conv_params", "coord_map"]
+__all__ += ["coord_map_from_to", "crop", "crop_params", "inverse"]
 
 Map = Coordinates
 
@@ -25,6 +27,26 @@ class UndefinedMapException(Exception):
 
 class AxisMismatchException(Exception):
     """Two maps act on different axes."""
+
+
+def conv_params(fn: Function) -> tuple[int, NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Axis before the spatial ones, stride, extent of the (dilated) kernel and padding of a layer with windows.
+
+    Each of the last three has one value, or one for each spatial axis. Raises UndefinedMapException for a layer without
+    windows.
+    """
+    layer = fn.settings_proto()
+    settings = [getattr(layer, name) for name in class_of(layer).settings]
+    p = next((p for p in settings if "kernel_size" in p.DESCRIPTOR.fields_by_name), None)
+    if p is None:
+        raise UndefinedMapException(f"{fn.type_name}: the layer has no windows")
+    return (getattr(p, "axis", 1), *window(p))
+
+
+def crop_params(fn: Function) -> tuple[int, NDArray[Any]]:
+    """The first axis that a Crop layer cuts, and its offsets: one value, or one for each axis from there on."""
+    p = fn.settings_proto().crop_param
+    return p.axis, np.array(list(p.offset) or [0])
 
 
 def coord_map(fn: Function) -> Map:
@@ -111,3 +133,17 @@ def crop(top_from: Top, top_to: Top) -> Any:
             raise AssertionError(message)
     offset = [int(-x) for x in b]
     return layers.Crop(top_from, top_to, crop_param={"axis": (1 if axis is None else axis) + 1, "offset": offset})
+
+
+L: Layers
+PASS_THROUGH_LAYERS: list[str]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Names of pycaffe's module: the layer functions as `L`, and `PASS_THROUGH_LAYERS`, which loads all types."""
+        if name == "L":
+            return layers
+        if name == "PASS_THROUGH_LAYERS":
+            return [name for name in layer_types() if (kind := find_class(name)) is not None and kind.pointwise]
+        raise missing_name("coord_map", name, __all__)

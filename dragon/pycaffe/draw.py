@@ -8,9 +8,10 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dragon.bases.convolution import ConvolutionBase
-from dragon.bases.registry import class_of
+from dragon.bases.registry import class_of, find_class
 from dragon.bases.weighted import Weighted
 from dragon.drawing.boxes import window_text
 from dragon.errors import EngineError, UsageError
@@ -18,18 +19,36 @@ from dragon.files.atomic import write_atomically
 from dragon.files.pictures import picture_format
 from dragon.graph.definition import filter_net
 from dragon.layers.pooling import Pooling
+from dragon.proto import caffe_pb2 as caffe_pb2  # scripts reach it as caffe.draw.caffe_pb2
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.upgrade import upgrade_net
+from dragon.pycaffe.missing_names import missing_name
 
-__all__ = ["FORMATS", "Graph", "draw_net", "draw_net_to_file", "get_edge_label", "get_layer_label", "get_pydot_graph"]
+__all__ = [
+    "BLOB_STYLE",
+    "FORMATS",
+    "LAYER_STYLE_DEFAULT",
+    "NEURON_LAYER_STYLE",
+    "Graph",
+    "choose_color_by_layertype",
+    "draw_net",
+    "draw_net_to_file",
+    "get_edge_label",
+    "get_layer_label",
+    "get_layer_lr_mult",
+    "get_pooling_types_dict",
+    "get_pydot_graph",
+]
 
 FORMATS = ("svg", "png", "pdf", "dot")
 _BITMAPS = ("png", "jpg", "jpeg", "gif")
 _MORE_FORMATS = (*_BITMAPS, "gv", "ps", "eps")
 _MAX_SIDE = 12_000  # pixels of a bitmap's side; graphviz and viewers fail beyond some 30,000
 _DPI = 96
-_LAYER = {"shape": "box", "style": "filled"}
-_BLOB = {"shape": "octagon", "fillcolor": "#E0E0E0", "style": "filled"}
+# graphviz's attributes of boxes, of which scripts for pycaffe change some; a neuron layer is one in place
+LAYER_STYLE_DEFAULT = {"shape": "box", "fillcolor": "#6495ED", "style": "filled"}
+NEURON_LAYER_STYLE = {"shape": "box", "fillcolor": "#90EE90", "style": "filled"}
+BLOB_STYLE = {"shape": "octagon", "fillcolor": "#E0E0E0", "style": "filled"}
 _COLORS = {  # by the layers' `family`
     "convolution": "#FF5050",
     "pooling": "#FF9900",
@@ -111,6 +130,28 @@ class Graph:
         return made.stdout
 
 
+def choose_color_by_layertype(layertype: str) -> str:
+    """The colour of a layer's box, such as "#FF5050", by the name of its type; the default one for others."""
+    kind = find_class(layertype)
+    return _COLORS.get(kind.family if kind is not None else "", LAYER_STYLE_DEFAULT["fillcolor"])
+
+
+def get_pooling_types_dict() -> dict[int, str]:
+    """The names of the methods of pooling, such as "MAX", by their numbers."""
+    return {number: name for name, number in pb.PoolingParameter.PoolMethod.items()}
+
+
+def get_layer_lr_mult(layer: pb.LayerParameter) -> float | list[float]:
+    """The multiplier of the learning rate of a layer's parameters; a list where it gives several, 1 where none.
+
+    Raises ValueError for a type that has no weights, as pycaffe does.
+    """
+    if not issubclass(class_of(layer), Weighted):
+        raise ValueError(f"a layer of type {layer.type} has no multiplier of the learning rate")
+    multipliers = [p.lr_mult for p in layer.param] or [1.0]
+    return multipliers if len(multipliers) > 1 else multipliers[0]
+
+
 def get_layer_label(layer: pb.LayerParameter, rankdir: str = "LR", display_lrm: bool = False) -> str:
     """The text in a layer's box: name, type, kernel, and with display_lrm the multipliers of the learning rate."""
     separator = " " if rankdir in ("TB", "BT") else "\n"
@@ -134,7 +175,9 @@ def get_layer_label(layer: pb.LayerParameter, rankdir: str = "LR", display_lrm: 
             lines.append(f"stride: {window_text(list(q.stride_shape.dim) or [q.stride], q.stride_h, q.stride_w, 1)}")
             lines.append(f"pad: {window_text(list(q.pad_shape.dim) or [q.pad], q.pad_h, q.pad_w, 0)}")
     if display_lrm and issubclass(kind, Weighted):
-        lines.append("lr mult: " + ", ".join(f"{p.lr_mult:g}" for p in layer.param or [pb.ParamSpec()]))
+        multipliers = get_layer_lr_mult(layer)
+        each = multipliers if isinstance(multipliers, list) else [multipliers]
+        lines.append("lr mult: " + ", ".join(f"{m:g}" for m in each))
     return separator.join(lines)
 
 
@@ -180,18 +223,19 @@ def get_pydot_graph(
         if node in graph.nodes:  # one for each phase
             node += f"_{sum(other.startswith(node) for other in graph.nodes)}"
         in_place = len(layer.bottom) == 1 == len(layer.top) and layer.bottom[0] == layer.top[0]
-        color = _COLORS.get(class_of(layer).family, "#90EE90" if in_place else "#6495ED")
+        style = NEURON_LAYER_STYLE if in_place else LAYER_STYLE_DEFAULT
+        color = _COLORS.get(class_of(layer).family, style["fillcolor"])
         label = get_layer_label(layer, rankdir, display_lrm)
         if phase is None and _only_in(layer):
             label += f"\n{_only_in(layer)}"
-        graph.node(node, {**_LAYER, "fillcolor": color, "label": label})
+        graph.node(node, {**style, "fillcolor": color, "label": label})
         for bottom in layer.bottom:
-            graph.node(f"{bottom}_blob", {**_BLOB, "label": bottom})
+            graph.node(f"{bottom}_blob", {**BLOB_STYLE, "label": bottom})
             graph.edge(f"{bottom}_blob", node)
         if in_place:
             graph.put_beside(f"{layer.bottom[0]}_blob", node)
         for top in layer.top:
-            graph.node(f"{top}_blob", {**_BLOB, "label": top})
+            graph.node(f"{top}_blob", {**BLOB_STYLE, "label": top})
             graph.edge(node, f"{top}_blob", get_edge_label(layer) if label_edges else "")
     return graph
 
@@ -227,3 +271,9 @@ def _write(filename: str | Path, picture: bytes) -> None:
         write_atomically(filename, picture)
     except OSError as error:
         raise UsageError(f"{filename}: cannot be written: {error.strerror}") from None
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        raise missing_name("draw", name, __all__)

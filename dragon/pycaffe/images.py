@@ -28,14 +28,21 @@ def load_image(filename: str | Path | BinaryIO, color: bool = True) -> Image:
 
 def read_image(source: str | Path | BinaryIO, color: bool = True, weights: Sequence[float] | None = None) -> Image:
     """As `load_image`. weights: what red, green and blue count in grey; None: as in data layers, rounded to bytes."""
-    from dragon.data.image_file import image_content, open_image
+    from dragon.data.image_file import image_content, open_image, sixteen_bits
+    from dragon.data.image_quirks import with_separate_alpha
 
     try:
         content = image_content(source) if isinstance(source, (str, Path)) else source.read()
+        content, _ = with_separate_alpha(content)
         with open_image(content) as image:
-            if image.mode.startswith("I") or image.mode == "F":  # 16 bits a pixel
+            whole = sixteen_bits(image, content) if weights is not None else None
+            if whole is not None:
+                pixels: NDArray[Any] = whole[..., :3].astype(np.float32) / 65535
+                if not color:
+                    pixels = pixels @ np.asarray(weights, np.float32)
+            elif image.mode.startswith("I") or image.mode == "F":  # 16 bits a pixel
                 grey = np.asarray(image, np.float32) / (65535 if image.mode.startswith("I") else 1)
-                pixels: NDArray[Any] = np.repeat(grey[..., None], 3, axis=2) if color else grey
+                pixels = np.repeat(grey[..., None], 3, axis=2) if color else grey
             else:
                 if image.mode == "P" and "transparency" in image.info:
                     image = image.convert("RGBA")

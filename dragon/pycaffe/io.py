@@ -16,6 +16,7 @@ from dragon.proto import blobs as _blobs
 from dragon.proto import caffe_pb2 as caffe_pb2  # scripts reach it as caffe.io.caffe_pb2
 from dragon.proto import dragon_pb2 as pb
 from dragon.pycaffe.images import load_image
+from dragon.pycaffe.missing_names import missing_name
 from dragon.pycaffe.resizing import Image, resize, resize_image
 
 __all__ = [
@@ -222,7 +223,7 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> Any:
         """scikit-image, which scripts take from here as `caffe.io.skimage`."""
         if name != "skimage":
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            raise missing_name("io", name, __all__)
         try:
             import skimage.io
             import skimage.transform

@@ -138,18 +138,25 @@ class PyNet(OldNet, ForkNet, PrivateNames):
                 all_diffs.setdefault(name, []).extend(value.copy())
         return self._without_padding(all_outs, arrays), self._without_padding(all_diffs, arrays)
 
-    def set_input_arrays(self, data: Array, labels: Array) -> None:
+    def set_input_arrays(self, data: Array, labels: Array, layer: int | str = 0) -> None:
         """Set the float32 data (N, C, H, W) and labels, (N, 1, 1, 1) or (N,), of the net's MemoryData layer.
 
-        Raises DataError for wrong shapes or a net without such a layer.
+        layer: of several its name, or its number among them, as in forks. Raises DataError for wrong shapes or a net
+        without such a layer.
         """
         from dragon.layers.memory_data import MemoryData
 
-        for layer in self.layers:
-            if isinstance(layer, MemoryData):
-                layer.set_arrays(data, labels)
-                return
-        raise InputArraysError("set_input_arrays needs a MemoryData layer, the net has none")
+        found: dict[int | str, MemoryData] = {}
+        names: list[str] = []
+        for one in self.layers:
+            if isinstance(one, MemoryData):
+                found[len(names)] = found[one.name] = one
+                names.append(one.name)
+        if not found:
+            raise InputArraysError("set_input_arrays needs a MemoryData layer, the net has none")
+        if layer not in found:
+            raise InputArraysError(f"no MemoryData layer {layer!r}: the net has {', '.join(names)}")
+        found[layer].set_arrays(data, labels)
 
     # -- views of the nodes ---------------------------------------------------------------------------------
     @cached_property

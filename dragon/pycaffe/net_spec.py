@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dragon.bases.registry import layer_types
 from dragon.errors import LayerName, PrototxtError, nearest
 from dragon.proto import caffe_pb2 as caffe_pb2  # scripts reach it as caffe.net_spec.caffe_pb2
 from dragon.proto import dragon_pb2 as pb
 from dragon.pycaffe.layer_help import documentation_of, signature_of
+from dragon.pycaffe.missing_names import missing_name
 from dragon.pycaffe.settings import assign, assign_settings
 
 __all__ = [
@@ -46,9 +47,6 @@ def param_name_dict() -> dict[str, str]:
     fields = pb.LayerParameter.DESCRIPTOR.fields
     found = [(f.message_type.name, f.name) for f in fields if f.name.endswith("_param") and f.message_type is not None]
     return {message.removesuffix("Parameter"): name.removesuffix("_param") for message, name in reversed(found)}
-
-
-_param_names = param_name_dict()  # scripts for pycaffe read it
 
 
 class Top:
@@ -294,3 +292,15 @@ class Parameters:
 
 layers = Layers()
 params = Parameters()
+
+
+_param_names: dict[str, str]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """`_param_names`, which scripts for pycaffe read: what `param_name_dict` gives, made at first use."""
+        if name != "_param_names":
+            raise missing_name("net_spec", name, __all__)
+        globals()[name] = found = param_name_dict()
+        return found

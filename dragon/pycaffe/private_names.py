@@ -29,8 +29,8 @@ class PrivateNames(Wiring):
         """Run backward from layer `start` (the last) down to `end` (inclusive)."""
 
     @abstractmethod
-    def set_input_arrays(self, data: Array, labels: Array) -> None:
-        """Set the data and labels of the net's MemoryData layer."""
+    def set_input_arrays(self, data: Array, labels: Array, layer: int | str = 0) -> None:
+        """Set the data and labels of a MemoryData layer of the net."""
 
     @property
     def _layer_names(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dragon.errors import WeightsError, nearest
+from dragon.errors import Position, WeightsError, nearest
 from dragon.files.atomic import atomic_path
 from dragon.graph.changes import change_net
+from dragon.graph.definition import places_of
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.assign import Assignment
 from dragon.proto.layer_blobs import put_blobs, take_blobs
@@ -47,6 +48,7 @@ class Model:
     # the layers whose arrays were read from files, where those of others are blobs of the definition and written there;
     # None: the definition has none
     from_files: frozenset[str] | None = None
+    places: Mapping[str, Position] = field(default_factory=dict)  # of layers by name, as far as they stand in a file
 
     @classmethod
     def of(cls, net: pb.NetParameter, folder: Path | None = None) -> Model:
@@ -110,8 +112,10 @@ def read_model(
     from dragon.surgery.present import to_present
 
     definition, source = read_net_source(prototxt, profile)
-    net, folder = name_layers(change_net(definition, assignments).message), definition.folder
-    model = Model(net, {}, folder, source, net.profile, level, stages)
+    changed = change_net(definition, assignments)
+    net, folder = name_layers(changed.message), definition.folder
+    places = places_of(replace(changed, message=net))
+    model = Model(net, {}, folder, source, net.profile, level, stages, places=places)
     if weights is None:
         return to_present(model.with_blobs_of_definition())
     if find_profile(net.profile or None).dialect:

@@ -94,6 +94,14 @@ def test_colours_and_alpha_of_16_bits(kind: int, channels: int) -> None:
         np.testing.assert_array_equal(stored[3], high[-1])
 
 
+@pytest.mark.parametrize(("kind", "channels"), [(2, 3), (6, 4)])
+def test_grey_of_16_bits_is_rounded_once(kind: int, channels: int) -> None:
+    """That of the high bytes is one less in places."""
+    samples = np.stack([np.roll(VALUES, i) for i in range(channels)], 1)
+    expected = np.floor(samples[:, :3] @ [0.299, 0.587, 0.114] / 256).reshape(1, HEIGHT, WIDTH)
+    np.testing.assert_array_equal(decode_image(png(samples, kind), Color.GRAY), expected)
+
+
 @pytest.mark.parametrize("highest", [65535, 1000])
 def test_colours_of_16_bits_in_a_ppm(highest: int) -> None:
     samples = np.stack([np.roll(VALUES, i) for i in range(3)], 1).astype(int) % (highest + 1)

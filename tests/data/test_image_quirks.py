@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dragon.data.image_file import Color, decode_image
-from dragon.data.image_quirks import with_separate_alpha
+from dragon.data.image_quirks import gif_has_alpha, with_separate_alpha
 
 FLAGS = {Color.COLOR: 1, Color.GRAY: 0, Color.AS_STORED: -1}  # of OpenCV's imread
 RNG = np.random.default_rng(5)
@@ -72,6 +72,38 @@ def test_a_gif_on_its_background(
     assert len(stored) == (3 if clear is None else 4)
     if clear is not None:
         np.testing.assert_array_equal(stored[3], 255 * inside)
+
+
+@pytest.mark.parametrize("clear", [None, 3])
+@pytest.mark.parametrize("table", [True, False], ids=["one table", "a table of each frame"])
+def test_an_animated_gif_is_its_first_frame(clear: int | None, table: bool) -> None:
+    """With an alpha of 255 where a later frame has a transparent colour."""
+    frame = (0, 0, WIDTH, HEIGHT)
+    first, second = gif(frame, 0, None, table), gif((2, 1, 6, 4), 0, clear, table)
+    head = 13 + 3 * 2**3 * table
+    loop = b"!\xff\x0bNETSCAPE2.0\x03\1\0\0\0"
+    content = first[:head] + loop + first[head:-1] + second[head:]
+    stored = compare(content, Color.AS_STORED)
+    np.testing.assert_array_equal(stored[:3], TABLE[INDICES][..., ::-1].transpose(2, 0, 1))
+    assert len(stored) == (3 if clear is None else 4)
+    assert stored[3:].min(initial=255) == 255
+    compare(content, Color.COLOR)
+
+
+def test_a_gif_that_is_cut_off_has_no_later_frames() -> None:
+    content = gif((0, 0, WIDTH, HEIGHT), 0, 3)
+    assert gif_has_alpha(content)
+    assert not any(gif_has_alpha(content[:end]) for end in range(40))
+
+
+def test_an_animated_png_is_its_default_image() -> None:
+    """OpenCV gives the first frame instead since 4.11, but Caffe was built with older ones."""
+    frames = [PIL.Image.fromarray(np.full((4, 5, 3), value, np.uint8)) for value in (10, 20, 30)]
+    for default in (True, False):
+        file = io.BytesIO()
+        frames[0].save(file, "PNG", save_all=True, append_images=frames[1:], default_image=default)
+        for color in Color:
+            assert np.unique(decode_image(file.getvalue(), color)) == [10]
 
 
 def tiff(samples: NDArray[Any], extra: int, order: Literal["<", ">"], planar: bool) -> bytes:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dragon.files.atomic import check_writable, write_atomically
-from dragon.files.folders import check_folder, make_folder
+from dragon.files.folders import check_folder, files_below, make_folder, walk
 
 
 @pytest.mark.parametrize(
@@ -72,3 +73,42 @@ def test_a_folder_that_cannot_be_made_in_a_write_protected_one(tmp_path: Path, m
         make_folder(tmp_path / "a" / "b")
     assert caught.value.filename == str(tmp_path / "a" / "b")
     assert caught.value.strerror == f'the folder "{tmp_path}" cannot be written to'
+
+
+@pytest.fixture
+def deep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A path of 1,200 levels. They are removed here: pytest would nest its calls for them."""
+    monkeypatch.chdir(tmp_path)
+    yield Path("/".join("d" * 1200))
+    for place, names in reversed(list(walk("d"))):
+        for name in names:
+            os.unlink(os.path.join(place, name))
+        if os.path.isdir(place):
+            os.rmdir(place)
+
+
+def test_any_depth(deep: Path) -> None:
+    """Deeper than Python's calls may nest; the path has to be as short as the system takes."""
+    check_folder(deep, deep / "x", made=True)
+    with pytest.raises(OSError, match="does not exist"):
+        check_folder(deep, deep / "x")
+    make_folder(deep)
+    make_folder(deep)
+    (deep / "x").touch()
+    check_folder(deep, deep / "x")
+    assert files_below("d") == [deep / "x"]
+    assert len(list(walk("d"))) == 1200
+    Path("d/file").touch()
+    with pytest.raises(NotADirectoryError, match='file" is a file, not a folder'):
+        make_folder("d/file/deep/er")
+
+
+def test_files_come_before_those_of_folders_below(tmp_path: Path) -> None:
+    for name in ("b/2", "b/a/3", "b/1", "a/0", "z", ".hidden/4"):
+        make_folder((tmp_path / name).parent)
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    seen = [(os.path.relpath(place, tmp_path), names) for place, names in walk(tmp_path, lambda name: name[0] != ".")]
+    assert seen == [(".", ["z"]), ("a", ["0"]), ("b", ["1", "2"]), (os.path.join("b", "a"), ["3"])]
+    assert [path.name for path in files_below(tmp_path)] == ["4", "0", "1", "2", "3", "z"]
+    assert list(walk(tmp_path / "z")) == [(str(tmp_path / "z"), [])]

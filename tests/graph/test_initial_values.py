@@ -96,6 +96,16 @@ def test_a_weights_file_comes_after(tmp_path: Path) -> None:
         assert values(again) == {"ip": [[8] * 4, [10, 20]]}
 
 
+@pytest.mark.parametrize("filler", ['type: "of_a_fork"', 'type: "gaussian" std: -1', 'type: "bilinear"', "branches: 3"])
+def test_fillers_of_blobs_in_the_definition_are_not_looked_at(filler: str) -> None:
+    """BVLC's layers skip them; without blobs each is an error."""
+    text = INPUT + IP.replace('type: "constant" value: 7', filler)
+    with dragon.Net(parse_text(text, pb.NetParameter()), TEST) as net:
+        assert values(net) == {"ip": [[1, 2, 3, 4], [10, 20]]}
+    with pytest.raises(dragon.DragonError, match="ip"):
+        dragon.Net(parse_text(text.split("blobs")[0] + "}", pb.NetParameter()), TEST)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -17,9 +17,11 @@ from dragon.pycaffe.coord_map import (
     AxisMismatchException,
     UndefinedMapException,
     compose,
+    conv_params,
     coord_map,
     coord_map_from_to,
     crop,
+    crop_params,
     inverse,
 )
 from dragon.pycaffe.net_spec import Top
@@ -53,6 +55,29 @@ def test_upsampled_features_of_fully_convolutional_nets() -> None:
     up = L.Deconvolution(L.Convolution(top, kernel_size=7), convolution_param={"kernel_size": 64, "stride": 32})
     layer = crop(up, x).to_proto().layer[-1]
     assert (layer.type, layer.crop_param.axis, list(layer.crop_param.offset)) == ("Crop", 2, [19])
+
+
+def test_settings_of_windows_and_crops() -> None:
+    """The helpers that pycaffe's module has: axis, stride, extent with dilation, padding; axis and offsets."""
+    x = data()
+    axis, stride, extent, pad = conv_params(L.Convolution(x, kernel_size=3, stride=2, dilation=4, pad=1).fn)
+    assert (axis, *stride, *extent, *pad) == (1, 2, 9, 1)
+    axis, stride, extent, pad = conv_params(L.Pooling(x, kernel_h=3, kernel_w=2).fn)
+    assert (axis, list(stride), list(extent), list(pad)) == (1, [1], [3, 2], [0])
+    with pytest.raises(UndefinedMapException, match="ReLU: the layer has no windows"):
+        conv_params(L.ReLU(x).fn)
+    axis, offset = crop_params(L.Crop(x, x).fn)
+    assert (axis, *offset) == (2, 0)
+    axis, offset = crop_params(L.Crop(x, x, axis=3, offset=5).fn)
+    assert (axis, *offset) == (3, 5)
+
+
+def test_layers_that_pass_coordinates_through() -> None:
+    from dragon.pycaffe import coord_map as module
+
+    assert module.L.ReLU(data()).fn.type_name == "ReLU"
+    assert {"ReLU", "Eltwise", "Scale", "Split"} <= set(module.PASS_THROUGH_LAYERS)
+    assert not {"Convolution", "Pooling", "Crop", "InnerProduct"} & set(module.PASS_THROUGH_LAYERS)
 
 
 def test_rectangular_windows_map_each_axis() -> None:

@@ -128,3 +128,27 @@ def test_a_graph_makes_png_files_as_pydots(tmp_path: Path, monkeypatch: pytest.M
     assert asked == ["png", "png"]
     with pytest.raises(UsageError, match="cannot be written"):
         graph.write_png(tmp_path / "none" / "net.png")
+
+
+def test_the_helpers_of_pycaffe() -> None:
+    draw = caffe.draw
+    assert draw.get_pooling_types_dict().items() >= {0: "MAX", 1: "AVE", 2: "STOCHASTIC"}.items()
+    data, convolution, relu, pooling = NET.layer
+    colors = [draw.choose_color_by_layertype(layer.type) for layer in (data, convolution, relu, pooling)]
+    assert colors == ["#6495ED", "#FF5050", "#6495ED", "#FF9900"]
+    assert draw.choose_color_by_layertype("OfAFork") == draw.LAYER_STYLE_DEFAULT["fillcolor"]
+    assert draw.get_layer_lr_mult(convolution) == 3
+    with pytest.raises(ValueError, match="a layer of type ReLU has no multiplier"):
+        draw.get_layer_lr_mult(relu)
+    two = pb.LayerParameter()
+    two.CopyFrom(convolution)
+    two.param.add(lr_mult=0.5)
+    assert draw.get_layer_lr_mult(two) == [3, 0.5]
+    two.ClearField("param")
+    assert draw.get_layer_lr_mult(two) == 1
+    assert draw.get_pydot_graph(NET, "LR").to_string().count(draw.BLOB_STYLE["fillcolor"]) == 3
+
+
+def test_a_script_changes_the_style(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(caffe.draw.NEURON_LAYER_STYLE, "fillcolor", "#123456")
+    assert caffe.draw.get_pydot_graph(NET, "LR").to_string().count("#123456") == 1

@@ -9,6 +9,8 @@ import pytest
 
 import dragon as caffe
 from dragon.errors import ArrayShapeError, UnknownLayerError, UsageError
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import parse_text
 
 NET = """
 force_backward: true
@@ -104,3 +106,22 @@ def test_a_loop_that_steps_by_itself(tmp_path: Path) -> None:
         other.increment_iter()
     assert other.iter == 4
     np.testing.assert_allclose(other.net.params["ip"][0].data, one.net.params["ip"][0].data, rtol=1e-5)
+
+
+def test_arrays_of_several_layers_of_memory_data() -> None:
+    """Scripts name the layer behind the arrays, or say its number."""
+    one = 'layer { name: "NAME" type: "MemoryData" top: "NAME" top: "t_NAME" memory_data_param { %s } }'
+    text = (one % "batch_size: 2 channels: 1 height: 1 width: 1").replace
+    net = caffe.Net(parse_text(text("NAME", "a") + text("NAME", "b"), pb.NetParameter()), caffe.TEST)
+    values = [np.full((2, 1, 1, 1), k, np.float32) for k in range(4)]
+    net.set_input_arrays(values[0], values[0])
+    net.set_input_arrays(values[1], values[1], 1)
+    net.forward()
+    assert [net.blobs[name].data.max() for name in ("a", "b")] == [0, 1]
+    net.set_input_arrays(values[2], values[2], "b")
+    net.set_input_arrays(values[3], values[3], layer=0)
+    net.forward()
+    assert [net.blobs[name].data.max() for name in ("a", "b")] == [3, 2]
+    for wrong in (2, -1, "c"):
+        with pytest.raises(RuntimeError, match=f"no MemoryData layer {wrong!r}: the net has a, b"):
+            net.set_input_arrays(values[0], values[0], wrong)

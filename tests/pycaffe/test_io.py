@@ -148,3 +148,15 @@ def test_blobs_and_datums_round_trip() -> None:
 def test_an_encoded_datum_is_no_array() -> None:
     with pytest.raises(ValueError, match="the Datum holds an image file: decode"):
         caffe.io.datum_to_array(caffe_pb2.Datum(data=b"x", encoded=True))
+
+
+def test_load_image_of_16_bits_keeps_them(tmp_path: Path) -> None:
+    """scikit-image divides by 65535; the high bytes alone would be off by up to 1/256."""
+    cv2 = pytest.importorskip("cv2")
+    pixels = np.random.default_rng(3).integers(0, 1 << 16, (4, 6, 4)).astype(np.uint16)
+    for name in ("a.png", "a.tiff"):
+        cv2.imwrite(str(tmp_path / name), pixels)
+        found = caffe.io.load_image(tmp_path / name)
+        np.testing.assert_allclose(found, pixels[..., 2::-1] / 65535, rtol=1e-6)
+        grey = caffe.io.load_image(tmp_path / name, color=False)
+        np.testing.assert_allclose(grey[..., 0], found @ [0.2125, 0.7154, 0.0721], rtol=1e-6)

@@ -75,7 +75,15 @@ def test_attributes_are_the_users(solver: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["param", "name", "rng", "context", "dtype", "identity", "loss_weights"])
-@pytest.mark.parametrize("form", ["NAME = dict(factor=3, calls=0)", "def NAME(self): return 3"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "NAME = dict(factor=3, calls=0)",
+        "def NAME(self): return 3",
+        "VALUE = dict(factor=3, calls=0)\n    @property\n    def NAME(self): return self.VALUE",
+    ],
+    ids=["constant", "method", "property"],
+)
 def test_so_are_those_of_its_class(solver: str, name: str, form: str) -> None:
     text = LAYER.replace("    def setup", f"    {form}\n\n    def setup", 1).replace(
         "self.NAME = eval(self.param_str)", ""
@@ -88,3 +96,39 @@ def test_so_are_those_of_its_class(solver: str, name: str, form: str) -> None:
     assert made.net.forward()["loss"] == pytest.approx(2 * 2 * 3 * (3 * 0.4 - 0.6), rel=1e-5)
     assert (made.net.layers[2].name, made.net.layers[2].param.name) == ("py", "py")
     made.close()
+
+
+@pytest.mark.parametrize("name", ["bottoms", "close", "load_state", "multiply_adds", "settings", "tops"])
+def test_constants_where_dragon_has_methods_and_settings(solver: str, name: str) -> None:
+    text = LAYER.replace("    def setup", "    NAME = dict(factor=3, calls=0)\n\n    def setup", 1)
+    text = text.replace("self.NAME = eval(self.param_str)", "")
+    Path("scaling_of_the_test.py").write_text(text.replace("NAME", name))
+    made = caffe.SGDSolver(solver)
+    made.step(1)
+    assert made.net.forward()["loss"] == pytest.approx(2 * 2 * 3 * (3 * 0.4 - 0.6), rel=1e-5)
+    again = caffe.SGDSolver(solver)
+    again.restore(made.snapshot())
+    assert "py" in made.net.summary()
+    again.close()
+    made.close()
+
+
+@pytest.mark.parametrize("name", ["name", "param", "rng", "state", "own"])
+def test_slots(solver: str, name: str) -> None:
+    text = LAYER.replace("    def setup", f"    __slots__ = ({name!r},)\n\n    def setup", 1)
+    Path("scaling_of_the_test.py").write_text(text.replace("NAME", name))
+    made = caffe.SGDSolver(solver)
+    made.step(1)
+    assert made.net.forward()["loss"] == pytest.approx(2 * 2 * 3 * (3 * 0.4 - 0.6), rel=1e-5)
+    made.snapshot()
+    layer = made.net.layers[2]
+    assert (layer.name, layer.param.name) == ("py", "py")
+    made.close()
+
+
+@pytest.mark.parametrize("name", ["blobs", "param_str"])
+def test_properties_of_caffes_own_names_are_refused(solver: str, name: str) -> None:
+    text = LAYER.replace("    def setup", f"    {name} = property(lambda self: 3)\n\n    def setup", 1)
+    Path("scaling_of_the_test.py").write_text(text.replace("NAME", "own"))
+    with pytest.raises(caffe.PrototxtError, match=f'"py".*class Scaling has a property {name} that cannot be set'):
+        caffe.SGDSolver(solver)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,6 +62,51 @@ def test_where_settings_of_types_go() -> None:
         assert field.message_type.name.removesuffix("Parameter") == message
     assert net_spec._param_names == names
     assert net_spec.caffe_pb2 is caffe_pb2
+
+
+def test_settings_names_that_a_script_adds_stay() -> None:
+    """Scripts write into the table, which is made when the first of them asks."""
+    in_a_script(
+        "import caffe.net_spec\n"
+        "assert '_param_names' not in vars(caffe.net_spec)\n"
+        "from caffe.net_spec import _param_names\n"
+        "_param_names['Deconvolution'] = 'convolution'\n"
+        "assert caffe.net_spec._param_names is _param_names and len(_param_names) > 50"
+    )
+
+
+def test_vectors_of_the_compiled_part() -> None:
+    """Lists stand in for C++'s vectors, so a script makes one, and asks whether it has one."""
+    compiled = import_module("dragon.pycaffe._caffe")
+    names = compiled.StringVec()
+    names.append("data")
+    assert names == ["data"]
+    net = caffe.Net(caffe.to_proto(caffe.layers.Input(shape={"dim": [1, 2]})), caffe.TEST)
+    assert isinstance(net.layers, compiled.LayerVec)
+    assert isinstance(net._inputs, compiled.IntVec)
+    assert isinstance(net._blob_names, compiled.StringVec)
+    assert isinstance(net.layer_need_backward, compiled.BoolVec)
+    assert compiled.LayerParameter is caffe_pb2.LayerParameter
+    assert compiled.SolverParameter is caffe_pb2.SolverParameter
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "hint"),
+    [
+        (caffe, "set_mode_gp", 'did you mean "set_mode_gpu"'),
+        (caffe, "create_layer", "make a net of the one layer"),
+        (caffe, "check_mode_gpu", "net.executor.name"),
+        (caffe, "CaffeNet", "it is caffe.Net since 2014"),
+        (caffe.io, "load_imag", 'did you mean "load_image"'),
+        (caffe.draw, "pydot", "get_pydot_graph makes its graph without it"),
+        (caffe.net_spec, "six", "import six itself"),
+        (caffe.coord_map, "crops", 'did you mean "crop"'),
+    ],
+)
+def test_missing_names_say_what_takes_their_place(module: Any, name: str, hint: str) -> None:
+    where = module.__name__.replace(".pycaffe", "")
+    with pytest.raises(AttributeError, match=rf"^module '{where}' has no attribute '{name}'.*{hint}.*\Z"):
+        getattr(module, name)
 
 
 def test_types_of_layers_by_the_names_of_2014() -> None:

@@ -29,6 +29,45 @@ def test_an_interrupt_while_modules_are_loaded(name: str) -> None:
     assert (done.returncode, done.stdout, done.stderr.lstrip()) == (130, "", "dragon: interrupted\n")
 
 
+# when a module is looked for, by a package that makes another error of an interrupt, or when Python ends
+SIGNALLED = """
+import atexit, os, signal, sys
+def interrupt():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        raise ImportError("a part of the package is missing")
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "{when}":
+            interrupt()
+sys.meta_path.insert(0, Interrupt())
+if "{when}" == "end":
+    atexit.register(interrupt)
+if "{when}" == "background":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.meta_path[0].find_spec = lambda name, path=None, target=None: interrupt() if name == "click" else None
+from dragon.tools.entry import main
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends the process there")
+@pytest.mark.parametrize("when", ["click", "numpy", "numpy.linalg", "dragon.tools.main", "end"])
+def test_an_interrupt_is_one_line_whoever_catches_it(when: str) -> None:
+    run = [sys.executable, "-c", SIGNALLED.format(when=when), "--version"]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (130, "dragon: interrupted\n")
+    assert ("dragon" in done.stdout) == (when == "end")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends the process there")
+def test_interrupts_stay_ignored_in_the_background() -> None:
+    run = [sys.executable, "-c", SIGNALLED.format(when="background"), "--version"]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_package_loads_nothing_before_the_entry_point() -> None:
     """Otherwise an interrupt could come before the entry point can say so."""
     code = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +224,7 @@ def test_a_mean_file_beside_the_net_is_found_from_another_folder(
         ("--model deploy.prototxt --onnx x.onnx --mean 1,2", "a mean of shape (2, 1, 1) does not fit"),
         ("--model deploy.prototxt --onnx x.onnx --channel-swap 1,0", "names 2 channels, the net's input has 3"),
         ("--model python.prototxt --onnx x.onnx", '1 layer has no form in ONNX: "own" (Python) is a program'),
+        ("--model python.prototxt --onnx x.onnx", "python.prototxt:"),
         ("--model deploy.prototxt --onnx x.onnx --verify openvin", "--verify"),
     ],
 )
@@ -240,6 +242,29 @@ def test_a_mirror_is_random(small: Path, dragon: Dragon) -> None:
     edit(small / "net.prototxt", "crop_size: 24", "mirror: true crop_size: 24")
     result = dragon("export", "--model", "net.prototxt", "--transform", "--onnx", "x.onnx")
     assert (result.code, "mirrors at random" in result.error) == (2, True)
+    assert re.match(r"net\.prototxt:\d+: the transform_param of", result.error)
+
+
+NORMALISED = """layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 dim: 6 dim: 6 } } }
+layer { name: "only" type: "ReLU" bottom: "x" top: "only" include { phase: TRAIN } }
+layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param { num_output: 2 kernel_size: 1 } }
+layer { name: "bn" type: "BatchNorm" bottom: "c" top: "bn" }
+layer { name: "p" type: "Dropout" bottom: "bn" top: "p" phase: TRAIN }
+layer { name: "q" type: "Dropout" bottom: "p" top: "q" phase: TRAIN }
+"""
+
+
+@pytest.mark.parametrize(
+    "how", [["--onnx", "x.onnx"], ["--onnx", "x.onnx", "--no-fold-bn"], ["--torch", "x.py"], ["--caffe", "x"]]
+)
+def test_refused_layers_have_their_lines(tmp_path: Path, dragon: Dragon, how: list[str]) -> None:
+    """Also where layers of TRAIN stood before them, and behind a normalisation that was folded."""
+    net = tmp_path / "net.prototxt"
+    net.write_text(NORMALISED)
+    result = dragon("export", "--model", str(net), *how)
+    assert result.code == 2
+    assert result.error.startswith(f"{net}:5: "), result.error
+    assert " (line 6)" in result.error or "--caffe" in how  # which names the first
 
 
 def test_a_program_that_is_missing(small: Path, dragon: Dragon, monkeypatch: pytest.MonkeyPatch) -> None:

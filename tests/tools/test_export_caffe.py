@@ -65,8 +65,12 @@ def test_mistakes_are_one_line_and_write_nothing(dragon: Dragon, weights: str) -
     Path("net.prototxt").write_text(
         'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 } } }\n'
         'layer { name: "n" type: "LayerNorm" bottom: "x" top: "y" }\n'
+        'layer { name: "m" type: "LayerNorm" bottom: "y" top: "z" }\n'
     )
     done = dragon("export", "--model", "net.prototxt", "--caffe", "out")
     assert done.code == 2
-    assert 'BVLC Caffe cannot read the net: layer "n" (LayerNorm) is not one of its types' in done.error
+    assert done.error.startswith(
+        'net.prototxt:2: BVLC Caffe cannot read the net: layer "n" (LayerNorm) is not one of its types; '
+        'layer "m" (LayerNorm) (line 3) is not one'
+    )
     assert not Path("out").exists()

@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from dragon.counting import how_many
-from dragon.errors import NumericError, UsageError
+from dragon.errors import DragonError, NumericError, UsageError
 from dragon.export.calibration import calibration_batches as batches_of
 from dragon.export.deployed import Deployed
 from dragon.export.onnx.file import write_onnx
@@ -21,6 +21,7 @@ from dragon.export.onnx.preprocessing import Preprocessing, of_transform_param
 from dragon.export.onnx.verify import FAR, RUNTIMES, choosers, runtime
 from dragon.export.onnx.verify import verify as verified
 from dragon.files.onnx_package import onnx_module
+from dragon.graph.definition import places_of
 from dragon.graph.net import Net
 from dragon.tools.common.images import channel_order, mean_of_flag
 from dragon.tools.common.logs import log
@@ -89,7 +90,7 @@ def _write(
     if transform and not flags.does_nothing:
         raise UsageError("give --transform or --mean, --raw-scale, --input-scale and --channel-swap, not both")
     deployed = source.deployed()
-    check_types(deployed.definition.message)
+    check_types(deployed.definition)
     net = deployed.net(source.weights) if no_fold_bn else deployed.folded(source.weights)
     for note in deployed.notes:
         click.echo(note)
@@ -136,7 +137,11 @@ def _inside(deployed: Deployed, net: Net, flags: Preprocessing, transform: bool)
     shape = net.blobs[names[0]].shape
     chosen = flags
     if transform:
-        chosen = of_transform_param(deployed.data[names[0]], shape[2:], deployed.definition.folder)
+        try:
+            chosen = of_transform_param(deployed.data[names[0]], shape[2:], deployed.definition.folder)
+        except DragonError as error:
+            error.at(position=places_of(deployed.definition).get(names[0]))
+            raise
     return {names[0]: chosen.fitted(shape)}
 
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from dragon.bases.batch_statistics import normalization_of
 from dragon.bases.registry import canonical
-from dragon.errors import LayerName, PrototxtError
+from dragon.errors import LayerName, Position, PrototxtError
 from dragon.export.caffe.known import TYPES, foreign_fields
 from dragon.export.caffe.replace import replaced
+from dragon.export.refused import Refused, refuse
 from dragon.graph.net import Net
 from dragon.normalization.settings import Form
 from dragon.proto import dragon_pb2 as pb
@@ -57,7 +58,7 @@ def to_caffe(model: Model, shapes: Shapes) -> tuple[Model, list[str]]:
         copy.ClearField("blobs")
     del new.net.layer[:]
     new.net.layer.extend(copies)
-    _check(new.net)
+    _check(new.net, new.places)
     return new, notes
 
 
@@ -84,20 +85,19 @@ def _set_caffes_average(model: Model, layer: pb.LayerParameter) -> bool:
     return settings.rule != pb.CAFFE
 
 
-def _check(net: pb.NetParameter) -> None:
+def _check(net: pb.NetParameter, places: Mapping[str, Position]) -> None:
     """Raise PrototxtError, with all of them, for layers and fields that BVLC does not have."""
-    wrong = []
+    wrong: list[Refused] = []
     for layer in net.layer:
-        where = LayerName(layer.name, layer.type)
+        where, place = str(LayerName(layer.name, layer.type)), places.get(layer.name)
         if layer.type not in TYPES:
-            wrong.append(f"{where} is not one of its types")
+            wrong.append((where, "is not one of its types", place))
             continue
-        wrong += [f"{where} has {field}" for field in foreign_fields(layer)]
+        wrong += [(where, f"has {field}", place) for field in foreign_fields(layer)]
     top = pb.NetParameter()
     top.CopyFrom(net)
     del top.layer[:]
-    wrong += [f"the net has {field}" for field in foreign_fields(top)]
+    wrong += [("the net", f"has {field}", None) for field in foreign_fields(top)]
     if wrong:
-        raise PrototxtError(
-            f"BVLC Caffe cannot read the net: {'; '.join(wrong)}; replace them by layers that it has, or leave them out"
-        )
+        advice = "; replace them by layers that it has, or leave them out"
+        raise refuse(PrototxtError, wrong, "BVLC Caffe cannot read the net", advice)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from dragon.export.caffe.convert import bottom_shapes, to_caffe
 from dragon.export.caffe.tidy import inputs_first, let_work_in_place, without_copies, without_training
 from dragon.export.deployed import Deployed, deploy
 from dragon.files.folders import make_folder
-from dragon.graph.definition import filter_net, run_state
+from dragon.graph.definition import filter_net, places_of, run_state
 from dragon.graph.net import Net
 from dragon.graph.own_phase import trains_always
 from dragon.proto import dragon_pb2 as pb
@@ -49,7 +49,7 @@ def whole_net(model: Model, deployed: Deployed) -> CaffeNet:
     with _net(deployed.definition, model.arrays) as net:
         _refuse_training(net)
         shapes = bottom_shapes(net)
-        given = model if model.arrays else Model(model.net, arrays_of(net), model.folder, model.source, model.dialect)
+        given = model if model.arrays else replace(model, arrays=arrays_of(net), from_files=None)
         new, notes = to_caffe(given, shapes)
         notes += [
             f"no weights for {name}: the file for Caffe has none either"
@@ -88,7 +88,8 @@ def deploy_net(deployed: Deployed, weights: str) -> CaffeNet:
     with original.net(weights) as net, deployed.folded(weights) as folded:
         _refuse_training(net)
         arrays = arrays_of(folded)
-        new, notes = to_caffe(Model(without_blobs(deployed.definition.message), arrays), bottom_shapes(folded))
+        model = Model(without_blobs(deployed.definition.message), arrays, places=places_of(deployed.definition))
+        new, notes = to_caffe(model, bottom_shapes(folded))
         notes = [*deployed.notes, *notes]
         notes += [f"left out: {name}, which copies in TEST" for name in without_copies(new.net)]
         in_place = let_work_in_place(new.net)

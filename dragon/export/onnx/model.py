@@ -10,12 +10,14 @@ from dragon.errors import UsageError
 from dragon.export.onnx.batch import growing_axes, region_axes, resize_batch
 from dragon.export.onnx.forms import NoFormError, find, reason
 from dragon.export.onnx.graph import Graph, Operation, Subgraph, differing
+from dragon.export.refused import Refused, refuse
 from dragon.files.onnx_package import onnx_module
 from dragon.graph.net import Net
 from dragon.graph.node import Node
 from dragon.graph.overwriting import check_values_last
 from dragon.graph.own_phase import trains_always
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.definition import Definition
 from dragon.surgery.values import free_name
 from dragon.version import __version__
 
@@ -36,20 +38,26 @@ _BATCH, _REGIONS = "N", "R"  # axes of any extent
 Prepare = Callable[[Graph, str, str], str]  # with an input's name and value: the value that the net reads
 
 
-def check_types(net: pb.NetParameter) -> None:
+def check_types(definition: Definition[pb.NetParameter]) -> None:
     """Raise UsageError that names all layers whose types have no form in ONNX, and what to do."""
-    types = [(layer, meant_type(layer)) for layer in net.layer]
-    _refuse([(f'"{layer.name}" ({layer.type})', reason(name)) for layer, name in types if not _is_known(name)])
+    types = [(i, layer, meant_type(layer)) for i, layer in enumerate(definition.message.layer)]
+    _refuse(
+        [
+            (f'"{layer.name}" ({layer.type})', reason(name), definition.position(i))
+            for i, layer, name in types
+            if not _is_known(name)
+        ]
+    )
 
 
 def _is_known(type_name: str) -> bool:
     return type_name == "Input" or find(type_name) is not None
 
 
-def _refuse(found: Sequence[tuple[str, str]]) -> None:
+def _refuse(found: Sequence[Refused]) -> None:
     if found:
-        each = "; ".join(f"{layer} {why}" for layer, why in found)
-        raise UsageError(f"{len(found)} {'layer has' if len(found) == 1 else 'layers have'} no form in ONNX: {each}")
+        count = f"{len(found)} {'layer has' if len(found) == 1 else 'layers have'}"
+        raise refuse(UsageError, found, f"{count} no form in ONNX")
 
 
 def model_of(
@@ -77,18 +85,15 @@ def model_of(
     return _model(onnx, net, graph, names, _BATCH if dynamic_batch else _REGIONS)
 
 
-_Refused = list[tuple[str, str]]  # layers, and why they have no form
-
-
 def _written(
     net: Net, opset: int, growing: Mapping[int, frozenset[int]], prepare: Mapping[str, Prepare]
-) -> tuple[Graph, _Names, _Refused]:
+) -> tuple[Graph, _Names, list[Refused]]:
     graph = Graph(opset, growing)
     graph.current = {name: name for name in net.inputs}
     for name, add in prepare.items():
         graph.layer = f"{name}/preprocessing"
         graph.current[name] = add(graph, name, name)
-    names, refused = _Names(net), []
+    names, refused = _Names(net), list[Refused]()
     for node in net.nodes:
         if node.layer.is_input:
             continue
@@ -96,7 +101,7 @@ def _written(
         try:
             _write(graph, node, names)
         except NoFormError as error:
-            refused.append((_shown(node), str(error)))
+            refused.append((_shown(node), str(error), node.position))
             graph.current |= dict.fromkeys(node.top_names, "")  # the file is not written: go on, to name the others
     return graph, names, refused
 
@@ -105,7 +110,7 @@ def _shown(node: Node) -> str:
     return f'"{node.name}" ({node.layer.type})'
 
 
-def _fixed_to_the_batch(net: Net, graph: Graph, write: Callable[[], Graph]) -> _Refused:
+def _fixed_to_the_batch(net: Net, graph: Graph, write: Callable[[], Graph]) -> list[Refused]:
     """Layers whose form has a number that follows from the batch: the form is made for a larger one, and compared."""
     resize = resize_batch(net)
     try:
@@ -116,7 +121,7 @@ def _fixed_to_the_batch(net: Net, graph: Graph, write: Callable[[], Graph]) -> _
         resize(0)
         net.reshape()
     why = "computes with the number of items: leave out dynamic-batch"
-    return [(_shown(node), why) for node in net.nodes if node.name in names]
+    return [(_shown(node), why, node.position) for node in net.nodes if node.name in names]
 
 
 def _write(graph: Graph, node: Node, names: _Names) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from dragon.bases.layer import Layer
 from dragon.errors import PrototxtError
+from dragon.export.refused import Refused, named, refuse
 from dragon.export.torch.form import Call, NoForm, form_of, number, reason_of
 from dragon.export.torch.names import Names
 from dragon.export.torch.parts_text import part_names, text_of_parts
@@ -60,15 +61,22 @@ class Exported:
         return found
 
 
-def missing_forms(net: Net) -> list[str]:
-    """A line for each layer type of the net that cannot be written in PyTorch, with its layers and what to do."""
-    lines: dict[str, list[str]] = {}
+def missing_forms(net: Net) -> list[Refused]:
+    """For each layer type of the net that cannot be written in PyTorch: its layers, what to do, a place."""
+    found: dict[str, list[Node]] = {}
     for node in net.nodes:
         cls = type(node.layer)
         if not _skipped(node) and not _is_argument(node.layer) and form_of(cls) is None:
             why = reason_of(cls) or "is not known to the export: write it as a torch.nn.Module, and leave it out here"
-            lines.setdefault(f"{node.layer.where.type} {why}", []).append(f'"{node.name}"')
-    return [f"{', '.join(names)}: {why}" for why, names in lines.items()]
+            found.setdefault(f"{node.layer.where.type} {why}", []).append(node)
+    return [
+        (
+            ", ".join(named(f'"{node.name}"', node.position, nodes[0].position) for node in nodes) + ":",
+            why,
+            nodes[0].position,
+        )
+        for why, nodes in found.items()
+    ]
 
 
 def _skipped(node: Node) -> bool:
@@ -91,9 +99,9 @@ def export(net: Net, about: str = "") -> Exported:
             try:
                 writer.add(node)
             except NoForm as error:
-                missing.append(str(error))
+                missing.append((f"{error.layer or node.layer.where}:", error.message, node.position))
     if missing:
-        raise PrototxtError(f"cannot be written in PyTorch: {'; '.join(missing)}")
+        raise refuse(PrototxtError, missing, "cannot be written in PyTorch")
     return writer.finish(about)
 
 

@@ -16,6 +16,7 @@ from dragon.export.onnx.verify import Difference, choosers, difference, verify
 from dragon.export.samples import random_weights
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.definition import Definition
 from dragon.proto.text import parse_text
 from tests.export.onnx.helpers import agree, filled, reference, run_onnx
 from tests.layers.catalogue import CASES
@@ -178,7 +179,7 @@ def test_an_opset_out_of_range() -> None:
 def test_layers_without_a_form_are_named_together() -> None:
     text = INPUT + layer("Python", "data", "a") + layer("Sorcery", "data", "b") + CONV
     with pytest.raises(UsageError) as caught:
-        check_types(parse_text(text, pb.NetParameter()))
+        check_types(Definition(parse_text(text, pb.NetParameter())))
     message = str(caught.value)
     assert message.startswith("2 layers have no form in ONNX: ")
     assert '"python" (Python) is a program' in message

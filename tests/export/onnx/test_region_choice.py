@@ -13,6 +13,7 @@ from dragon.errors import UsageError
 from dragon.export.onnx.model import check_types, model_of
 from dragon.export.samples import random_weights
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.definition import Definition
 from dragon.proto.text import parse_text, read_net
 from dragon.surgery.samples import sample_inputs
 from tests.export.onnx.helpers import agree, filled, run_onnx
@@ -133,7 +134,7 @@ def test_python_layers_that_have_a_place_are_known() -> None:
     param = pb.NetParameter()
     layer = param.layer.add(name="p", type="Python")
     layer.python_param.module, layer.python_param.layer = "rpn.proposal_layer", "ProposalLayer"
-    check_types(param)
+    check_types(Definition(param))
     layer.python_param.layer = "Other"
     with pytest.raises(UsageError, match=r'"p" \(Python\)'):
-        check_types(param)
+        check_types(Definition(param))
