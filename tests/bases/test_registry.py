@@ -126,6 +126,14 @@ def test_properties_fit_together(name: str) -> None:
     assert not cls.runs_user_code or cls.host_only
 
 
+@pytest.mark.parametrize("name", [name for name in layer_types() if name != "Python"])
+def test_what_backward_reads_is_known_before_setup(name: str) -> None:
+    """Surgery asks layers that are in no net."""
+    layer = create(pb.LayerParameter(name="x", type=name))
+    found = [layer.reads_top, layer.reads_top_in_place, layer.can_propagate(0)]
+    assert {type(one) for one in found} == {bool}
+
+
 def test_a_type_whose_file_has_its_name_is_loaded_alone() -> None:
     """Others, such as aliases, are found in all files."""
     code = (
