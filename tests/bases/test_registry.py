@@ -169,3 +169,14 @@ layer_types()
 assert find_class("Swish") is Own
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=ROOT)
+
+
+def test_a_word_for_a_type_loads_its_file_alone() -> None:
+    code = (
+        "import sys\n"
+        "from dragon.bases.registry import spelled\n"
+        "print(spelled('inner_product'), spelled('Convolution'), 'dragon.layers.lstm' in sys.modules)\n"
+        "print(spelled('syncbn'), spelled('nothing'), 'dragon.layers.lstm' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["InnerProduct", "Convolution", "False", "SyncBN", "None", "True"]
