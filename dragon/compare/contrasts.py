@@ -31,7 +31,8 @@ class _Side:
     """The values of one side by seed (means over the selected cells), of how many seeds and runs.
 
     ended: how many of the runs diverged, were stopped, or did not get to a score and count with their whole length.
-    imputed: whether all diverged and count with figures put in for them. lost: whether one diverged and has no figure.
+    imputed: whether all diverged or gave NaN, and count with figures put in for them. lost: whether one diverged and
+    has no figure.
     """
 
     values: dict[int, float]
@@ -201,9 +202,12 @@ def _judge(
 
 
 def _in_common(a: _Side, b: _Side | None) -> str:
-    """Why values that are equal on both sides say nothing: all runs DIVERGED, or NEVER got to a score."""
+    """Why values that are equal on both sides say nothing: all runs DIVERGED, or NEVER got to a score.
+
+    Runs whose tests all give NaN count as diverged here.
+    """
     whole = [how for how in (NEVER, DIVERGED) if b and (a.ended[how], b.ended[how]) == (a.runs, b.runs)]
-    return whole[0] if whole else ""
+    return whole[0] if whole else DIVERGED if b and a.imputed and b.imputed else ""
 
 
 def _middle(values: Sequence[float], scale: str) -> float | None:

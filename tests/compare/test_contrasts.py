@@ -291,6 +291,15 @@ def test_a_verdict_does_not_rest_on_leaving_out_a_diverged_run(
     assert found["seeds_for"] is None or not lost
 
 
+def test_sides_whose_tests_all_give_nan_do_not_agree() -> None:
+    cells = [side("a", "loss", [2.3] * 3), side("b", "loss", [2.3] * 3)]
+    for one_side in cells:
+        one_side["metrics"]["loss"]["imputed"] = 3
+    contrast = {"metric": "loss", "of": {"variant": "a"}, "against": {"variant": "b"}, "expect": "within 0.1"}
+    (found,) = evaluate_contrasts([contrast], cells)
+    assert (found["verdict"], found["sentence"].endswith("both sides are equal says nothing.")) == ("undecided", True)
+
+
 def test_holm_counts_contrasts_that_can_be_decided() -> None:
     """One of two seeds, or of runs that diverged without a figure, claims nothing: the others pay nothing for it."""
     first = {"metric": "accuracy", **BOTH, "expect": "> 0"}
