@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dragon.bases.layer import Layer, register
+from dragon.bases.layer import Context, Layer, register
 from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
@@ -33,11 +33,14 @@ class Eltwise(Layer):
     pointwise = True
     bottoms = (2, None)
 
+    def __init__(self, param: pb.LayerParameter, phase: int, context: Context | None = None) -> None:
+        super().__init__(param, phase, context)
+        self.operation: int = param.eltwise_param.operation
+        self.stable: bool = param.eltwise_param.stable_prod_grad
+
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.eltwise_param
-        self.operation: int = p.operation
         self.coeff = list(p.coeff) or [1.0] * len(bottom)
-        self.stable: bool = p.stable_prod_grad
         if len(self.coeff) != len(bottom):
             self.bad_param(f"expected one coeff for each of {how_many(len(bottom), 'bottom')}, got {len(self.coeff)}")
         if p.coeff and self.operation != SUM:

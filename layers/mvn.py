@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from dragon.bases.layer import Layer, register
+from dragon.bases.layer import Context, Layer, register
 from dragon.counting import how_many
 from dragon.memory.blob import Blob
 from dragon.memory.xp import xp_of
+from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["MVN"]
 
@@ -25,10 +26,12 @@ class MVN(Layer):
     settings = ("mvn_param",)
     pointwise = True
 
+    def __init__(self, param: pb.LayerParameter, phase: int, context: Context | None = None) -> None:
+        super().__init__(param, phase, context)
+        self.scaled: bool = param.mvn_param.normalize_variance
+
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        p = self.param.mvn_param
-        self.scaled: bool = p.normalize_variance
-        self.eps: float = p.eps
+        self.eps: float = self.param.mvn_param.eps
         if self.eps < 0:
             self.bad_param(f"eps must not be negative, got {self.eps:g}")
 

@@ -30,6 +30,11 @@ class Files:
             load_files(self._package())
             self._complete = True
 
+    def load_file(self, name: str) -> None:
+        """Load the file that has the name of an entry, but for case and underscores, if there is one."""
+        if not self._complete:
+            _load_file_of(self._package(), name)
+
     def load_for(self, name: str) -> None:
         """Load the file that has the name of an entry; all files, if that does not register it."""
         if name in self._found or self._complete:

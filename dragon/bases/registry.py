@@ -26,6 +26,7 @@ __all__ = [
     "find_class",
     "layer_types",
     "register",
+    "spelled",
     "unknown_type",
     "unread_settings",
 ]
@@ -71,6 +72,20 @@ def find_class(type_name: str) -> type[Layer] | None:
     """
     _FILES.load_for(type_name)
     return _REGISTRY.get(type_name)
+
+
+def spelled(word: str) -> str | None:
+    """The type that a word means, in any case and with underscores: `inner_product`; None if there is none.
+
+    As in `find_class`, all files are loaded only where the one of its name has no such type.
+    """
+    plain = word.replace("_", "").lower()
+    _FILES.load_file(plain)
+    return _spelled(word, plain, sorted(_REGISTRY)) or _spelled(word, plain, layer_types())
+
+
+def _spelled(word: str, plain: str, names: list[str]) -> str | None:
+    return word if word in names else next((name for name in names if name.lower() == plain), None)
 
 
 def canonical(type_name: str) -> str:

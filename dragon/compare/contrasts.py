@@ -31,7 +31,8 @@ class _Side:
     """The values of one side by seed (means over the selected cells), of how many seeds and runs.
 
     ended: how many of the runs diverged, were stopped, or did not get to a score and count with their whole length.
-    imputed: whether all diverged and count with figures put in for them.
+    imputed: whether all diverged or gave NaN, and count with figures put in for them. lost: whether one diverged and
+    has no figure.
     """
 
     values: dict[int, float]
@@ -39,6 +40,7 @@ class _Side:
     runs: int
     ended: Mapping[str, int]
     imputed: bool
+    lost: bool
 
 
 def check_contrast(contrast: Mapping[str, Any]) -> Expectation | None:
@@ -95,11 +97,13 @@ def evaluate_contrasts(
     worse: where worse runs have a metric, by its name (see dragon.compare.imputed.worse_sign); 0 for others.
 
     Runs pair by seed; a dictionary that selects several cells stands for their mean, seed by seed. Holm's correction
-    is over the contrasts that are not primary. Raises UsageError for a selection or metric that does not exist.
+    is over the contrasts that are not primary and can be decided: one of too few seeds, or of runs without a figure of
+    their own, claims nothing whatever its p. Raises UsageError for a selection or metric that does not exist.
     """
-    found = [_evaluate(contrast, cells, factor_metrics, metrics or {}, worse or {}) for contrast in contrasts]
-    others = [record for record in found if not record["primary"]]
-    for record, corrected in zip(others, holm([record["p"] for record in others]), strict=True):
+    judged = [_evaluate(contrast, cells, factor_metrics, metrics or {}, worse or {}) for contrast in contrasts]
+    found = [record for record, _ in judged]
+    others = [(record, record["p"] if can_claim else None) for record, can_claim in judged if not record["primary"]]
+    for (record, _), corrected in zip(others, holm([p for _, p in others]), strict=True):
         record["p_holm"] = corrected
         if record["verdict"] == AGREES and corrected is not None and corrected >= 0.05:
             record["sentence"] += f" With Holm's correction p is {corrected:.2f}: on its own it does not count."
@@ -123,7 +127,8 @@ def _evaluate(
     factor_metrics: Sequence[Record],
     metrics: Mapping[str, Mapping[str, Any]],
     worse: Mapping[str, int],
-) -> Record:
+) -> tuple[Record, bool]:
+    """The record of a contrast, and whether its data could decide it, by as many seeds and runs as that takes."""
     expectation = check_contrast(contrast)
     metric, scale = str(contrast["metric"]), contrast.get("scale") or "difference"
     deterministic = bool(contrast.get("deterministic"))
@@ -143,7 +148,7 @@ def _evaluate(
         "values": [], "mean": None, "t": None, "bootstrap": None, "p": None, "p_holm": None, "n": len(seeds),
         "seeds_for": None, "missing": (max(a.seeds, b.seeds) if b else a.seeds) - len(seeds), "verdict": None,
     }  # fmt: skip
-    why = in_common = imputed = ""
+    why = in_common = imputed = lost = ""
     try:
         found = estimate(first, second, scale)
     except UsageError as error:
@@ -153,16 +158,19 @@ def _evaluate(
         _add_estimate(record, found, expectation)
         if expectation is not None:
             sign = 0 if scale == "sd_ratio" else worse.get(metric, 0)
-            record["verdict"], by_imputed = _judge(expectation, _interval(found, deterministic), a, b, sign)
-            imputed = selection(of if a.imputed else against or {}) if by_imputed else ""
+            record["verdict"], by_chance = _judge(expectation, _interval(found, deterministic), a, b, sign)
+            sides = [(a, of), *([(b, against or {})] if b else [])]
+            if by_chance:
+                lost = " and of ".join(selection(named) for side, named in sides if side.lost)
+                imputed = "" if lost else selection(of if a.imputed else against or {})
         in_common = _in_common(a, b) if first == second else ""
         if (in_common == DIVERGED and record["verdict"] == AGREES) or (in_common == NEVER and expectation):
             record["verdict"] = UNDECIDED
-        record["seeds_for"] = None if imputed else _seeds_for(record, found, expectation)
-    sides = [(selection(s or {}), x) for s, x in ((of, a), (against, b)) if x is not None]
-    ended = [(how, x.ended[how], x.runs, name) for how in ENDS for name, x in sides if x.ended[how]]
-    record["sentence"] = sentence(record, Sides(metric, metrics, ended, why, bool(in_common), imputed))
-    return record
+        record["seeds_for"] = None if imputed or lost else _seeds_for(record, found, expectation)
+    named = [(selection(s or {}), x) for s, x in ((of, a), (against, b)) if x is not None]
+    ended = [(how, x.ended[how], x.runs, name) for how in ENDS for name, x in named if x.ended[how]]
+    record["sentence"] = sentence(record, Sides(metric, metrics, ended, why, bool(in_common), imputed, lost))
+    return record, len(seeds) >= MIN_SEEDS and not (in_common or imputed or lost)
 
 
 def _interval(found: Estimate, deterministic: bool) -> tuple[float, float] | None:
@@ -176,23 +184,30 @@ def _interval(found: Estimate, deterministic: bool) -> tuple[float, float] | Non
 def _judge(
     expectation: Expectation, interval: tuple[float, float] | None, a: _Side, b: _Side | None, sign: int
 ) -> tuple[str, bool]:
-    """The verdict, and whether there is none because one side alone has nothing but imputed figures.
+    """The verdict, and whether there is none because of runs that diverged.
 
-    Those may be better than what a net that runs has: a verdict counts if it holds however bad that side really is.
-    sign: see dragon.compare.imputed.worse_sign.
+    Those that have no figure may be as bad as can be. Nor is a side a better one whose figures are all imputed, if the
+    other's are not: they may be better than what a net that runs has. So a verdict counts if it holds however bad those
+    runs really are. sign: see dragon.compare.imputed.worse_sign.
     """
     if interval is None:
         return UNDECIDED, False
-    if a.imputed == bool(b and b.imputed):
-        return expectation.verdict(*interval), False
-    verdict = expectation.verdict(*undecided_ends(*interval, sign if a.imputed else -sign))
-    return verdict, verdict == UNDECIDED
+    low, high = interval
+    alone = a.imputed != bool(b and b.imputed)
+    unknown = [worse for side, worse in ((a, sign), (b, -sign)) if side and (side.lost or (alone and side.imputed))]
+    for worse in unknown:
+        low, high = undecided_ends(low, high, worse)
+    verdict = expectation.verdict(low, high)
+    return verdict, bool(unknown) and verdict == UNDECIDED
 
 
 def _in_common(a: _Side, b: _Side | None) -> str:
-    """Why values that are equal on both sides say nothing: all runs DIVERGED, or NEVER got to a score."""
+    """Why values that are equal on both sides say nothing: all runs DIVERGED, or NEVER got to a score.
+
+    Runs whose tests all give NaN count as diverged here.
+    """
     whole = [how for how in (NEVER, DIVERGED) if b and (a.ended[how], b.ended[how]) == (a.runs, b.runs)]
-    return whole[0] if whole else ""
+    return whole[0] if whole else DIVERGED if b and a.imputed and b.imputed else ""
 
 
 def _middle(values: Sequence[float], scale: str) -> float | None:
@@ -256,7 +271,13 @@ def _side(
     count = sum(len(cell["seeds"]) for cell in runs)
     part = definition.get("of", metric)  # of a metric over a factor, that of each run
     imputed = sum((cell["metrics"].get(part) or {}).get("imputed", 0) for cell in runs)
-    return _Side(finite, len(by_seed), count, ended, imputed == count)
+    lost = ended[DIVERGED] and any(
+        value is None or not math.isfinite(value)
+        for entry in entries
+        if over or entry.get("diverged")
+        for value in (entry["values"] if over else entry["metrics"][metric]["values"])
+    )
+    return _Side(finite, len(by_seed), count, ended, imputed == count, bool(lost))
 
 
 # -- the whole experiment ------------------------------------------------------------------------------------

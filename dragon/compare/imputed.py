@@ -1,4 +1,4 @@
-"""Where a run that diverged counts with a figure put in for it, and what such a figure can decide."""
+"""Where a run that diverged, or gave NaN in tests, counts with a figure put in for it, and what that can decide."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _END = sys.float_info.max  # finite, as an open bound of infinity does not conta
 
 
 def is_imputed(metric: Metric, record: Record, metrics: Mapping[str, Metric]) -> bool:
-    """Whether a run diverged and its metric depends on chance, put in for tests that it did not live to see.
+    """Whether a metric of a run depends on chance, put in for tests that it did not live to see or that gave NaN.
 
-    So does the whole length of a run, put in for one that did not get to a score.
+    So does the whole length of a run that diverged, put in for one that did not get to a score.
     """
-    if not record["diverged"]:
+    if not record["diverged"] and not any(None in values for _, values in record["series"].values()):
         return False
     if parts := parts_of(metric):
         return any(is_imputed(metrics[name], record, metrics) for name in parts)
     without = {**record, "chance": {}}
     changed = measure(metric, record, metrics) != measure(metric, without, metrics)
-    return changed or never_reached(metric, record)
+    return changed or bool(record["diverged"] and never_reached(metric, record))
 
 
 def worse_sign(name: str, metrics: Mapping[str, Metric]) -> int:

@@ -8,6 +8,7 @@ from dragon.compare.config import Metric
 from dragon.compare.metrics import iteration_of
 from dragon.compare.nets import reads_data, record_count
 from dragon.compare.plan import Plan, Run
+from dragon.compare.questions import unreached_stop
 from dragon.counting import how_many
 from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
@@ -18,7 +19,7 @@ __all__ = ["notes"]
 def notes(plan: Plan) -> list[str]:
     """Lines with file and line. Raises DataError for training data that cannot be opened."""
     longest = max(run.solver.max_iter for run in plan.runs)
-    found = [*_exact(plan), *_stop(plan, longest)]
+    found = [*_exact(plan), *_stop(plan)]
     if not plan.comparison.quick:  # which leaves places as they are at full size
         for metric in plan.comparison.metrics.values():
             found += _behind_the_end(metric, longest)
@@ -44,12 +45,10 @@ def _training_images(run: Run) -> int:
     return record_count(layers[0]) if layers else 0
 
 
-def _stop(plan: Plan, longest: int) -> Iterator[str]:
-    """An early stop behind the end of a short form, which leaves it as it is at full size."""
-    stop = plan.comparison.stop
-    if stop is not None and plan.comparison.quick and stop.at > longest:
-        end = f"the longest run takes {how_many(longest, 'iteration')}"
-        yield plan.comparison.top.at(f'"stop.chance.at" is {stop.at:,}, and {end}: no run is stopped', "stop")
+def _stop(plan: Plan) -> Iterator[str]:
+    """An early stop behind the end of a short form, which leaves it as it is at full size; there it is an error."""
+    if plan.comparison.quick and (why := unreached_stop(plan)):
+        yield plan.comparison.top.at(why, "stop")
 
 
 def _behind_the_end(metric: Metric, longest: int) -> Iterator[str]:

@@ -17,7 +17,7 @@ from dragon.counting import how_many
 from dragon.errors import DragonError, nearest
 from dragon.files.yaml_section import Section
 
-__all__ = ["check_questions"]
+__all__ = ["check_questions", "unreached_stop"]
 
 
 def check_questions(plan: Plan) -> None:
@@ -70,10 +70,17 @@ def _check_stop(plan: Plan, series: list[str], metrics: dict[str, Metric]) -> No
         c.top.fail(f'"stop.chance": no test has an output "{c.stop.output}"{hint}; known: {", ".join(outputs)}', "stop")
     if lower_is_better(c.stop.output, metrics):
         c.top.fail(f'"stop.chance": runs with a low {c.stop.output} are the good ones; name an accuracy', "stop")
-    longest = max(run.solver.max_iter for run in plan.runs)
-    if c.stop.at > longest and not c.quick:  # a short form may well be too short for it
-        what = f"the longest run takes {how_many(longest, 'iteration')}: no run would be stopped"
-        c.top.fail(f'"stop.chance.at" is {c.stop.at:,}, and {what}', "stop")
+    if not c.quick and (why := unreached_stop(plan)):  # a short form may well be too short for it
+        c.top.fail(why, "stop")
+
+
+def unreached_stop(plan: Plan) -> str:
+    """What there is to say of an early stop that is behind the end of all runs; "" for none."""
+    stop, longest = plan.comparison.stop, max(run.solver.max_iter for run in plan.runs)
+    if stop is None or stop.at <= longest:
+        return ""
+    end = f"the longest run takes {how_many(longest, 'iteration')}"
+    return f'"stop.chance.at" is {stop.at:,}, and {end}: no run is stopped'
 
 
 def _is_share(name: str, metrics: Mapping[str, Metric]) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dragon.bases.registry import find_class
 from dragon.compare.data_files import file_digest, forget_files, module_digest, named_digest, named_files
 from dragon.compare.nets import reads_data
 from dragon.compare.stand_ins import stand_in_digest, stand_in_nets
@@ -40,7 +41,8 @@ def data_of(content: Mapping[str, Any]) -> Data:
             found.append((source, backend, ["source", ""], data_digest(source, backend)))
         found += _files_of(net, folder)
         for layer in net.layer:
-            if layer.type == "Python":
+            cls = find_class(layer.type)
+            if cls is not None and cls.runs_user_code:
                 found += _of_python(layer, folder)
     return [one for k, one in enumerate(found) if one not in found[:k]]
 

@@ -21,7 +21,8 @@ class Sides:
 
     ended: one of ENDS, how many runs did so, of how many, and of which selection. why: why there is no estimate, if so.
     nothing_learned: both sides are equal, since all their runs diverged, or never got to a score. imputed: the side
-    whose runs all diverged, where the verdict would be that of the figures put in for them.
+    whose runs all diverged, where the verdict would be that of the figures put in for them. lost: sides of which runs
+    diverged and have no figure, where the verdict would be that of the others.
     """
 
     metric: str
@@ -30,6 +31,7 @@ class Sides:
     why: str = ""
     nothing_learned: bool = False
     imputed: str = ""
+    lost: str = ""
 
 
 def sentence(contrast: Mapping[str, Any], sides: Sides) -> str:
@@ -96,6 +98,8 @@ def _limits(c: Mapping[str, Any], sides: Sides) -> list[str]:
         lines.append(f"Without a value: {how_many(c['missing'], 'seed')}.")
     if sides.nothing_learned:
         return [*lines, "That both sides are equal says nothing."]
+    if sides.lost:
+        return [*lines, f"Without the runs of {sides.lost} that diverged the others decide nothing."]
     if sides.imputed:
         return [*lines, f"The figures that stand in for the runs of {sides.imputed} decide nothing."]
     if c["verdict"] == UNDECIDED and not c["deterministic"] and c["mean"] is not None:

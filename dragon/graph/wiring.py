@@ -81,7 +81,8 @@ class Wiring:
                 raise error_of_layer(ShapeError, error, LayerName(param.name, param.type), position) from error
         self._prune_backward()
         self._loosen()
-        warn_overwritten(self.nodes)
+        if self.phase == pb.TRAIN or self.param.force_backward:  # else nobody is to go backward
+            warn_overwritten(self.nodes)
         if not self.nodes:
             phase = pb.Phase.Name(self.phase)
             raise PrototxtError(f'net "{self.name}" has no layer in phase {phase}', position=self._start)

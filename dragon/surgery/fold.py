@@ -6,8 +6,8 @@ s along the outputs.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,9 +43,13 @@ def fold(
         raise UsageError(f'net "{model.net.name}" has no batch normalisation with running statistics: nothing to fold')
     done: list[tuple[str, str]] = []
     refused: dict[str, str] = {}
+    folding = _Folding(new, refused, chosen)
     while True:
-        folding = _Folding(new, refused, chosen)
         norms = next((norms for norms in folding.groups if folding.waits(norms)), None)
+        if folding.gone and (norms is None or folding.is_changed(norms)):
+            folding.finish()
+            folding = _Folding(new, refused, chosen)
+            continue
         if norms is None:
             return new, done, list(refused.items())
         try:
@@ -54,7 +58,7 @@ def fold(
             refused[norms[0].layer.name] = str(why)
             continue
         done += [(pair.norms[0].layer.name, pair.layer.name) for pair in pairs]
-        _fold_into(new, pairs)
+        folding.fold(pairs)
 
 
 class _Stays(Exception):
@@ -67,6 +71,8 @@ class _Pair:
 
     norms: list[Normalisation]
     index: int
+    factors: Sequence[NDArray[Any]] = ()  # see _as_factors; read when the pair is found to be one
+    values: Arrays = field(default_factory=list)  # the folded weights, once computed
 
     @property
     def norm(self) -> Normalisation:
@@ -80,7 +86,7 @@ class _Pair:
 
 
 class _Folding:
-    """What can be folded in a model as it stands."""
+    """What can be folded in a model, whose layers keep their positions until `finish`."""
 
     def __init__(self, model: Model, refused: Collection[str], chosen: Collection[str] | None) -> None:
         self.model = model
@@ -89,11 +95,42 @@ class _Folding:
         self.chosen = chosen
         self.graphs = PhaseGraphs(model.net)
         self.groups = list(by_name(self.graphs.normalisations(fixed=True)).values())
+        self.gone: set[int] = set()  # normalisations that are folded
+        self._changed: set[int] = set()  # layers whose values or readers are others than the graphs say
 
     def waits(self, norms: list[Normalisation]) -> bool:
         """Whether normalisations of one name are to be folded and were not refused."""
         name = norms[0].layer.name
-        return name not in self.refused and (self.chosen is None or name in self.chosen)
+        done = norms[0].index in self.gone
+        return not done and name not in self.refused and (self.chosen is None or name in self.chosen)
+
+    def is_changed(self, norms: list[Normalisation]) -> bool:
+        """Whether the graphs no longer hold for normalisations, or for layers that share weights with theirs."""
+        if not self.graphs.all_wired:
+            return True
+        makers = {index for index in self._makers(norms) if index is not None}
+        around = makers.union(*(_sharers(self.net, index) for index in makers))
+        return not self._changed.isdisjoint(around)
+
+    def fold(self, pairs: list[_Pair]) -> None:
+        """Give layers the folded weights; the normalisations have no meaning from now on."""
+        self.model.arrays.update({pair.layer.name: _folded(self.model, pair) for pair in pairs})
+        for pair in pairs:
+            layer, last, kind = pair.layer, pair.norm.last, class_of(pair.layer)
+            assert issubclass(kind, Weighted)
+            kind.product_param(layer).ClearField("bias_term")  # true is the default
+            layer.top[0] = last.top[0]
+            layer.loss_weight[:] = last.loss_weight
+            self._changed.add(pair.index)
+        gone = {i for pair in pairs for n in pair.norms for i in (n.index, *n.scales)}
+        self.gone |= gone
+        self._changed |= gone
+
+    def finish(self) -> None:
+        """Take out the normalisations that are folded, and their weights."""
+        for index in sorted(self.gone, reverse=True):
+            self.model.arrays.pop(self.net.layer[index].name, None)
+            del self.net.layer[index]
 
     def pairs(self, norms: list[Normalisation]) -> list[_Pair]:
         """The pair of these normalisations, and those of all layers that share its weights, which fold alike.
@@ -197,7 +234,8 @@ def _obstacle(model: Model, graphs: PhaseGraphs, pair: _Pair) -> str:
     for name in (layer.name, norm.layer.name):
         if name not in model.arrays:
             return f'there are no weights for "{name}"'
-    if not all(np.isfinite(values).all() for values in _as_factors(norm, model.arrays)):
+    pair.factors = _as_factors(norm, model.arrays)
+    if not all(np.isfinite(values).all() for values in pair.factors):
         return "with its statistics, scale and shift its outputs are NaN or infinite"
     return ""
 
@@ -213,29 +251,17 @@ def _as_factors(norm: Normalisation, arrays: Mapping[str, Arrays]) -> tuple[NDAr
 
 def _folded(model: Model, pair: _Pair) -> Arrays:
     """Weight and bias of the layer with its normalisation in them. Raises WeightsError for weights that do not fit."""
+    if pair.values:
+        return pair.values
     layer, kind = pair.layer, class_of(pair.layer)
     assert issubclass(kind, Weighted)  # else _obstacle would have said so
-    s, mean, beta = _as_factors(pair.norm, model.arrays)
+    s, mean, beta = pair.factors
     _check_sizes(layer, kind.product_param(layer), model.arrays[layer.name], len(mean))
     weight, *bias = model.arrays[layer.name]
     old = bias[0].astype(np.float64).reshape(-1) if bias else np.zeros_like(mean)
     folded = kind.scale_outputs(layer, weight.astype(np.float64), s)
-    return [folded.astype(weight.dtype), (s * (old - mean) + beta).astype(weight.dtype)]
-
-
-def _fold_into(model: Model, pairs: list[_Pair]) -> None:
-    """Give layers the folded weights, and take the normalisations out."""
-    folded = {pair.layer.name: _folded(model, pair) for pair in pairs}
-    model.arrays.update(folded)
-    for pair in pairs:
-        layer, last, kind = pair.layer, pair.norm.last, class_of(pair.layer)
-        assert issubclass(kind, Weighted)
-        kind.product_param(layer).ClearField("bias_term")  # true is the default
-        layer.top[0] = last.top[0]
-        layer.loss_weight[:] = last.loss_weight
-    for index in sorted({i for pair in pairs for n in pair.norms for i in (n.index, *n.scales)}, reverse=True):
-        model.arrays.pop(model.net.layer[index].name, None)
-        del model.net.layer[index]
+    pair.values = [folded.astype(weight.dtype), (s * (old - mean) + beta).astype(weight.dtype)]
+    return pair.values
 
 
 def _check_sizes(layer: pb.LayerParameter, product: Any, arrays: Arrays, channels: int) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -126,25 +127,35 @@ class Normalisation:
 class PhaseGraphs:
     """The graph of a definition in each state that its rules tell apart, and questions about all of them together.
 
-    States in which it cannot be wired count only for layers that are in no other.
+    States in which it cannot be wired count only for layers that are in no other. order: positions of the layers that
+    count, in the order in which they are to stand.
     """
 
-    def __init__(self, net: pb.NetParameter) -> None:
+    def __init__(self, net: pb.NetParameter, order: Sequence[int] | None = None) -> None:
         self.net = net
-        self._wired: list[Graph] = []
-        self._rest: list[Graph] = []
+        self._order = list(range(len(net.layer)) if order is None else order)
+        found: dict[tuple[int, ...], None] = {}  # the layers of each state, once: often TRAIN and TEST have the same
         for phase in (pb.TRAIN, pb.TEST):
-            self._rest.append(Graph(defined_layers(net, phase)))
             for state in states(net, phase):
-                layers = [DefinedLayer(index, net.layer[index]) for index in present(net, state)]
-                if is_wired(layer.definition for layer in layers):
-                    self._wired.append(Graph(layers))
+                found[tuple(self._ordered(present(net, state)))] = None
+        layers = [[DefinedLayer(index, net.layer[index]) for index in indices] for indices in found]
+        self._wired = [Graph(one) for one in layers if is_wired(layer.definition for layer in one)]
+        self.all_wired = len(self._wired) == len(layers)
+
+    def _ordered(self, indices: Iterable[int]) -> list[int]:
+        there = set(indices)
+        return [index for index in self._order if index in there]
+
+    @cached_property
+    def _rest(self) -> list[Graph]:
+        layers = [{layer.index: layer for layer in defined_layers(self.net, phase)} for phase in (pb.TRAIN, pb.TEST)]
+        return [Graph(one[index] for index in self._ordered(one)) for one in layers]
 
     def having(self, indices: Iterable[int]) -> list[Graph]:
         """The graphs in which one of these layers is present, at least."""
         indices = set(indices)
-        found = [graph for graph in self._wired if not indices.isdisjoint(graph)]
-        return found or [graph for graph in self._rest if not indices.isdisjoint(graph)]
+        found = [graph for graph in self._wired if any(index in graph for index in indices)]
+        return found or [graph for graph in self._rest if any(index in graph for index in indices)]
 
     def of(self, index: int) -> list[Graph]:
         """The graphs in which a layer is present."""

@@ -11,11 +11,10 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.biases import Bias, drop_bias, is_frozen, is_plain
 from dragon.surgery.forms import NormalisationType, add_specs, set_shift_filler, share_statistics
 from dragon.surgery.identity import Made
-from dragon.surgery.normalisations import PhaseGraphs
+from dragon.surgery.rewiring import Rewiring
 from dragon.surgery.rules import copy_rules
 from dragon.surgery.selection import quote
 from dragon.surgery.sharing import shared_name
-from dragon.surgery.values import Readers, find_readers, rename_readers
 
 __all__ = ["put"]
 
@@ -33,22 +32,23 @@ def put(
     where its backward does not read it, and where readers find another value under its name in another phase or stage.
     """
     cannot: dict[int, str] = {}
-    where = list(range(len(net.layer)))
     named: dict[str, list[Made]] = {}
     for one in made:
         named.setdefault(one.name, []).append(one)
+    wiring = Rewiring(net)
     for group in sorted(named.values(), key=lambda group: -max(one.spot for one in group)):
-        spots = [where[one.spot] for one in group]
+        spots = [one.spot for one in group]
         why = ""
         overwrite = (
             all(issubclass(class_of(net.layer[spot]), Weighted) for spot in spots) if in_place is None else in_place
         )
         if not overwrite:
-            values = _values(net, [(where[one.spot], where[one.like]) for one in group])
+            makers = _makers(net, group)
+            values = {value: wiring.readers(found, value, through=True) for value, found in makers.items()}
             mixed = {index for readers in values.values() for index in readers.mixed}
             if not mixed:
                 for value, readers in values.items():
-                    rename_readers(net, readers.found, value, group[0].name, through=True)
+                    wiring.rename(readers.found, makers[value], value, group[0].name, through=True)
             elif in_place is None and not any(_needs_top(net.layer[spot]) for spot in spots):
                 overwrite = True
             else:
@@ -58,23 +58,22 @@ def put(
             if why:
                 cannot[one.target] = why
                 continue
-            at = where[one.spot] + 1
-            layers = _layers(net, one, where, kind, one.spot in without_bias, overwrite)
-            _insert(net, at, layers)
-            where = [index + len(layers) * (index >= at) for index in where]
+            value = net.layer[one.spot].top[0]
+            layers = _layers(net, one, value, kind, one.spot in without_bias, overwrite)
+            wiring.put(one.spot, layers, (one.spot, one.like), value)
+    wiring.finish()
     return cannot
 
 
-def _values(net: pb.NetParameter, places: list[tuple[int, int]]) -> dict[str, Readers]:
-    """The tops of the layers that normalisations of one name stand behind, and who reads each.
+def _makers(net: pb.NetParameter, group: Collection[Made]) -> dict[str, set[int]]:
+    """The values behind which normalisations of one name stand, with their makers.
 
-    places: of each its spot and what gives its rules, behind which it is in nets that lack the spot.
+    Those are the spots, and what gives their rules, behind which they are in nets that lack the spot.
     """
-    makers: dict[str, set[int]] = {}
-    for place in places:
-        makers.setdefault(net.layer[place[0]].top[0], set()).update(place)
-    graphs = PhaseGraphs(net)
-    return {value: find_readers(graphs, found, value, through=True) for value, found in makers.items()}
+    found: dict[str, set[int]] = {}
+    for one in group:
+        found.setdefault(net.layer[one.spot].top[0], set()).update((one.spot, one.like))
+    return found
 
 
 def _needs_top(layer: pb.LayerParameter) -> bool:
@@ -88,24 +87,18 @@ def _needs_top(layer: pb.LayerParameter) -> bool:
 
 
 def _layers(
-    net: pb.NetParameter, made: Made, where: list[int], kind: NormalisationType, drops: bool, in_place: bool
+    net: pb.NetParameter, made: Made, value: str, kind: NormalisationType, drops: bool, in_place: bool
 ) -> list[pb.LayerParameter]:
-    """The layers of one normalisation; its target loses its bias if `drops`."""
-    owner, value = net.layer[where[made.target]], net.layer[where[made.spot]].top[0]
+    """The layers of one normalisation of a value; its target loses its bias if `drops`."""
+    owner = net.layer[made.target]
     layers = kind.layers(made.name, made.scale, value, value if in_place else made.name)
     made.scaled = len(layers) > 1
     bias = drop_bias(owner) if drops else None
     made.dropped = drops
     made.shared = _carry(layers, owner, bias, shared_name(net, owner))
     for layer in layers:
-        copy_rules(net.layer[where[made.like]], layer)
+        copy_rules(net.layer[made.like], layer)
     return layers
-
-
-def _insert(net: pb.NetParameter, at: int, layers: list[pb.LayerParameter]) -> None:
-    rest = pb.NetParameter(layer=net.layer[at:])
-    del net.layer[at:]
-    net.layer.extend([*layers, *rest.layer])
 
 
 def _carry(layers: list[pb.LayerParameter], owner: pb.LayerParameter, bias: Bias | None, shared: str) -> str:

@@ -12,9 +12,9 @@ from dragon.surgery.fold import fold
 from dragon.surgery.forms import is_normalisation
 from dragon.surgery.model import Model, Note, silent_note
 from dragon.surgery.normalisations import Normalisation, PhaseGraphs, by_name, check_ends
+from dragon.surgery.rewiring import Rewiring
 from dragon.surgery.rules import copy_rules
 from dragon.surgery.selection import Words, quote, select
-from dragon.surgery.values import find_readers, rename_readers
 
 __all__ = ["remove", "take_out"]
 
@@ -84,10 +84,12 @@ def take_out(
         if bias:
             _bring_bias_back(graphs, group)
     waiting = [[norm.index, *norm.scales] for norm in norms]
+    wiring = Rewiring(net, graphs)
     while waiting:  # the last first: a removal changes what later layers read
         now = _together(net, waiting)
-        gone = _bypass(net, now, note)
-        waiting = [[i - sum(at < i for at in gone) for i in one] for one in waiting if one not in now]
+        _bypass(wiring, now, note)
+        waiting = [one for one in waiting if one not in now]
+    wiring.finish()
 
 
 def _together(net: pb.NetParameter, waiting: list[list[int]]) -> list[list[int]]:
@@ -110,30 +112,29 @@ def _ends(net: pb.NetParameter, one: list[int]) -> tuple[str, str]:
     return net.layer[one[0]].bottom[0], net.layer[one[-1]].top[0]
 
 
-def _bypass(net: pb.NetParameter, group: list[list[int]], note: Note) -> set[int]:
-    """Let what reads the tops of normalisations read their bottom, and take them out; the positions that went.
+def _bypass(wiring: Rewiring, group: list[list[int]], note: Note) -> None:
+    """Let what reads the tops of normalisations read their bottom, and take them out.
 
     Where a reader finds another value under the name of the top in another phase or stage, a Power that copies the
     bottom stays in place of each normalisation.
     """
+    net = wiring.net
     new, old = _ends(net, group[0])
-    graphs, gone = PhaseGraphs(net), {index for one in group for index in one}
+    gone = {index for one in group for index in one}
     last = {index for one in group for index in one[1:] or one}
-    makers = [(graph, one[0], graph.maker(one[0])) for one in group for graph in graphs.of(one[0])]
-    alone = all(maker is not None and graph.reader(maker) == index for graph, index, maker in makers)
+    makers, alone = wiring.makers([one[0] for one in group])
     for through in (True, False)[not alone :] if old != new else ():
-        readers = find_readers(graphs, last, old, through)
+        readers = wiring.readers(last, old, through)
         if not readers.mixed:
-            rename_readers(net, readers.found, old, new, through)
+            wiring.rename(readers.found, {*last, *makers}, old, new, through)
             break
     else:
         if old != new:
             _put_copies(net, [one[0] for one in group], old, note)
             note(f'{quote(net.layer[i].name for i in sorted(readers.mixed))} read another "{old}" in some nets')
             gone -= {one[0] for one in group}
-    for index in sorted(gone, reverse=True):
-        del net.layer[index]
-    return gone
+            wiring.restart()
+    wiring.take_out(gone, makers, old, new)
 
 
 def _put_copies(net: pb.NetParameter, indices: list[int], top: str, note: Note) -> None:

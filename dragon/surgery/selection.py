@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 
-from dragon.bases.registry import canonical, class_of, find_class, layer_types
+from dragon.bases.registry import canonical, class_of, find_class, spelled
 from dragon.errors import LayerName, UsageError, nearest
 from dragon.proto import dragon_pb2 as pb
 
@@ -27,10 +27,8 @@ def list_words(words: Words) -> list[str]:
 
 def find_type(word: str) -> str | None:
     """The main name of the layer type that a word means, in any case and with underscores; None if there is none."""
-    if find_class(word) is not None:
-        return canonical(word)
-    plain = word.replace("_", "").lower()
-    return next((canonical(name) for name in layer_types() if name.lower() == plain), None)
+    found = spelled(word)
+    return None if found is None else canonical(found)
 
 
 def select(net: pb.NetParameter, words: Words) -> list[int]:
@@ -47,8 +45,7 @@ def _select_one(net: pb.NetParameter, word: str) -> list[int]:
     found = [i for i, layer in layers if layer.name == word]
     if not found and any(mark in word for mark in "*?["):
         found = [i for i, layer in layers if fnmatchcase(layer.name, word)]
-    kind = find_type(word)
-    if not found and kind is not None:
+    if not found and (kind := find_type(word)) is not None:
         cls = find_class(kind)
         assert cls is not None
         found = [i for i, layer in layers if canonical(layer.type) == kind or issubclass(class_of(layer), cls)]

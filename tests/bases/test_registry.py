@@ -126,6 +126,14 @@ def test_properties_fit_together(name: str) -> None:
     assert not cls.runs_user_code or cls.host_only
 
 
+@pytest.mark.parametrize("name", [name for name in layer_types() if name != "Python"])
+def test_what_backward_reads_is_known_before_setup(name: str) -> None:
+    """Surgery asks layers that are in no net."""
+    layer = create(pb.LayerParameter(name="x", type=name))
+    found = [layer.reads_top, layer.reads_top_in_place, layer.can_propagate(0)]
+    assert {type(one) for one in found} == {bool}
+
+
 def test_a_type_whose_file_has_its_name_is_loaded_alone() -> None:
     """Others, such as aliases, are found in all files."""
     code = (
@@ -161,3 +169,14 @@ layer_types()
 assert find_class("Swish") is Own
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=ROOT)
+
+
+def test_a_word_for_a_type_loads_its_file_alone() -> None:
+    code = (
+        "import sys\n"
+        "from dragon.bases.registry import spelled\n"
+        "print(spelled('inner_product'), spelled('Convolution'), 'dragon.layers.lstm' in sys.modules)\n"
+        "print(spelled('syncbn'), spelled('nothing'), 'dragon.layers.lstm' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["InnerProduct", "Convolution", "False", "SyncBN", "None", "True"]

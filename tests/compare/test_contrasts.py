@@ -262,6 +262,58 @@ def test_a_side_that_diverged_at_all_levels_does_not_win_over_a_factor() -> None
     assert one(contrast, cells, **more, worse={"best": 1})["verdict"] == "undecided"
 
 
+@pytest.mark.parametrize(
+    ("lost", "expect", "worse", "verdict"),
+    [
+        ("merged BN", "> 0", -1, "undecided"),  # its diverged run may be as bad as can be
+        ("plain", "> 0", -1, "agrees"),  # the worse plain is, the more it holds
+        ("plain", "> 0.04", -1, "agrees"),
+        ("plain", "within 0.1", -1, "undecided"),
+        ("merged BN", "< 0", -1, "undecided"),
+        ("plain", "< 0", -1, "disagrees"),
+        ("plain", "> 0", 0, "undecided"),  # where worse runs have it cannot be said
+        ("plain", "> 0", 1, "undecided"),
+        ("", "> 0", 0, "agrees"),
+    ],
+)
+def test_a_verdict_does_not_rest_on_leaving_out_a_diverged_run(
+    lost: str, expect: str, worse: int, verdict: str
+) -> None:
+    cells = [cell("merged BN", [*BN]), cell("plain", [*PLAIN])]
+    for one_side in cells:
+        if one_side["variant"] == lost:
+            one_side["diverged"] = 1
+            one_side["metrics"]["accuracy"]["values"][2] = None
+    found = one({**BOTH, "expect": expect}, cells, worse={"accuracy": worse})
+    assert found["verdict"] == verdict
+    said = f"Without the runs of {lost} that diverged the others decide nothing." in found["sentence"]
+    assert said == (verdict == "undecided")
+    assert found["seeds_for"] is None or not lost
+
+
+def test_sides_whose_tests_all_give_nan_do_not_agree() -> None:
+    cells = [side("a", "loss", [2.3] * 3), side("b", "loss", [2.3] * 3)]
+    for one_side in cells:
+        one_side["metrics"]["loss"]["imputed"] = 3
+    contrast = {"metric": "loss", "of": {"variant": "a"}, "against": {"variant": "b"}, "expect": "within 0.1"}
+    (found,) = evaluate_contrasts([contrast], cells)
+    assert (found["verdict"], found["sentence"].endswith("both sides are equal says nothing.")) == ("undecided", True)
+
+
+def test_holm_counts_contrasts_that_can_be_decided() -> None:
+    """One of two seeds, or of runs that diverged without a figure, claims nothing: the others pay nothing for it."""
+    first = {"metric": "accuracy", **BOTH, "expect": "> 0"}
+    alone = evaluate_contrasts([first], CELLS)[0]
+    few = [*CELLS, cell("few", [0.5, 0.6])]
+    found = evaluate_contrasts([first, {**first, "of": {"variant": "few"}}], few)
+    assert found[0]["p_holm"] == alone["p_holm"] == alone["p"]
+    assert found[1]["p"] is not None
+    assert found[1]["p_holm"] is None
+    diverged = {**cell("diverged", [*BN[:4], None]), "diverged": 1}
+    found = evaluate_contrasts([first, {**first, "of": {"variant": "diverged"}}], [*CELLS, diverged])
+    assert (found[0]["p_holm"], found[1]["p_holm"]) == (alone["p"], None)
+
+
 def test_runs_that_never_got_there_are_counted_and_decide_nothing() -> None:
     cells = [cell("a", [0.3] * 3), cell("b", [0.3] * 3)]
     contrast = {

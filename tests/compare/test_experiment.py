@@ -600,7 +600,7 @@ WITHOUT_EFFECT = {
     "stop behind the end": (
         "",
         "stop: {chance: {accuracy: 0.12, at: 1000}}",
-        '"stop.chance.at" is 1,000, and the longest run takes 40 iterations: no run would be stopped',
+        '"stop.chance.at" is 1,000, and the longest run takes 40 iterations: no run is stopped',
     ),
     "built in": (
         "  area: {series: test/accuracy, take: mean}",

@@ -53,6 +53,16 @@ def test_what_was_measured_before_a_run_diverged_is_not_imputed(name: str, imput
 
 
 @pytest.mark.parametrize(
+    ("name", "imputed"), [("loss", True), ("accuracy", False), ("best", False), ("steps_to_90", False)]
+)
+def test_tests_that_give_nan_in_a_run_that_goes_on_are_imputed(name: str, imputed: bool) -> None:
+    """Here in the last test alone."""
+    goes_on = {**DIVERGED, "diverged": None, "done": 20}
+    goes_on["series"] = {"test/accuracy": ([10, 20], [0.2, 0.4]), "test/loss": ([10, 20], [2.0, None])}
+    assert is_imputed(METRICS[name], goes_on, METRICS) is imputed
+
+
+@pytest.mark.parametrize(
     ("name", "sign"),
     [
         ("accuracy", -1),

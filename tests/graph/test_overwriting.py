@@ -62,6 +62,14 @@ def test_a_layer_in_place_on_what_is_still_read(
     assert len(warnings(middle, last, caplog)) == warned
 
 
+def test_gradients_of_a_net_that_goes_forward_alone_are_no_matter(caplog: pytest.LogCaptureFixture) -> None:
+    middle = layer("ReLU", "a", "a") + layer("BN", "a", "a")
+    only_test = layer("ReLU", "a", "a", "include { phase: TEST }") + layer("BN", "a", "a")
+    assert warnings(middle, "a", caplog, dragon.TEST) == []
+    assert len(warnings("force_backward: true " + middle, "a", caplog, dragon.TEST)) == 1
+    assert warnings(only_test, "a", caplog, dragon.TRAIN) + warnings(only_test, "a", caplog, dragon.TEST) == []
+
+
 def test_the_warning_names_both(caplog: pytest.LogCaptureFixture) -> None:
     middle = layer("Sigmoid", "a", "b") + layer("Dropout", "b", "b")
     assert warnings(middle, "b", caplog) == [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from dragon.proto.text import parse_text
 from dragon.surgery.fold import fold
 from dragon.surgery.merge import merge
 from dragon.surgery.model import Model
+from dragon.surgery.normalisations import Normalisation, PhaseGraphs
 from dragon.surgery.show import show
 from tests.surgery.helpers import CONV, FORMS, HEAD, SPLIT, TAIL, definition, largest, trained
 
@@ -262,3 +265,34 @@ def test_the_formula_with_numbers() -> None:
 def test_weights_are_needed() -> None:
     with pytest.raises(UsageError, match="needs the weights"):
         fold(Model(definition("split")))
+
+
+def test_graphs_and_statistics_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a chain of normalised layers, and of two that share their weights."""
+    conv = 'convolution_param { num_output: 4 kernel_size: 1 weight_filler { type: "xavier" } }'
+    text, bottom = HEAD, "data"
+    for k in range(8):
+        shared = 'param { name: "w" } param { name: "v" }' * (k < 2)
+        text += f'layer {{ name: "c{k}" type: "Convolution" bottom: "{bottom}" top: "c{k}" {shared} {conv} }}\n'
+        text += f'layer {{ name: "b{k}" type: "BN" bottom: "c{k}" top: "c{k}" }}\n'
+        bottom = f"c{k}"
+    model = trained(parse_text(text, pb.NetParameter()))
+    model.arrays["b1"] = model.arrays["b0"]
+    read: list[str] = []
+    built: list[int] = []
+    statistics, init = Normalisation.statistics, PhaseGraphs.__init__
+
+    def count_statistics(self: Normalisation, arrays: Any) -> Any:
+        read.append(self.layer.name)
+        return statistics(self, arrays)
+
+    def count_graphs(self: PhaseGraphs, *args: Any) -> None:
+        built.append(1)
+        init(self, *args)
+
+    monkeypatch.setattr(Normalisation, "statistics", count_statistics)
+    monkeypatch.setattr(PhaseGraphs, "__init__", count_graphs)
+    _, done, left = fold(model)
+    assert (len(done), left) == (8, [])
+    assert sorted(read) == [f"b{k}" for k in range(8)]
+    assert len(built) <= 3

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from dragon.bases.layer import TEST, TRAIN
-from dragon.errors import PrototxtError, UsageError
+from dragon.errors import NumericError, PrototxtError, UsageError
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.proto.text import parse_text
 from dragon.surgery.add import add
-from dragon.surgery.builds import check_builds
+from dragon.surgery.builds import check_builds, prove_others
 from dragon.surgery.insert import insert
 from dragon.surgery.lint import lint
 from dragon.surgery.model import Model
@@ -174,3 +174,24 @@ def test_a_net_that_one_stage_cannot_build_is_refused() -> None:
     assert caught.value.task == 'the new net cannot be built in TRAIN, stage "x"'
     check_builds(Model(new), Model(new))
     check_builds(Model(new), Model(old))
+
+
+def test_other_stages_are_proved_too() -> None:
+    """Of two branches the weights of one change: in the state of the model nothing does, in the other it is found."""
+    old = trained(branches(NORM, RELU))
+    shape = old.arrays["b"][0].shape
+    old.arrays["a"] = [np.ones(shape), np.zeros(shape[0])]
+    new = old.copy()
+    assert prove_others(old, new, (TEST,)) == ['TEST, stage "x"']
+    new.arrays["a"][1] = np.ones(shape[0])
+    with pytest.raises(NumericError, match=r'in TEST, stage "x".*the nets differ: blob "'):
+        prove_others(old, new, (TEST,))
+    old.arrays["a"] = [np.ones(3)]
+    notes: list[str] = []
+    assert prove_others(old, new, (TEST,), note=notes.append) == []
+    assert notes[0].startswith('not proved in TEST, stage "x": layer "a"')
+
+
+def test_a_net_of_one_state_has_no_others() -> None:
+    model = trained(parse_text(HEAD + CONV, pb.NetParameter()))
+    assert prove_others(model, model, (TRAIN, TEST)) == []

@@ -14,7 +14,7 @@ from dragon.counting import how_many
 from dragon.errors import UsageError
 from dragon.models import zoo
 from dragon.proto.assign import Assignment
-from dragon.surgery.builds import check_builds
+from dragon.surgery.builds import check_builds, prove_others
 from dragon.surgery.model import Model, read_model, write_model
 from dragon.surgery.prove import check_runs, prove
 from dragon.tools.common.json_output import json_option
@@ -81,6 +81,7 @@ class SurgeryChoice:
             warnings: list[str] = []
             with progress_bar() as progress:
                 found = prove(old, new, phases, self.batches, self.shape, progress=progress, note=warnings.append)
+                others = prove_others(old, new, phases, self.batches, self.shape, progress, warnings.append)
             for line in warnings:
                 click.echo(f"{self.model}: {line}")
             worst = max(found, key=lambda d: d.relative)
@@ -92,6 +93,8 @@ class SurgeryChoice:
                 f"the largest difference is {worst.difference:.2g}"
                 f' of {worst.largest:.3g}, in "{worst.blob}"'
             )
+            if others:
+                click.echo(f"proved too: {'; '.join(others)}")
         else:
             click.echo("not proved: without weights there is nothing to run")
         if self.out_model and new.source is not None and not new.text()[1]:
