@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dragon.engines.onednn.kernels import batch_norm, combine, convolution, lrn, pooling
+from dragon.engines.onednn.kernels import batch_norm, combine, convolution, lrn, pooling, softmax
 from dragon.engines.onednn.library.binding import library
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType, Norm, Prop, Tag
 from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
 from dragon.engines.onednn.library.primitive import BinaryPost, Call, Primitive
 from dragon.engines.onednn.library.threads import set_threads
+from dragon.engines.onednn.plan.places import blocks
 from dragon.errors import EngineError
 
 __all__ = ["QUIRKS", "VERSION", "WHEEL", "Quirk", "main"]
@@ -206,6 +207,21 @@ def _response_gradient(device: Device) -> tuple[bool, str]:
     return used.startswith("ref"), used
 
 
+def _softmax_along_rows(device: Device) -> tuple[bool, str]:
+    shape = (2, 21, 64)
+    rows, last = MemoryDesc.plain(shape), MemoryDesc.plain(shape, strides=(21 * 64, 1, 21))
+    slow, fast = (softmax.forward(device, desc, 1).implementation for desc in (rows, last))
+    return slow.startswith("ref") and not fast.startswith("ref"), f"{slow} against {fast}"
+
+
+def _padded_point(device: Device) -> tuple[bool, str]:
+    spec = convolution.ConvSpec((1, 16, 7, 7), (1, 16, 9, 9), (1, 1), (1, 1), (1, 1), (1, 1))
+    src, dst = (blocks(shape, device.block) for shape in (spec.src, spec.dst))
+    slow = convolution.forward(device, spec, src=src, dst=dst).implementation
+    fast = convolution.forward(device, spec).implementation
+    return slow.startswith("ref") and not fast.startswith("ref"), f"{slow} against {fast}"
+
+
 QUIRKS = (
     Quirk(
         "operand of a blocked tensor",
@@ -289,6 +305,19 @@ QUIRKS = (
         "pooling and products of the same values.",
         ("lowerings/response_gradient.py",),
         _response_gradient,
+    ),
+    Quirk(
+        "softmax along rows",
+        "A softmax along an axis that is not the innermost one has the reference kernel only: 30 times the time.",
+        ("lowerings/softmax.py",),
+        _softmax_along_rows,
+    ),
+    Quirk(
+        "point with padding",
+        "A 1 x 1 convolution with padding has only the reference kernel in blocks of channels; it took seconds in "
+        "SqueezeNet v1.0.",
+        ("lowerings/convolution.py",),
+        _padded_point,
     ),
     Quirk(
         "sum",

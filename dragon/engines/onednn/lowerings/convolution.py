@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
 from math import prod
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from dragon.engines.onednn.kernels import convolution as conv
 from dragon.engines.onednn.library.constants import Arg, DataType
@@ -102,7 +103,8 @@ def _convolve(b: Builder, node: Node, which: int, epilogue: Epilogue, spec: conv
     if fast is not None:
         return winograd.convolve(b, node, which, epilogue, fast)
     image, dst = _layouts(b, spec, bottom)
-    make = partial(conv.forward, b.device, spec, src=image, dst=dst, training=b.training, layer=layer.name)
+    forward = partial(conv.forward, b.device, spec, training=b.training, layer=layer.name)
+    make = partial(_fast, forward, {"src": image, "dst": dst})
     primitive = make(post_ops=epilogue.post_ops)
     if epilogue.into is not None and epilogue.into.desc != primitive[Arg.DST]:
         epilogue = epilogue.beside(MemoryDesc.any(top.shape, b.dtype))
@@ -137,7 +139,8 @@ def _convolve(b: Builder, node: Node, which: int, epilogue: Epilogue, spec: conv
             return
         src, diff = (None, None) if order.last else (image, dst)
         hint = forward_in(order)
-        grad = conv.backward_weights(b.device, order.ordered, hint, src=src, diff_dst=diff, layer=layer.name)
+        gradient = partial(conv.backward_weights, b.device, order.ordered, hint, layer=layer.name)
+        grad = _fast(gradient, {"src": src, "diff_dst": diff})
         add_gradients(b, layer, grad, order.ordered.host_weights(), order.read(source), order.read(diff_of_top))
 
     def backward() -> None:
@@ -146,7 +149,8 @@ def _convolve(b: Builder, node: Node, which: int, epilogue: Epilogue, spec: conv
         if node.propagate_down[which]:
             order = orders[Pass.bottom]
             diff = None if order.last else dst
-            down = conv.backward_data(b.device, order.ordered, forward_in(order), diff_dst=diff, layer=layer.name)
+            gradient = partial(conv.backward_data, b.device, order.ordered, forward_in(order), layer=layer.name)
+            down = _fast(gradient, {"diff_dst": diff})
             diff_desc = blob_src if order.last else down[Arg.DIFF_SRC]
             made, finish = order.written(b, b.make_diff(bottom, diff_desc), down, Arg.DIFF_SRC)
             down_arguments = {
@@ -158,6 +162,17 @@ def _convolve(b: Builder, node: Node, which: int, epilogue: Epilogue, spec: conv
             finish()
 
     return backward
+
+
+def _fast(make: Callable[..., Primitive], layouts: Mapping[str, MemoryDesc | None], **settings: Any) -> Primitive:
+    """A primitive for given layouts; for the library's own where those have the reference kernel only.
+
+    As for a 1 x 1 convolution with padding, in blocks or with channels last: quirk "point with padding".
+    """
+    primitive = make(**layouts, **settings)
+    if any(layouts.values()) and primitive.implementation.startswith("ref"):
+        return make(**settings)
+    return primitive
 
 
 def _nothing() -> None:

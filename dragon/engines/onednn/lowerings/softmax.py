@@ -1,4 +1,8 @@
-"""Softmax, and SoftmaxWithLoss: the probabilities by a primitive, the loss and its gradient at the labels only."""
+"""Softmax, and SoftmaxWithLoss: the probabilities by a primitive, the loss and its gradient at the labels only.
+
+Along an axis that is not the innermost one oneDNN has the reference kernel: quirk "softmax along rows". So the data are
+brought into a layout in which it is.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,16 @@ import numpy as np
 
 from dragon.bases.loss import class_labels
 from dragon.engines.onednn.kernels import softmax
-from dragon.engines.onednn.library.constants import Arg
-from dragon.engines.onednn.library.memory import MemoryDesc
+from dragon.engines.onednn.library.constants import Arg, DataType
+from dragon.engines.onednn.library.memory import MemoryDesc, Shape
+from dragon.engines.onednn.library.primitive import Primitive
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.values import logical
 from dragon.graph.node import Node
 from dragon.layers.softmax import softmax as reference
+from dragon.layers.softmax import softmax_backward
+from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
@@ -40,19 +47,49 @@ def softmax_layer(b: Builder, node: Node) -> Backward | None:
     bottom, top = node.bottoms[0], node.tops[0]
     if bottom.ndim > 6:
         raise NotLoweredError("more axes than oneDNN knows here")
-    x, bound = b.data(bottom), b.value_of(bottom).bound
-    primitive = softmax.forward(b.device, x.desc, layer.along, training=b.training, layer=layer.name)
+    desc, bound = b.desc(bottom), b.value_of(bottom).bound
+    forward = partial(softmax.forward, b.device, axis=layer.along, training=b.training, layer=layer.name)
+    primitive = forward(desc)
+    if _is_slow(primitive):
+        primitive = forward(_axis_last(desc.dims, layer.along, desc.dtype))
+    x = b.data(bottom, primitive[Arg.SRC])
     y = b.make(top, primitive[Arg.DST])
     b.call_guarded(primitive, {Arg.SRC: x, Arg.DST: y}, partial(_softmax, layer.along), bound=bound)
 
     def backward() -> None:
         if node.propagate_down[0]:
             down = softmax.backward(b.device, primitive, layer.along, layer=layer.name)
+            if _is_slow(down) and desc.dtype == DataType.f32:
+                _backward_in_numpy(b, bottom, top, layer.along, y.desc)
+                return
             dy = b.diff(top, down[Arg.DIFF_DST])
             dx = b.make_diff(bottom, down[Arg.DIFF_SRC])
             b.call(down, {Arg.DST: b.data(top, y.desc), Arg.DIFF_DST: dy, Arg.DIFF_SRC: dx})
 
     return backward
+
+
+def _is_slow(primitive: Primitive) -> bool:
+    return primitive.implementation.startswith("ref")
+
+
+def _axis_last(shape: Shape, axis: int, dtype: DataType = DataType.f32) -> MemoryDesc:
+    """A layout of which `axis` is the innermost one."""
+    strides, step = [1] * len(shape), shape[axis]
+    for i in reversed(range(len(shape))):
+        if i != axis:
+            strides[i] = step
+            step *= shape[i]
+    return MemoryDesc.plain(shape, dtype, tuple(strides))
+
+
+def _backward_in_numpy(b: Builder, bottom: Blob, top: Blob, axis: int, desc: MemoryDesc) -> None:
+    """Append the gradient as array code, all in the layout `desc`: without AVX-512 there is only a reference kernel."""
+    if not desc.is_plain:
+        desc = MemoryDesc.plain(desc.dims)
+    y, dy = b.data(top, desc).numpy(), b.diff(top, desc).numpy()
+    dx = b.make_diff(bottom, desc).numpy()
+    b.run(partial(softmax_backward, y, dy, axis, dx))
 
 
 @lowers("SoftmaxWithLoss")
@@ -63,11 +100,16 @@ def softmax_loss(b: Builder, node: Node) -> Backward | None:
         raise NotLoweredError("classes have weights")
     (bottom, label), top = node.bottoms, node.tops[0]
     outer, classes, inner = layer.spans
-    spans = MemoryDesc.plain((outer, classes, inner))
-    x = b.data(bottom, MemoryDesc.plain(logical(bottom.shape), b.desc(bottom).dtype))
-    flat = MemoryDesc.plain(spans.dims, x.desc.dtype)
+    shape, dtype = logical(bottom.shape), b.desc(bottom).dtype
+    classes_axis = layer.axis(layer.param.softmax_param.axis, bottom.ndim)
+
+    def layout(of: Shape, axis: int, dtype: DataType = DataType.f32) -> MemoryDesc:
+        return MemoryDesc.plain(of, dtype) if inner == 1 else _axis_last(of, axis, dtype)
+
+    spans, flat = (layout((outer, classes, inner), 1, kind) for kind in (DataType.f32, dtype))
+    x = b.data(bottom, layout(shape, classes_axis, dtype))
     primitive = softmax.forward(b.device, flat, 1, dst=spans, training=b.training, layer=layer.name)
-    prob = b.make(layer.prob, MemoryDesc.plain(logical(bottom.shape))).view(spans)
+    prob = b.make(layer.prob, layout(shape, classes_axis)).view(spans)
     b.call_guarded(primitive, {Arg.SRC: x.view(flat), Arg.DST: prob}, partial(_softmax, 1))
     labels = b.data(label, MemoryDesc.plain(logical(label.shape))).numpy()
     loss = b.make(top, MemoryDesc.plain((1,))).numpy()
@@ -91,11 +133,11 @@ def softmax_loss(b: Builder, node: Node) -> Backward | None:
         layer.check_propagation(node.propagate_down)
         if not node.propagate_down[0]:
             return
-        plain = MemoryDesc.plain(logical(bottom.shape))
-        prob = b.data(layer.prob, plain).numpy().reshape(spans.dims)
+        desc = layout(shape, classes_axis)
+        prob = b.data(layer.prob, desc).view(spans).numpy()
         labels = b.data(label, MemoryDesc.plain(logical(label.shape))).numpy().reshape(label.shape)
         weight = b.diff(top).numpy()
-        dx = b.make_diff(bottom, plain).numpy().reshape(spans.dims)
+        dx = b.make_diff(bottom, desc).view(spans).numpy()
 
         def step() -> None:
             indices, valid = class_labels(layer, labels, classes, layer.ignore_label)
