@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import itertools
 import logging
@@ -37,17 +38,25 @@ from tests.fuzz.mutate import damage, damage_text
 from tests.helpers import TRAINABLE, toy_solver
 from tests.layers.catalogue import CASES
 
-__all__ = ["KINDS", "Kind", "survives"]
+__all__ = ["KINDS", "Kind", "load", "survives"]
 
 Example = Callable[[random.Random], bytes]
 Kind = Callable[[Path], tuple[Example, Callable[[bytes], None]]]
 KINDS: dict[str, Kind] = {}
+OTHERS = ("boxes", "texts", "onnx_models", "commands")  # modules with further kinds
 
 
 def kind(make: Kind) -> Kind:
     """A kind is made for a folder of its own: what gives an example, and what reads it (errors of ours pass)."""
     KINDS[make.__name__] = make
     return make
+
+
+def load(name: str = "") -> None:
+    """Import what has further kinds, but nothing more once the kind of this name is there: each process pays for it."""
+    for module in OTHERS:
+        if name not in KINDS:
+            importlib.import_module(f"tests.fuzz.{module}")
 
 
 def survives(action: Callable[[], object]) -> None:
