@@ -40,7 +40,6 @@ namespace emu {
 
 const int MOST_THREADS = 1024;
 const size_t STACK = 64 << 10, APART = STACK + 17 * 64;  // a power of two would put all of them into a few lines of the cache
-const size_t CELL = 4;  // bytes of shared memory that are looked at as one: a smaller access counts as one of all four
 enum State { NEW, READY, AT_BARRIER, AT_WARP, DONE };
 
 struct Range {
@@ -55,7 +54,7 @@ struct Warp {
 
 typedef uint64_t Touch;  // block_epoch, 32 bits; thread, 10; epoch of its warp, 22. All ones: nobody
 
-struct Cell {
+struct Cell {  // of one byte of shared memory: threads write 16-bit numbers, and bytes, side by side
     Touch write, read, other_read;
 };
 
@@ -190,7 +189,7 @@ EMULATOR_INLINE bool unordered(Touch before, Touch now) {
 EMULATOR void race(size_t i, bool write, Touch now) {
     const Cell& cell = shadow[i];
     bool written = unordered(cell.write, now);
-    fail("race in shared memory, byte %zu: it %s what thread %d %s, with no barrier between", i * CELL,
+    fail("race in shared memory, byte %zu: it %s what thread %d %s, with no barrier between", i,
          write ? "writes" : "reads",
          thread_of(written ? cell.write : unordered(cell.read, now) ? cell.read : cell.other_read),
          written ? "wrote" : "reads");
@@ -198,7 +197,7 @@ EMULATOR void race(size_t i, bool write, Touch now) {
 
 EMULATOR void touch_shared(size_t offset, size_t size, bool write) {
     Touch now = (Touch)block_epoch << 32 | (Touch)current << 22 | (warps[current / 32].epoch & 0x3fffff);
-    for (size_t i = offset / CELL; i * CELL < offset + size; ++i) {
+    for (size_t i = offset; i < offset + size; ++i) {
         Cell& cell = shadow[i];
         if (unordered(cell.write, now) || (write && (unordered(cell.read, now) || unordered(cell.other_read, now))))
             race(i, write, now);
@@ -347,8 +346,8 @@ EMULATOR const char* launch(Kernel called, const char* const* argument_names, co
         free(shadow);
         free(dynamic);
         most_dynamic = dynamic_size;
-        size_t cells = ((shared_size() + most_dynamic) / CELL + 2) * sizeof(Cell);
-        shadow = (Cell*)malloc(cells);
+        size_t cells = (shared_size() + most_dynamic) * sizeof(Cell);
+        shadow = (Cell*)malloc(cells + 1);
         memset(shadow, 0xff, cells);
         dynamic = (char*)aligned_alloc(4096, (most_dynamic + 4096) / 4096 * 4096);
     }
