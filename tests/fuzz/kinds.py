@@ -36,7 +36,6 @@ from dragon.proto.text import format_text, parse_text, read_net, read_solver
 from tests.fuzz.messages import damage_h5, damage_message, without_checksum
 from tests.fuzz.mutate import damage, damage_text
 from tests.helpers import TRAINABLE, toy_solver
-from tests.layers.catalogue import CASES
 
 __all__ = ["KINDS", "Kind", "load", "survives"]
 
@@ -102,6 +101,8 @@ def _run(net: dragon.Net) -> None:
 def net(folder: Path) -> tuple[Example, Callable[[bytes], None]]:
     """Nets as text: parsed, written, upgraded, built and run forward and backward on the reference."""
     quiet()
+    from tests.layers.catalogue import CASES  # here, since it imports tests, which takes longer than all of this
+
     texts = [TRAINABLE, _OLD, *(case.text() for case in CASES.values())]
     path = folder / "net.prototxt"
 
