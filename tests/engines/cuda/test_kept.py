@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,10 @@ def test_work_is_done_once_for_each_name_and_its_errors_are_not_kept(
         return text.encode()
 
     for text in ("a", "a", "b"):
-        assert kept.once(kept.key("options", text), lambda text=text: work(text)) == text.encode()
+        assert kept.once(kept.key("options", text), partial(work, text)) == text.encode()
     for _ in range(2):
         with pytest.raises(RuntimeError, match="wrong"):
-            kept.once("k", lambda: work("wrong"))
+            kept.once("k", partial(work, "wrong"))
     assert done == ["a", "b", "wrong", "wrong"]
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".kept"] * 2
 
