@@ -40,7 +40,7 @@ def test_registers_and_stack_are_read(nvrtc: Nvrtc) -> None:
 @pytest.mark.parametrize(("name", "most"), [*((name, 64) for name in FILES), *((name, 128) for name in ONE_BLOCK)])
 def test_the_blocks_fit_without_spilling(nvrtc: Nvrtc, name: str, most: int, precision: str) -> None:
     options = [*sources.OPTIONS, "-arch=sm_90", *defines(TYPES[precision])]
-    found = resources(nvrtc.compile(sources.source(name), f"{name}.cu", options)[0])
+    found = resources(nvrtc.compile_once(sources.source(name), f"{name}.cu", options)[0])
     assert found
     for kernel, taken in found.items():
         assert taken.registers <= most, kernel

@@ -22,8 +22,7 @@ import traceback
 import warnings
 from pathlib import Path
 
-from tests.fuzz import boxes, commands, onnx_models, texts  # noqa: F401 - their kinds
-from tests.fuzz.kinds import KINDS, examples
+from tests.fuzz.kinds import KINDS, examples, load
 from tests.fuzz.watch import Ended, watched
 
 SECONDS, ASLEEP = 10, 60  # of computing and of sleeping, for one example
@@ -32,6 +31,8 @@ ROOM = 3 << 29  # bytes that a child may take beyond what it starts with
 
 
 def main() -> int:
+    if "--child" not in sys.argv:
+        load()
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("kinds", nargs="*", help=f"which of {', '.join(KINDS)}; all of them when none is named")
     parser.add_argument("--minutes", type=float, default=10, help="of computing, for each kind")
@@ -47,6 +48,7 @@ def main() -> int:
         return again(chosen.again)
     chosen.out.mkdir(parents=True, exist_ok=True)
     if chosen.child:
+        load(chosen.child)
         return child(chosen.child, chosen.minutes, chosen.seed, chosen.out, chosen.least)
     return max(supervise(name, chosen.minutes, chosen.seed, chosen.out, chosen.least) for name in chosen.kinds or KINDS)
 

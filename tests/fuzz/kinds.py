@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import itertools
 import logging
@@ -35,19 +36,26 @@ from dragon.proto.text import format_text, parse_text, read_net, read_solver
 from tests.fuzz.messages import damage_h5, damage_message, without_checksum
 from tests.fuzz.mutate import damage, damage_text
 from tests.helpers import TRAINABLE, toy_solver
-from tests.layers.catalogue import CASES
 
-__all__ = ["KINDS", "Kind", "survives"]
+__all__ = ["KINDS", "Kind", "load", "survives"]
 
 Example = Callable[[random.Random], bytes]
 Kind = Callable[[Path], tuple[Example, Callable[[bytes], None]]]
 KINDS: dict[str, Kind] = {}
+OTHERS = ("boxes", "texts", "onnx_models", "commands")  # modules with further kinds
 
 
 def kind(make: Kind) -> Kind:
     """A kind is made for a folder of its own: what gives an example, and what reads it (errors of ours pass)."""
     KINDS[make.__name__] = make
     return make
+
+
+def load(name: str = "") -> None:
+    """Import what has further kinds, but nothing more once the kind of this name is there: each process pays for it."""
+    for module in OTHERS:
+        if name not in KINDS:
+            importlib.import_module(f"tests.fuzz.{module}")
 
 
 def survives(action: Callable[[], object]) -> None:
@@ -93,6 +101,8 @@ def _run(net: dragon.Net) -> None:
 def net(folder: Path) -> tuple[Example, Callable[[bytes], None]]:
     """Nets as text: parsed, written, upgraded, built and run forward and backward on the reference."""
     quiet()
+    from tests.layers.catalogue import CASES  # here, since it imports tests, which takes longer than all of this
+
     texts = [TRAINABLE, _OLD, *(case.text() for case in CASES.values())]
     path = folder / "net.prototxt"
 

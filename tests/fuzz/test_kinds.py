@@ -8,28 +8,42 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz import boxes, commands, onnx_models, texts  # noqa: F401 - their kinds
-from tests.fuzz.kinds import KINDS, survives
+from tests.fuzz.__main__ import supervise
+from tests.fuzz.kinds import KINDS, load, survives
 
+load()
 SECONDS = 0.5
 MORE = {"command": 3}  # its examples are slower, and so are its imports
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_damage_of(kind: str, tmp_path: Path) -> None:
+def test_damage_of(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Supervised from here, since a process of its own would import as much again."""
     if kind == "leveldb":
         pytest.importorskip("plyvel", reason="plyvel-ci is not installed")
     if kind == "onnx_model":
         pytest.importorskip("onnx")
-    minutes = str(MORE.get(kind, SECONDS) / 60)
-    command = [sys.executable, "-m", "tests.fuzz", kind, "--minutes", minutes, "--least", "20"]
+    monkeypatch.chdir(ROOT)
+    failed = supervise(kind, MORE.get(kind, SECONDS) / 60, 1, tmp_path, least=20)
+    said = capsys.readouterr().out
+    assert not failed, said
+    assert _tried(said) >= 20
+
+
+def test_the_command(tmp_path: Path) -> None:
     run = subprocess.run(
-        [*command, "--out", str(tmp_path), "--seed", "1"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-m", "tests.fuzz", "mean", "--minutes", "0.001", "--least", "3", "--out", str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
-    tried = int(run.stdout.split(" examples")[0].split()[-1])
-    assert tried >= 20
+    assert _tried(run.stdout) >= 3
+
+
+def _tried(said: str) -> int:
+    return int(said.split(" examples")[0].split()[-1])
 
 
 def test_a_fault_is_kept_and_can_be_read_again(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import ctypes
 import importlib.util
 from pathlib import Path
 
+from tests.engines.cuda.kept import key, once, version
+
 CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")  # that CuPy adds to a program's own
 
 
@@ -21,6 +23,7 @@ def find() -> Path | None:
 
 class Nvrtc:
     def __init__(self, path: Path) -> None:
+        self.path = path
         for helper in path.parent.glob("libnvrtc-builtins.so*"):
             ctypes.CDLL(str(helper))
         self._lib = ctypes.CDLL(str(path))
@@ -45,6 +48,18 @@ class Nvrtc:
             return code.raw, text
         finally:
             lib.nvrtcDestroyProgram(ctypes.byref(program))
+
+    def compile_once(self, source: str, name: str, options: list[str]) -> tuple[bytes, str]:
+        """The same, from the cache where this compiler has done it before."""
+
+        def work() -> bytes:
+            code, log = self.compile(source, name, options)
+            return log.encode() + b"\0" + code
+
+        helpers = sorted(self.path.parent.glob("lib*.so*"))
+        kept = once(key(source, name, *options, *map(version, helpers)), work)
+        log, _, code = kept.partition(b"\0")
+        return code, log.decode()
 
     def _check(self, status: int) -> None:
         if status:

@@ -35,6 +35,12 @@ KERNEL with_barrier(real* y) {
     __syncthreads();
     y[threadIdx.x] = buffer[63 - threadIdx.x];
 }
+KERNEL side_by_side(real* y) {
+    __shared__ unsigned short buffer[64];
+    buffer[threadIdx.x] = threadIdx.x;
+    __syncthreads();
+    y[threadIdx.x] = buffer[63 - threadIdx.x];
+}
 KERNEL two_writers(real* y) {
     __shared__ real buffer[1];
     buffer[0] = threadIdx.x;
@@ -108,9 +114,11 @@ def test_a_mistake_is_found(name: str, args: tuple[Any, ...], message: str) -> N
     assert y.get().tolist() == [496.0] * 32 + [1520.0] * 32
 
 
-def test_the_same_with_a_barrier_is_right() -> None:
+@pytest.mark.parametrize("name", ["with_barrier", "side_by_side"])
+def test_the_same_with_a_barrier_is_right(name: str) -> None:
+    """Also where threads write small numbers beside each other."""
     y = array()
-    kernel("with_barrier")((1,), (64,), (y,))
+    kernel(name)((1,), (64,), (y,))
     assert y.get().tolist() == list(range(63, -1, -1))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 import os
 import re
 import shutil
@@ -12,6 +11,8 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.engines.cuda.kept import cache_folder, key
 
 HEADER = Path(__file__).with_name("emulation.h")
 FLAGS = (
@@ -41,16 +42,6 @@ class Parameter:
 
 def find_compiler() -> str | None:
     return shutil.which("g++")
-
-
-def cache_folder() -> Path:
-    """Where built kernels are kept: beside pytest's own cache, so that a second run need not build them."""
-    folder = Path(__file__).parents[4] / ".pytest_cache" / "cuda_emulation"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        folder = Path(tempfile.mkdtemp())
-    return folder
 
 
 class Range(ctypes.Structure):
@@ -101,9 +92,8 @@ def build(source: str, real: str, stored: str = "") -> Library:
     if compiler is None:
         raise RuntimeError("g++ is missing")
     command = [compiler, *FLAGS, f"-DREAL={real}", *([f"-DSTORED={stored}"] if stored else [])]
-    text_of_all = "\0".join([source, HEADER.read_text(), Path(__file__).read_text(), *command, *LINK])
-    key = hashlib.sha256(text_of_all.encode()).hexdigest()[:24]
-    target = cache_folder() / f"{key}.so"
+    name = key(source, HEADER.read_text(), Path(__file__).read_text(), *command, *LINK)
+    target = cache_folder() / f"{name}.so"
     text = target.with_suffix(".ii")
     if not target.exists() or not text.exists():
         work = Path(tempfile.mkdtemp(dir=target.parent))

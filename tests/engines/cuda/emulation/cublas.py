@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tests.engines.cuda.emulation import standin
+from tests.engines.cuda.emulation.memory import owner_at
 from tests.engines.cuda.emulation.sixteen import put, wide
 
 TYPES: dict[int, Any] = {0: np.float32, 1: np.float64, 2: np.float16, 14: np.uint16}
@@ -76,7 +77,7 @@ def _factor(pointer: Any, real: Any, on_device: bool) -> Callable[[], Any]:
         value = ctypes.cast(pointer, ctypes.POINTER(kind)).contents.value
         return lambda: real(value)
     size, start = ctypes.sizeof(kind), pointer.value
-    if not any(low <= start and start + size <= high and ref() is not None for low, high, ref in standin.exposed):
+    if owner_at(start, start + size) is None:
         raise MemoryError("cuBLAS: a factor that is not inside an array")
     return lambda: real(kind.from_address(start).value)
 
@@ -90,7 +91,7 @@ def _matrices(
     for i in range(batch):
         start = address + i * stride * size
         stop = start + ((columns - 1) * ld + rows) * size
-        if not any(a <= start and stop <= b and ref() is not None for a, b, ref in standin.exposed):
+        if owner_at(start, stop) is None:
             raise MemoryError(f"cuBLAS: bytes {start:#x} to {stop:#x} are not inside an array")
         raw = (ctypes.c_char * (stop - start)).from_address(start)
         flat = np.frombuffer(raw, dtype)

@@ -10,6 +10,7 @@ import numpy as np
 
 from dragon.engines.cuda.device.cudnn import Performance
 from tests.engines.cuda.emulation import standin
+from tests.engines.cuda.emulation.memory import owner_at
 from tests.engines.cuda.emulation.sixteen import put, wide
 from tests.engines.cuda.emulation.timing import PLANS
 
@@ -89,7 +90,7 @@ class Cudnn:
         made = self.made[pair[0].value]
         count = int(np.prod(made["shape"]))
         size, start = count * np.dtype(made["dtype"]).itemsize, pair[1].value
-        if not any(a <= start and start + size <= b and ref() is not None for a, b, ref in standin.exposed):
+        if owner_at(start, start + size) is None:
             raise MemoryError("cuDNN: not inside an array")
         raw = (ctypes.c_char * size).from_address(start)
         flat, (n, c, h, w) = np.frombuffer(raw, made["dtype"]), made["shape"]

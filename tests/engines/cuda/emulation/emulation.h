@@ -1,4 +1,5 @@
-// Runs CUDA kernels on the CPU, to test them: every thread of a block is a fibre, blocks run one after another.
+// Runs CUDA kernels on the CPU, to test them: every thread of a block runs on a fibre, blocks run one after another.
+// A thread that has ended hands its fibre to the next one, so kernels without barriers need a single one.
 //
 // The compiler is asked to report each memory access (the calls of -fsanitize=thread, answered here) and each wrong
 // alignment, index and division (those of -fsanitize=alignment,bounds,integer-divide-by-zero). So a launch fails when
@@ -38,8 +39,8 @@ __attribute__((visibility("default"))) int emulation_backwards = 0;  // blocks a
 namespace emu {
 
 const int MOST_THREADS = 1024;
-const size_t STACK = 64 << 10;
-enum State { READY, AT_BARRIER, AT_WARP, DONE };
+const size_t STACK = 64 << 10, APART = STACK + 17 * 64;  // a power of two would put all of them into a few lines of the cache
+enum State { NEW, READY, AT_BARRIER, AT_WARP, DONE };
 
 struct Range {
     uintptr_t start, stop;
@@ -51,12 +52,9 @@ struct Warp {
     unsigned arrived, epoch;
 };
 
-struct Touch {
-    int thread;  // -1: nobody
-    unsigned block_epoch, warp_epoch;
-};
+typedef uint64_t Touch;  // block_epoch, 32 bits; thread, 10; epoch of its warp, 22. All ones: nobody
 
-struct Cell {  // of one byte of shared memory
+struct Cell {  // of one byte of shared memory: threads write 16-bit numbers, and bytes, side by side
     Touch write, read, other_read;
 };
 
@@ -64,6 +62,10 @@ typedef void (*Kernel)(void**);
 
 static uint3 grid, block, block_index;
 static int threads, current;
+static int position;     // of the current thread among those that run in this pass over the block
+static bool descending;  // this pass
+static int waiting, done;
+static bool lines_differ;  // threads wait at different barriers
 static uint3 thread_index[MOST_THREADS];
 static State state[MOST_THREADS];
 static int barrier_line[MOST_THREADS];
@@ -73,10 +75,12 @@ static Kernel kernel;
 static void** arguments;
 static const char* const* names;
 static const Range* ranges;
-static int n_ranges, last_range;
+static int n_ranges, last_range[2];  // the last one read, and written
 
 static char* stacks;
-static bool started[MOST_THREADS];
+static int fibre_of[MOST_THREADS];  // by thread
+static int idle[MOST_THREADS], n_idle;
+static bool started[MOST_THREADS];  // by fibre, as what follows
 static ucontext_t contexts[MOST_THREADS], unused_context;
 typedef void* Jump[5];  // where to go on, for the compiler's own setjmp, which is faster than the library's
 static Jump fibres[MOST_THREADS], scheduler, abandoned;
@@ -85,7 +89,12 @@ static Cell* shadow;
 static char* dynamic;         // shared memory whose size the launch gives
 static size_t dynamic_size, most_dynamic;
 
-EMULATOR_INLINE char* stack_of(int thread) { return stacks + (size_t)thread * STACK; }
+EMULATOR_INLINE char* stack_of(int fibre) { return stacks + fibre * APART; }
+
+EMULATOR void free_fibres() {
+    memset(started, 0, sizeof started);
+    for (n_idle = 0; n_idle < MOST_THREADS; ++n_idle) idle[n_idle] = MOST_THREADS - 1 - n_idle;
+}
 
 EMULATOR __attribute__((noreturn)) void go_on(Jump at) { __builtin_longjmp(at, 1); }  // never where its setjmp is
 
@@ -97,34 +106,69 @@ EMULATOR void fail(const char* format, ...) {
     va_start(rest, format);
     vsnprintf(message + n, sizeof message - n, format, rest);
     va_end(rest);
-    memset(started, 0, sizeof started);  // the fibres are somewhere inside the kernel
+    free_fibres();  // they are somewhere inside the kernel
     go_on(abandoned);
 }
 
+// Make the next thread of this pass that can go on the current one.
+EMULATOR_INLINE bool next() {
+    while (++position < threads) {
+        int t = descending ? threads - 1 - position : position;
+        if (state[t] > READY) continue;
+        current = t;
+        return true;
+    }
+    return false;
+}
+
+EMULATOR void fibre();
+
+EMULATOR __attribute__((noreturn)) void run_current() {
+    if (state[current] == READY) go_on(fibres[fibre_of[current]]);
+    state[current] = READY;
+    int f = fibre_of[current] = idle[--n_idle];
+    if (started[f]) go_on(fibres[f]);
+    started[f] = true;
+    ucontext_t& c = contexts[f];
+    getcontext(&c);
+    c.uc_stack.ss_sp = stack_of(f);
+    c.uc_stack.ss_size = STACK;
+    c.uc_link = &unused_context;
+    makecontext(&c, fibre, 0);
+    setcontext(&c);
+    __builtin_unreachable();
+}
+
+EMULATOR void leave_fibre(int f, bool others) {
+    if (__builtin_setjmp(fibres[f])) return;
+    if (others) run_current();
+    go_on(scheduler);
+}
+
 EMULATOR void leave() {
-    if (!__builtin_setjmp(fibres[current])) go_on(scheduler);
+    int f = fibre_of[current];
+    leave_fibre(f, next());
 }
 
 EMULATOR void fibre() {
     for (;;) {
         kernel(arguments);
         state[current] = DONE;
-        leave();
+        ++done;
+        int f = fibre_of[current];
+        bool others = next();
+        if (others && state[current] == NEW) {
+            state[current] = READY;
+            fibre_of[current] = f;
+        } else {
+            idle[n_idle++] = f;
+            leave_fibre(f, others);
+        }
     }
 }
 
-EMULATOR void resume(int thread) {
-    current = thread;
-    if (__builtin_setjmp(scheduler)) return;
-    if (started[thread]) go_on(fibres[thread]);
-    started[thread] = true;
-    ucontext_t& c = contexts[thread];
-    getcontext(&c);
-    c.uc_stack.ss_sp = stack_of(thread);
-    c.uc_stack.ss_size = STACK;
-    c.uc_link = &unused_context;
-    makecontext(&c, fibre, 0);
-    setcontext(&c);
+EMULATOR void run_pass() {
+    if (!__builtin_setjmp(scheduler)) run_current();
 }
 
 // -- accesses -------------------------------------------------------------------------------------------------
@@ -135,24 +179,32 @@ EMULATOR_INLINE size_t shared_size() { return __start_cuda_shared ? __stop_cuda_
 // Bytes of dynamic shared memory are counted behind the others.
 EMULATOR void* dynamic_shared() { return dynamic; }
 
-EMULATOR_INLINE bool unordered(const Touch& before) {
-    if (before.thread < 0 || before.thread == current || before.block_epoch != block_epoch) return false;
-    return before.thread / 32 != current / 32 || before.warp_epoch == warps[current / 32].epoch;
+EMULATOR_INLINE int thread_of(Touch touch) { return touch >> 22 & 1023; }
+
+EMULATOR_INLINE bool unordered(Touch before, Touch now) {
+    if ((before ^ now) >> 32 || thread_of(before) == thread_of(now)) return false;
+    return thread_of(before) / 32 != thread_of(now) / 32 || !((before ^ now) & 0x3fffff);
+}
+
+EMULATOR void race(size_t i, bool write, Touch now) {
+    const Cell& cell = shadow[i];
+    bool written = unordered(cell.write, now);
+    fail("race in shared memory, byte %zu: it %s what thread %d %s, with no barrier between", i,
+         write ? "writes" : "reads",
+         thread_of(written ? cell.write : unordered(cell.read, now) ? cell.read : cell.other_read),
+         written ? "wrote" : "reads");
 }
 
 EMULATOR void touch_shared(size_t offset, size_t size, bool write) {
-    Touch now = {current, block_epoch, warps[current / 32].epoch};
+    Touch now = (Touch)block_epoch << 32 | (Touch)current << 22 | (warps[current / 32].epoch & 0x3fffff);
     for (size_t i = offset; i < offset + size; ++i) {
         Cell& cell = shadow[i];
-        if (unordered(cell.write) || (write && (unordered(cell.read) || unordered(cell.other_read))))
-            fail("race in shared memory, byte %zu: it %s what thread %d %s, with no barrier between", i,
-                 write ? "writes" : "reads", unordered(cell.write) ? cell.write.thread
-                 : unordered(cell.read) ? cell.read.thread : cell.other_read.thread,
-                 unordered(cell.write) ? "wrote" : "reads");
+        if (unordered(cell.write, now) || (write && (unordered(cell.read, now) || unordered(cell.other_read, now))))
+            race(i, write, now);
         if (write) {
             cell.write = now;
         } else {
-            if (cell.read.thread != current) cell.other_read = cell.read;
+            if (thread_of(cell.read) != current) cell.other_read = cell.read;
             cell.read = now;
         }
     }
@@ -178,10 +230,7 @@ EMULATOR void outside(uintptr_t at, size_t size, bool write) {
          past ? "past the end" : "before the start", nearest->argument < 0 ? "a table's array" : names[nearest->argument]);
 }
 
-EMULATOR void access(const void* pointer, size_t size, bool write) {
-    if (current < 0) return;
-    uintptr_t at = (uintptr_t)pointer;
-    if (n_ranges && at >= ranges[last_range].start && at + size <= ranges[last_range].stop) return;
+EMULATOR void access_elsewhere(uintptr_t at, size_t size, bool write) {
     if (at - (uintptr_t)__start_cuda_shared < shared_size())
         return touch_shared(at - (uintptr_t)__start_cuda_shared, size, write);
     size_t offset = at - (uintptr_t)dynamic;
@@ -190,18 +239,28 @@ EMULATOR void access(const void* pointer, size_t size, bool write) {
             fail("out of bounds: it %s past the %zu bytes of dynamic shared memory", write ? "writes" : "reads", dynamic_size);
         return touch_shared(shared_size() + offset, size, write);
     }
-    if (at - (uintptr_t)stack_of(current) < STACK) return;
+    if (at - (uintptr_t)stack_of(fibre_of[current]) < STACK) return;
     for (int i = 0; i < n_ranges; ++i)
         if (at >= ranges[i].start && at + size <= ranges[i].stop) {
-            last_range = i;
+            last_range[write] = i;
             return;
         }
     outside(at, size, write);
 }
 
+EMULATOR_INLINE void access(const void* pointer, size_t size, bool write) {
+    if (current < 0) return;
+    uintptr_t at = (uintptr_t)pointer;
+    const Range& last = ranges[last_range[write]];
+    if (n_ranges && at >= last.start && at + size <= last.stop) return;
+    access_elsewhere(at, size, write);
+}
+
 // -- what threads wait for ------------------------------------------------------------------------------------
 EMULATOR void barrier(int line) {
-    barrier_line[current] = line;
+    static int last_line;
+    if (waiting++ && line != last_line) lines_differ = true;
+    barrier_line[current] = last_line = line;
     state[current] = AT_BARRIER;
     leave();
 }
@@ -232,42 +291,41 @@ EMULATOR uint64_t exchange(unsigned mask, uint64_t value, int source) {
     return warp.slot[epoch & 1][source];
 }
 
+// Threads that can never go on, at least one of which waits.
+EMULATOR void fail_to_go_on() {
+    int in_warp = -1, first = -1;
+    for (int t = 0; t < threads; ++t) {
+        if (state[t] == AT_WARP) in_warp = t;
+        if (state[t] != AT_BARRIER) continue;
+        if (first < 0) first = t;
+        current = t;
+        if (barrier_line[t] != barrier_line[first])
+            fail("waits at the barrier of line %d, thread %d at that of line %d", barrier_line[t], first,
+                 barrier_line[first]);
+    }
+    current = in_warp >= 0 ? in_warp : first;
+    fail(in_warp >= 0 ? "waits in a warp exchange that other lanes of its warp never reach"
+                      : "waits at a barrier that other threads never reach");
+}
+
 EMULATOR void run_block() {
-    for (int t = 0; t < threads; ++t) state[t] = READY;
-    memset(warps, 0, sizeof warps);
+    for (int t = 0; t < threads; ++t) state[t] = NEW;
+    for (int w = 0; w * 32 < threads; ++w) warps[w].arrived = warps[w].epoch = 0;
+    waiting = done = 0;
+    lines_differ = false;
     ++block_epoch;
     memset(__start_cuda_shared, 0xff, shared_size());
     if (dynamic_size) memset(dynamic, 0xff, dynamic_size);
-    for (bool backwards = emulation_backwards;; backwards = !backwards) {
-        bool progress = false;
-        for (int i = 0; i < threads; ++i) {
-            int t = backwards ? threads - 1 - i : i;
-            if (state[t] == READY) {
-                resume(t);
-                progress = true;
-            }
-        }
-        int waiting = 0, done = 0, in_warp = -1, first = -1;
-        for (int t = 0; t < threads; ++t) {
-            if (state[t] == AT_BARRIER) {
-                ++waiting;
-                if (first < 0) first = t;
-                current = t;
-                if (barrier_line[t] != barrier_line[first])
-                    fail("waits at the barrier of line %d, thread %d at that of line %d", barrier_line[t], first,
-                         barrier_line[first]);
-            }
-            if (state[t] == DONE) ++done;
-            if (state[t] == AT_WARP) in_warp = t;
-        }
+    for (descending = emulation_backwards;; descending = !descending) {
+        position = -1;
+        bool progress = next();
+        if (progress) run_pass();
         if (done == threads) return;
+        if (lines_differ || !progress) fail_to_go_on();
         if (waiting == threads) {
             ++block_epoch;
+            waiting = 0;
             for (int t = 0; t < threads; ++t) state[t] = READY;
-        } else if (!progress) {
-            current = in_warp >= 0 ? in_warp : first;
-            fail(in_warp >= 0 ? "waits in a warp exchange that other lanes of its warp never reach"
-                              : "waits at a barrier that other threads never reach");
         }
     }
 }
@@ -279,7 +337,10 @@ EMULATOR const char* launch(Kernel called, const char* const* argument_names, co
     threads = block.x * block.y * block.z;
     if (threads < 1 || threads > MOST_THREADS || grid.y > 65535 || grid.z > 65535 || !grid.x || !grid.y || !grid.z)
         return "invalid configuration argument";
-    if (!stacks) stacks = (char*)aligned_alloc(4096, MOST_THREADS * STACK);
+    if (!stacks) {
+        stacks = (char*)aligned_alloc(4096, MOST_THREADS * APART);
+        free_fibres();
+    }
     dynamic_size = sizes[6];
     if (!shadow || dynamic_size > most_dynamic) {
         free(shadow);
@@ -295,7 +356,7 @@ EMULATOR const char* launch(Kernel called, const char* const* argument_names, co
     arguments = values;
     ranges = arrays;
     n_ranges = n_arrays;
-    last_range = 0;
+    last_range[0] = last_range[1] = 0;
     for (int t = 0; t < threads; ++t)
         thread_index[t] = {t % block.x, t / block.x % block.y, t / block.x / block.y};
     if (__builtin_setjmp(abandoned)) {

@@ -12,6 +12,7 @@ import numpy as np
 
 from tests.engines.cuda.emulation import standin, timing
 from tests.engines.cuda.emulation.cudnn import _convolve
+from tests.engines.cuda.emulation.memory import owner_at
 from tests.engines.cuda.emulation.sixteen import put, wide
 
 DTYPES: dict[str, Any] = {"FLOAT": np.float32, "DOUBLE": np.float64, "HALF": np.float16, "BFLOAT16": np.uint16}
@@ -202,7 +203,7 @@ def _strides(shape: Sequence[int], order: Sequence[int]) -> list[int]:
 
 
 def _memory(start: int, size: int) -> Any:
-    if not any(a <= start and start + size <= b and ref() is not None for a, b, ref in standin.exposed):
+    if owner_at(start, start + size) is None:
         raise MemoryError("cuDNN: not inside an array")
     return (ctypes.c_char * size).from_address(start)
 

@@ -21,7 +21,7 @@ from tests.engines.cuda.emulation.streams import (
     refuse_transfer,
 )  # fmt: skip
 
-exposed: list[tuple[int, int, weakref.ref[Any]]] = []  # arrays whose address somebody asked for
+exposed: dict[int, tuple[int, weakref.ref[Any]]] = {}  # end and owner of arrays whose address somebody asked for
 _pinned: list[tuple[int, int, weakref.ref[Any]]] = []
 TO_DEVICE, TO_HOST = 1, 2  # cudaMemcpyKind
 
@@ -134,6 +134,18 @@ def _when_dropped(value: Any, action: Callable[[], None]) -> None:
     _callbacks[key] = weakref.ref(value, call)
 
 
+def owner_at(start: int, stop: int) -> weakref.ref[Any] | None:
+    """The owner of the array inside which addresses lie, if it is there and somebody asked for its address."""
+    if start in exposed:
+        end, ref = exposed[start]
+        if stop <= end and ref() is not None:
+            return ref
+    for low, (high, ref) in exposed.items():
+        if low <= start and stop <= high and ref() is not None:
+            return ref
+    return None
+
+
 # -- pinned memory, and copies -----------------------------------------------------------------------------------------
 def alloc_pinned_memory(size: int) -> Any:
     """A buffer with the attribute `ptr`, its address."""
@@ -187,13 +199,12 @@ class Pointer:
         base = a
         while isinstance(base.base, np.ndarray):
             base = base.base
-        address = int(a.ctypes.data)
-        if not any(
-            start <= address and address + a.nbytes <= stop and ref() is not None for start, stop, ref in exposed
-        ):
-            exposed[:] = [entry for entry in exposed if entry[2]() is not None]
-            exposed.append((base.ctypes.data, base.ctypes.data + base.nbytes, weakref.ref(base)))
-        return address
+        start = base.ctypes.data
+        if start not in exposed or exposed[start][1]() is not base:
+            for other in [at for at, (_, ref) in exposed.items() if ref() is None]:
+                del exposed[other]
+            exposed[start] = start + base.nbytes, weakref.ref(base)
+        return int(a.ctypes.data)
 
     def copy_from_host_async(self, host: Any, size: int, stream: Stream | None = None) -> None:
         refuse_transfer("H2D")

@@ -128,10 +128,10 @@ class NcclCommunicator:
         size = count * np.dtype(TYPES[datatype]).itemsize
 
         def owner() -> Any:
-            for low, high, ref in memory.exposed:
-                if low <= address and address + size <= high and ref() is not None:
-                    return ref
-            raise MemoryError(f"NCCL: {count} elements at {address:#x} are not inside an array of the device")
+            found = memory.owner_at(address, address + size)
+            if found is None:
+                raise MemoryError(f"NCCL: {count} elements at {address:#x} are not inside an array of the device")
+            return found
 
         def array() -> Any:
             owner()

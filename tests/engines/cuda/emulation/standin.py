@@ -306,7 +306,7 @@ class RawKernel:
         keep = list(args)
         known = {*POINTED, *self.library.dtypes}
         if any(p.is_pointer and p.type not in known for p in self.parameters):
-            ranges += [(start, stop, -1) for start, stop, ref in exposed if ref() is not None]
+            ranges += [(start, stop, -1) for start, (stop, ref) in exposed.items() if ref() is not None]
 
         owners = [owner_of(arg) for arg in args if isinstance(arg, ndarray)]
         everywhere = any(p.is_pointer and p.type not in known for p in self.parameters)
