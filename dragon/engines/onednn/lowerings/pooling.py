@@ -16,6 +16,7 @@ from dragon.engines.onednn.library.constants import Alg, Arg, DataType
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import int8, lowers
 from dragon.engines.onednn.lowerings.bounds import may_measure, pass_on
+from dragon.engines.onednn.lowerings.pooling_mask import write_mask
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.guarded import fetch, store
 from dragon.graph.node import Node
@@ -48,8 +49,11 @@ def pool(
     """
     layer = cast("Pooling", node.layer)
     bottom, tops = node.bottoms[0], node.tops
-    if len(tops) > 1 or layer.method == pb.PoolingParameter.STOCHASTIC or bottom.ndim > 5:
-        raise NotLoweredError("a mask, or pooling by chance")
+    if layer.method == pb.PoolingParameter.STOCHASTIC or bottom.ndim > 5:
+        raise NotLoweredError("pooling by chance")
+    with_mask = len(tops) > 1
+    if with_mask and (top_diff is not None or source is not None):
+        raise NotLoweredError("the mask is of what stands before the pooling")
     window, top = layer.window, tops[0]
     spec = pooling.PoolSpec(
         bottom.shape, top.shape, window.kernel, window.stride, window.before, Alg.pooling_max, b.dtype
@@ -63,13 +67,13 @@ def pool(
             alg = Alg.pooling_avg_exclude_padding
         spec = replace(spec, alg=alg)
     rounded = b.range_of(bottom)
-    if rounded is not None and spec.alg == Alg.pooling_max:
+    if rounded is not None and spec.alg == Alg.pooling_max and not with_mask:
         int8.pool(b, node, spec, rounded)
         return None
     present = b.desc(bottom) if source is None else source.desc
     if present.dtype != spec.dtype:
         raise NotLoweredError("a source of another type")
-    primitive = pooling.forward(b.device, spec, src=present, training=b.training, layer=layer.name)
+    primitive = pooling.forward(b.device, spec, src=present, training=b.training or with_mask, layer=layer.name)
     arguments: dict[int, Memory] = {Arg.SRC: source or b.data(bottom, primitive[Arg.SRC])}
     workspace = primitive.outputs.get(Arg.WORKSPACE)
     if workspace is not None:
@@ -81,6 +85,8 @@ def pool(
     if spec.alg == Alg.pooling_max:
         exact = partial(_maximum, window, top.shape)
         guarded = b.call_guarded(primitive, arguments, exact, bound=bound)
+        if with_mask:
+            write_mask(b, guarded, window, tops[1])
     else:
         b.call(primitive, arguments)
     factor = _factor(b, spec, out) if correct else None
