@@ -120,11 +120,15 @@ class Worker:
     def __init__(self, module: str, python: str = sys.executable, env: Mapping[str, str] | None = None) -> None:
         self.module = module
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed with the worker
-        self._process = subprocess.Popen(
-            [python, "-m", module],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
-            text=True, cwd=ROOT, env={**os.environ, **(env or {})},
-        )  # fmt: skip
+        try:
+            self._process = subprocess.Popen(
+                [python, "-m", module],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
+                text=True, cwd=ROOT, env={**os.environ, **(env or {})},
+            )  # fmt: skip
+        except OSError as error:
+            self._log.close()
+            raise BenchmarkError(f"{python}: {error.strerror}") from None
 
     def ask(self, do: str, **settings: Any) -> Any:
         """What the worker's handler returns. BenchmarkError when it fails or the process ends."""
