@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from dragon.proto.text import read_net
 __all__ = ["answer", "make", "write"]
 
 LEFT_OUT = ("Softmax", "Dropout")
-_nets: list[Net] = []
+_made: list[tuple[Net, Callable[[], float]]] = []  # nets, and their steps
 
 
 def write(net: str, batch: int, folder: str) -> None:
@@ -76,7 +77,6 @@ def make(folder: str, threads: int) -> Step:
     net = Net(param, phase=TRAIN, weights=weights, engine="onednn", options=Options(threads=threads))
     for name, values in np.load(path / "inputs.npz").items():
         net.blobs[name].data[...] = values
-    _nets.append(net)
 
     def step() -> float:
         for name in net.inputs:
@@ -86,15 +86,14 @@ def make(folder: str, threads: int) -> Step:
         net.run_backward()
         return loss
 
+    _made.append((net, step))
     return step
 
 
 def answer() -> list[float]:
     """The loss of the net that was made, and the norm of its gradients."""
-    net = _nets[-1]
-    net.clear_param_diffs()
-    loss = net.run_forward()
-    net.run_backward()
+    net, step = _made[-1]
+    loss = step()
     squares = sum(float(np.square(p.blob.diff, dtype=np.float64).sum()) for p in net.learnable if p.lr_mult)
     return [loss, squares**0.5]
 

@@ -141,9 +141,17 @@ class MemoryDesc(Owner):
     @staticmethod
     def channels_last(shape: Shape, dtype: DataType = DataType.f32) -> MemoryDesc:
         """(N, C, spatial...) with the channel as the fastest index."""
-        _, c, *space = shape
-        inner = tuple(prod(space[i + 1 :]) * c for i in range(len(space)))
-        return MemoryDesc.plain(shape, dtype, (prod(space) * c, 1, *inner))
+        return MemoryDesc.axis_last(shape, 1, dtype)
+
+    @staticmethod
+    def axis_last(shape: Shape, axis: int, dtype: DataType = DataType.f32) -> MemoryDesc:
+        """Row-major, but with `axis` as the fastest index."""
+        strides, step = [1] * len(shape), shape[axis]
+        for i in reversed(range(len(shape))):
+            if i != axis:
+                strides[i] = step
+                step *= shape[i]
+        return MemoryDesc.plain(shape, dtype, tuple(strides))
 
     @staticmethod
     def clone(handle: int | None) -> MemoryDesc | None:

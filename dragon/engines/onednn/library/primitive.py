@@ -160,6 +160,11 @@ class Primitive(Owner):
         check(library().primitive_desc_query(self.desc, Query.impl_info_str, 0, byref(text)), "query")
         return (text.value or b"").decode()
 
+    @property
+    def is_reference(self) -> bool:
+        """Whether the kernel chosen is the library's reference, which computes value by value."""
+        return self.implementation.startswith("ref")
+
     def _descs(self, args: Iterable[int]) -> dict[int, MemoryDesc]:
         found = {}
         for arg in args:

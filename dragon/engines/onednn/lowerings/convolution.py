@@ -170,7 +170,7 @@ def _fast(make: Callable[..., Primitive], layouts: Mapping[str, MemoryDesc | Non
     As for a 1 x 1 convolution with padding, in blocks or with channels last: quirk "point with padding".
     """
     primitive = make(**layouts, **settings)
-    if any(layouts.values()) and primitive.implementation.startswith("ref"):
+    if any(layouts.values()) and primitive.is_reference:
         return make(**settings)
     return primitive
 

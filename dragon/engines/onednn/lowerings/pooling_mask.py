@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from dragon.bases.geometry import Window
 from dragon.bases.pooling import maximum_index
-from dragon.engines.onednn.kernels import combine
 from dragon.engines.onednn.library.constants import Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.plan.builder import Builder
 from dragon.engines.onednn.plan.guarded import GuardedCall, fetch
+from dragon.engines.onednn.plan.values import reorder
 from dragon.memory.blob import Blob
 
 __all__ = ["write_mask"]
@@ -28,8 +28,7 @@ def write_mask(b: Builder, call: GuardedCall, window: Window, mask: Blob) -> Non
     source, places = call.memories[Arg.SRC], call.memories[Arg.WORKSPACE]
     if not places.desc.is_plain:
         plain = Memory(b.device, MemoryDesc.plain(places.desc.dims, places.desc.dtype))
-        reorder = combine.reorder(b.device, places.desc, plain.desc)
-        b.call(reorder, {Arg.SRC: places, Arg.DST: plain})
+        b.run(reorder(b.device, places, plain))
         places = plain
     found = places.numpy()
     out = b.make(mask, MemoryDesc.plain(mask.shape)).numpy()

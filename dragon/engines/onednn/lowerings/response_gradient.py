@@ -20,6 +20,7 @@ from dragon.engines.onednn.library.memory import Memory, MemoryDesc, Shape
 from dragon.engines.onednn.library.primitive import BinaryPost, EltwisePost, PostOp, Primitive
 from dragon.engines.onednn.lowerings.filtering import Slot
 from dragon.engines.onednn.plan.builder import Builder
+from dragon.engines.onednn.plan.values import reorder
 
 __all__ = ["composes", "response_gradient"]
 
@@ -29,7 +30,7 @@ CHUNK = 1 << 18  # elements of each intermediate result: 1 MB
 
 def composes(spec: LrnSpec, library: Primitive) -> bool:
     """Whether the gradient is to be built from other primitives than `library`, oneDNN's own."""
-    return spec.beta == BETA and library.implementation.startswith("ref")
+    return spec.beta == BETA and library.is_reference
 
 
 def response_gradient(b: Builder, spec: LrnSpec, x: Memory, dy: Memory, dx: Memory, layer: str) -> None:
@@ -116,5 +117,4 @@ class _Images:
         self._copy(self._b.part(scratch, self._layout), memory.view(self._part(memory.desc, first)))
 
     def _copy(self, source: Memory, target: Memory) -> None:
-        primitive = combine.reorder(self._b.device, source.desc, target.desc, layer=self._layer)
-        self._b.call(primitive, {Arg.SRC: source, Arg.DST: target})
+        self._b.run(reorder(self._b.device, source, target))

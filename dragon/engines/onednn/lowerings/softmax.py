@@ -15,7 +15,6 @@ from dragon.bases.loss import class_labels
 from dragon.engines.onednn.kernels import softmax
 from dragon.engines.onednn.library.constants import Arg, DataType
 from dragon.engines.onednn.library.memory import MemoryDesc, Shape
-from dragon.engines.onednn.library.primitive import Primitive
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.values import logical
@@ -50,8 +49,8 @@ def softmax_layer(b: Builder, node: Node) -> Backward | None:
     desc, bound = b.desc(bottom), b.value_of(bottom).bound
     forward = partial(softmax.forward, b.device, axis=layer.along, training=b.training, layer=layer.name)
     primitive = forward(desc)
-    if _is_slow(primitive):
-        primitive = forward(_axis_last(desc.dims, layer.along, desc.dtype))
+    if primitive.is_reference:
+        primitive = forward(MemoryDesc.axis_last(desc.dims, layer.along, desc.dtype))
     x = b.data(bottom, primitive[Arg.SRC])
     y = b.make(top, primitive[Arg.DST])
     b.call_guarded(primitive, {Arg.SRC: x, Arg.DST: y}, partial(_softmax, layer.along), bound=bound)
@@ -59,7 +58,7 @@ def softmax_layer(b: Builder, node: Node) -> Backward | None:
     def backward() -> None:
         if node.propagate_down[0]:
             down = softmax.backward(b.device, primitive, layer.along, layer=layer.name)
-            if _is_slow(down) and desc.dtype == DataType.f32:
+            if down.is_reference and desc.dtype == DataType.f32:
                 _backward_in_numpy(b, bottom, top, layer.along, y.desc)
                 return
             dy = b.diff(top, down[Arg.DIFF_DST])
@@ -67,20 +66,6 @@ def softmax_layer(b: Builder, node: Node) -> Backward | None:
             b.call(down, {Arg.DST: b.data(top, y.desc), Arg.DIFF_DST: dy, Arg.DIFF_SRC: dx})
 
     return backward
-
-
-def _is_slow(primitive: Primitive) -> bool:
-    return primitive.implementation.startswith("ref")
-
-
-def _axis_last(shape: Shape, axis: int, dtype: DataType = DataType.f32) -> MemoryDesc:
-    """A layout of which `axis` is the innermost one."""
-    strides, step = [1] * len(shape), shape[axis]
-    for i in reversed(range(len(shape))):
-        if i != axis:
-            strides[i] = step
-            step *= shape[i]
-    return MemoryDesc.plain(shape, dtype, tuple(strides))
 
 
 def _backward_in_numpy(b: Builder, bottom: Blob, top: Blob, axis: int, desc: MemoryDesc) -> None:
@@ -104,7 +89,7 @@ def softmax_loss(b: Builder, node: Node) -> Backward | None:
     classes_axis = layer.axis(layer.param.softmax_param.axis, bottom.ndim)
 
     def layout(of: Shape, axis: int, dtype: DataType = DataType.f32) -> MemoryDesc:
-        return MemoryDesc.plain(of, dtype) if inner == 1 else _axis_last(of, axis, dtype)
+        return MemoryDesc.plain(of, dtype) if inner == 1 else MemoryDesc.axis_last(of, axis, dtype)
 
     spans, flat = (layout((outer, classes, inner), 1, kind) for kind in (DataType.f32, dtype))
     x = b.data(bottom, layout(shape, classes_axis, dtype))
