@@ -1,7 +1,8 @@
 """Bounds of tops (`plan/bound.py`) from those of bottoms.
 
 A product: |y| <= ||x|| ||w|| + |b| (Cauchy and Schwarz). A normalisation by m values of the batch: |x - mean| <=
-sqrt(m var), so |y| <= sqrt(m) |gamma| + |beta|. By constants: |y| <= |scale| |x| + |shift|.
+sqrt(m var), so |y| <= sqrt(m) |gamma| + |beta|. By constants: |y| <= |scale| |x| + |shift|. A function of single
+elements, such as a sigmoid: what its layer says of it.
 """
 
 from __future__ import annotations
@@ -26,9 +27,24 @@ from dragon.memory.storage import Array
 if TYPE_CHECKING:
     from dragon.memory.blob import Blob
 
-__all__ = ["carried", "is_positive", "may_measure", "of_affine", "of_batch", "of_product", "pass_on", "set_bound"]
+Joins = Callable[[Sequence[float]], float]
+
+__all__ = [
+    "carried",
+    "is_positive",
+    "joined",
+    "may_measure",
+    "measure_top",
+    "of_affine",
+    "of_batch",
+    "of_function",
+    "of_product",
+    "pass_on",
+    "set_bound",
+]
 
 _MEASURABLE = (DataType.f32, DataType.bf16)
+_WORTH = 2  # numbers that may be read, for each that a ReLU need not keep NaN in
 
 
 def of_product(
@@ -46,7 +62,7 @@ def of_product(
     """
     top, weights = epilogue.top, parameters.size
     # in training the weights are read anew in every step
-    costly = b.training and weights > top.count // 2 and not always
+    costly = b.training and weights > _WORTH * top.count and not always
     if costly or not _can_carry_over(b):
         return None
     others = [b.value_of(operand).bound for operand in epilogue.operands]
@@ -129,13 +145,13 @@ def _clipped(b: Builder, bound: Bound, most: float) -> Bound:
 def may_measure(b: Builder, top: Blob) -> None:
     """In TEST, have a top measured within those passes in which its bound is too large."""
     if b.ahead and b.value_of(top).bound is not None:
-        _measure_top(b, top)
+        measure_top(b, top)
 
 
-def _measure_top(b: Builder, top: Blob) -> None:
+def measure_top(b: Builder, top: Blob) -> None:
     """Measure a top within the pass, if its bound is not known or is too large."""
     value = b.value_of(top)
-    if isinstance(value, Value) and value.memory.desc.dtype in _MEASURABLE:
+    if (isinstance(value, Value) or value.made) and value.memory.desc.dtype in _MEASURABLE:
         value.bound = measured = Measured(value.memory, computed=value.bound, cut=b.is_cut())
         b.compute_bound(measured.choose)
         b.run(measured)
@@ -157,7 +173,7 @@ def of_batch(
     if not _can_carry_over(b):
         return
     if b.ahead:  # bounds are computed before the batch's statistics
-        _measure_top(b, top)
+        measure_top(b, top)
         return
     bound = b.value_of(top).bound = Bound()
     vectors = [memory.numpy() for memory in statistics]
@@ -180,7 +196,8 @@ def _measured(b: Builder, bottom: Blob, top: Blob, always: bool) -> Measured | N
     # other values may lie in the memory of one that the plan made when it is measured
     overwritten = not b.training and (isinstance(value, Value) or (b.ahead and value.made))
     memory = b.data(bottom)
-    costly = 2 * bottom.count > top.count and not always
+    # in TEST one measured input serves all layers behind it
+    costly = not b.ahead and bottom.count > _WORTH * top.count and not always
     if overwritten or costly or memory.desc.dtype not in _MEASURABLE:
         return None
     measured = Measured(memory)
@@ -228,27 +245,51 @@ def pass_on(
     top: Blob,
     factor: float = 1.0,
     positive: bool | None = None,
-    joined: bool = False,
+    how: Joins = sum,
 ) -> None:
-    """Give the top the bound `factor` times the sum of the bottoms' bounds, if all of these are known.
+    """Give the top the bound `factor` times the joined bounds of the bottoms (`joined`), if all of these are known."""
+    if (bound := joined(b, bottoms, how, factor, positive)) is not None:
+        b.value_of(top).bound = bound
 
-    positive: whether the top has no element below 0; by default, whether the bottoms have none. joined: whether they
-    lie beside each other in the top instead of being added.
+
+def joined(
+    b: Builder, bottoms: Sequence[Bound | None], how: Joins, factor: float = 1.0, positive: bool | None = None
+) -> Bound | None:
+    """A bound from those of all bottoms; None where one is not known.
+
+    how: makes one magnitude of theirs, NaN if one is: `sum` for a sum, `math.prod` for a product, `np.max` for a
+    maximum, or where they lie beside each other. positive: whether no element of the result is below 0; by default,
+    whether the bottoms have none.
     """
     known = [bound for bound in bottoms if bound is not None]
     if len(known) < len(bottoms) or not known:
-        return
+        return None
     if positive is None:
         positive = all(bound.positive for bound in known)
     alike = factor == 1 and known[0].positive == positive
     if len(known) == 1 and alike and not isinstance(known[0], Measured):  # whose elements a pooling repeats
-        b.value_of(top).bound = known[0]
-        return
-    bound = b.value_of(top).bound = Bound(positive)
-
-    together = np.max if joined else sum  # NaN if one is
+        return known[0]
+    bound = Bound(positive)
 
     def step() -> None:
-        bound.largest = float(together([each.largest for each in known])) * factor
+        bound.largest = float(how([each.largest for each in known])) * factor
+
+    b.compute_bound(step)
+    return bound
+
+
+def of_function(
+    b: Builder, source: Bound | None, top: Blob, reach: Callable[[float], float], positive: bool | None = None
+) -> None:
+    """Give the top of a function of single elements its bound, if that of the bottom is known.
+
+    reach: the largest magnitude of the function of numbers up to a given magnitude. positive: as of `joined`.
+    """
+    if source is None:
+        return
+    bound = b.value_of(top).bound = Bound(source.positive if positive is None else positive)
+
+    def step() -> None:
+        bound.largest = reach(source.largest) if source.holds() else math.inf
 
     b.compute_bound(step)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
+
 from dragon.engines.onednn.kernels import combine
 from dragon.engines.onednn.library.constants import Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc, Shape, like
@@ -44,7 +46,7 @@ def concat(b: Builder, node: Node) -> Backward | None:
         _join(b, layer.name, layer.along, bottoms, b.data, b.desc, lambda desc: b.make(top, desc))
     else:
         _gather(b, bottoms, top, place)
-    pass_on(b, bounds, top, joined=True)
+    pass_on(b, bounds, top, how=np.max)
     may_measure(b, top)
 
     def backward() -> None:

@@ -87,8 +87,6 @@ def convolve(b: Builder, node: Node, which: int, epilogue: Epilogue, spec: conv.
 
 def _with_bound(b: Builder, node: Node, which: int, epilogue: Epilogue, parameters: Parameters) -> Epilogue:
     """The epilogue with a bound of the top, where a layer behind it needs one."""
-    if node.layer.type == "Deconvolution":
-        return epilogue
     of = b.ranges.get(node.name)
     pooled = any(isinstance(reader.layer, Pooling) for reader in b.readers.get(epilogue.top, ()))
     return replace(epilogue, bound=carried(b, node.bottoms[which], epilogue, parameters, pooled, of))

@@ -32,7 +32,9 @@ def dropout(b: Builder, node: Node) -> Backward | None:
         raise NotLoweredError("a scale in TEST")
     if layer.phase != TRAIN or layer.ratio == 0:
         if not in_place:
+            bound = b.value_of(bottom).bound
             b.copy_data(bottom, top)
+            pass_on(b, [bound], top)
         if in_place or not node.propagate_down[0]:
             return None
         return lambda: b.copy_diff(top, bottom)

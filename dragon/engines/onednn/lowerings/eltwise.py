@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -11,7 +12,7 @@ from dragon.engines.onednn.kernels import combine, eltwise
 from dragon.engines.onednn.library.constants import Alg, Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
-from dragon.engines.onednn.lowerings.bounds import may_measure, pass_on
+from dragon.engines.onednn.lowerings.bounds import joined, may_measure, pass_on
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.graph.node import Node
 from dragon.layers.eltwise import PROD, SUM
@@ -50,7 +51,11 @@ def product(b: Builder, node: Node, stable: bool) -> Backward:
         for i, factor in enumerate(factors[1:]):
             b.call(times, {Arg.SRC: factors[0] if i == 0 else out, Arg.SRC_1: factor, Arg.DST: out})
 
+    bounds = [b.value_of(bottom).bound for bottom in bottoms]
     multiply(sources, b.make(top, desc))
+    if b.ahead:
+        pass_on(b, bounds, top, how=math.prod)
+        may_measure(b, top)
 
     def backward() -> None:
         """The other factors times dy; as a quotient y / x_i * dy, the reference gives 0 / 0 where a factor is 0."""
@@ -78,6 +83,7 @@ def _maximum(b: Builder, node: Node, layer: Eltwise) -> Backward:
     bottoms, top = node.bottoms, node.tops[0]
     desc = preferred([b.desc(bottom) for bottom in bottoms])
     sources = [b.data(bottom, desc) for bottom in bottoms]
+    bound = joined(b, [b.value_of(bottom).bound for bottom in bottoms], np.max)
     y = b.make(top, desc)
     largest = combine.binary(b.device, Alg.binary_max, desc, desc, layer=layer.name)
     greater = combine.binary(b.device, Alg.binary_gt, desc, desc, layer=layer.name)
@@ -90,7 +96,9 @@ def _maximum(b: Builder, node: Node, layer: Eltwise) -> Backward:
             first, second = (before, source) if i == 1 else (source, before)
             b.call(greater, {Arg.SRC: first, Arg.SRC_1: second, Arg.DST: won[winner]})
         both = [Arg.SRC, Arg.SRC_1]
-        b.call_guarded(largest, {Arg.SRC: before, Arg.SRC_1: source, Arg.DST: y}, np.maximum, checked=both)
+        memories = {Arg.SRC: before, Arg.SRC_1: source, Arg.DST: y}
+        b.call_guarded(largest, memories, np.maximum, checked=both, bound=bound)
+    b.value_of(top).bound = bound
 
     def backward() -> None:
         times = combine.binary(b.device, Alg.binary_mul, desc, desc, layer=layer.name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from dragon.engines.onednn.kernels import eltwise
 from dragon.engines.onednn.library.constants import Alg, Arg
 from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.lowerings.bounds import of_function
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.graph.node import Node
 from dragon.layers.elu import ELU
@@ -45,6 +47,19 @@ _FORMULAS: dict[str, Callable[[Any], list[Function]]] = {
 }
 
 
+# The largest magnitude of a function of numbers up to |x|; a power of a number below 0 may be NaN.
+_REACH: dict[Alg, Callable[[float, float, float], float]] = {
+    Alg.eltwise_linear: lambda x, scale, shift: abs(scale) * x + abs(shift),
+    Alg.eltwise_elu: lambda x, alpha, beta: max(x, abs(alpha)),
+}
+
+
+def _reach(functions: Sequence[Function], x: float) -> float:
+    for alg, alpha, beta in functions:
+        x = _REACH[alg](x, alpha, beta)
+    return x
+
+
 @lowers(*_FORMULAS)
 def formula(b: Builder, node: Node) -> Backward | None:
     """Build Power, Exp, Log or SeLU. The values between the functions are kept for backward."""
@@ -54,6 +69,7 @@ def formula(b: Builder, node: Node) -> Backward | None:
         raise NotLoweredError("more axes than oneDNN knows here")
     functions = _FORMULAS[layer.type](layer)
     values = [b.kept_source(bottom, top)]
+    bound = b.value_of(bottom).bound
     primitives = []
     for i, (alg, alpha, beta) in enumerate(functions):
         desc = values[-1].desc
@@ -66,6 +82,8 @@ def formula(b: Builder, node: Node) -> Backward | None:
             b.call(primitive, memories)
         primitives.append(primitive)
         values.append(y)
+    if all(function[0] in _REACH for function in functions):
+        of_function(b, bound, top, partial(_reach, functions))
 
     def backward() -> None:
         if not node.propagate_down[0]:

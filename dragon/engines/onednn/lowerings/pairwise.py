@@ -8,6 +8,7 @@ from dragon.engines.onednn.kernels import combine, eltwise, pooling
 from dragon.engines.onednn.library.constants import Alg, Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.lowerings.bounds import may_measure, pass_on
 from dragon.engines.onednn.lowerings.eltwise import preferred, product, weighted_total
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.graph.node import Node
@@ -47,6 +48,7 @@ def _repeated(b: Builder, node: Node, alg: Alg) -> None:
         raise NotLoweredError("gradients of repeated bottoms")
     # row-major as the repeated operand is: quirk "operand of a blocked tensor"
     x = b.data(bottoms[0], MemoryDesc.plain(top.shape, b.desc(bottoms[0]).dtype))
+    bounds = [b.value_of(bottom).bound for bottom in bottoms]
     y = b.make(top, x.desc)
     for i, bottom in enumerate(bottoms[1:]):
         dims = (1,) * (top.ndim - bottom.ndim) + bottom.shape
@@ -59,6 +61,9 @@ def _repeated(b: Builder, node: Node, alg: Alg) -> None:
             other = b.data(bottom, plain).view(MemoryDesc.plain(dims, plain.dtype))
         step = combine.binary(b.device, alg, x.desc, other.desc, layer=node.name)
         b.call(step, {Arg.SRC: x if i == 0 else y, Arg.SRC_1: other, Arg.DST: y})
+    if b.ahead:
+        pass_on(b, bounds, top, how=math.prod if alg == Alg.binary_mul else sum)
+        may_measure(b, top)
 
 
 @lowers("Axpy")
@@ -83,10 +88,14 @@ def axpy(b: Builder, node: Node) -> Backward:
     times = combine.binary(b.device, Alg.binary_mul, desc, repeated, layer=name)
     plus = combine.binary(b.device, Alg.binary_add, desc, desc, layer=name)
     sources = b.data(factor, small).view(wide), b.data(x, desc), b.data(y, desc)
+    bounds = [b.value_of(bottom).bound for bottom in node.bottoms]
     out = b.make(top, desc)
     b.call(spread, {Arg.SRC: sources[0], Arg.DST: a})
     b.call(times, {Arg.SRC: sources[1], Arg.SRC_1: a, Arg.DST: out})
     b.call(plus, {Arg.SRC: out, Arg.SRC_1: sources[2], Arg.DST: out})
+    if b.ahead:
+        pass_on(b, bounds, top, how=lambda largest: largest[0] * largest[1] + largest[2])
+        may_measure(b, top)
 
     def backward() -> None:
         wanted = node.propagate_down

@@ -90,11 +90,13 @@ def set_gains(gains: Gains, weight: Array, axis: int, scale: Array | None = None
 class Learned(Parameters):
     """The layer's own weights and bias."""
 
-    def __init__(self, b: Builder, weight: Blob, bias: Blob | None, axis: int = 0) -> None:
+    def __init__(self, b: Builder, weight: Blob, bias: Blob | None, axis: int = 0, inputs_first: bool = False) -> None:
+        """axis: of the outputs. inputs_first: as a Deconvolution has them, (inputs, outputs of a group, *kernel)."""
         self._b = b
         self._weight = weight
         self._bias = bias
-        self._axis = axis  # of the outputs
+        self._axis = axis
+        self._inputs_first = inputs_first
 
     @property
     def has_bias(self) -> bool:
@@ -120,18 +122,26 @@ class Learned(Parameters):
 
     @property
     def fan_in(self) -> int:
-        return self._weight.count // self._weight.shape[self._axis]
+        return self._weight.count // self._weight.shape[1 if self._inputs_first else self._axis]
 
     @property
     def all_blobs(self) -> Sequence[Blob]:
         return [self._weight] if self._bias is None else [self._weight, self._bias]
 
     def measure(self, gains: Gains) -> Callable[[], None]:
-        shape = self._weight.shape if self._axis else (self._weight.shape[0], self.fan_in)
-        desc = MemoryDesc.plain(shape)
+        desc = MemoryDesc.plain(self._matrix)
         weights = self._b.weights(self._weight, desc, desc).numpy()
         bias = None if self._bias is None else self._b.host_vector(self._bias).numpy()
+        if self._inputs_first:  # those of all groups, which are no fewer than an output's own
+            return lambda: set_gains(gains, weights.swapaxes(0, 1).reshape(weights.shape[1], -1), 0, bias=bias)
         return lambda: set_gains(gains, weights, self._axis, bias=bias)
+
+    @property
+    def _matrix(self) -> tuple[int, ...]:
+        shape = self._weight.shape
+        if self._inputs_first:
+            return (*shape[:2], math.prod(shape[2:]))
+        return shape if self._axis else (shape[0], self.fan_in)
 
 
 @dataclass(frozen=True)
@@ -157,7 +167,8 @@ class Epilogue:
 
     def parameters_of(self, b: Builder, layer: Weighted) -> Parameters:
         """The parameters to use: those given, else the layer's own."""
-        return self.parameters or Learned(b, layer.weight, layer.bias, layer.output_axis)
+        inputs_first = layer.type == "Deconvolution"
+        return self.parameters or Learned(b, layer.weight, layer.bias, layer.output_axis, inputs_first)
 
 
 def forward_arguments(

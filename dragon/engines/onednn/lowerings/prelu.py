@@ -10,6 +10,7 @@ from dragon.engines.onednn.kernels import eltwise
 from dragon.engines.onednn.library.constants import Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.lowerings.bounds import of_affine
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.graph.node import Node
 from dragon.memory.storage import Array
@@ -39,7 +40,10 @@ def prelu(b: Builder, node: Node) -> Backward | None:
     wanted = MemoryDesc.any(shape, x.desc.dtype)
     primitive = eltwise.prelu_forward(b.device, x.desc, wanted, training=b.training, layer=layer.name)
     weights = b.weights(slope, primitive[Arg.WEIGHTS], host)
+    bound = b.value_of(bottom).bound
     b.call(primitive, {Arg.SRC: x, Arg.WEIGHTS: weights, Arg.DST: b.make(top, primitive[Arg.DST])})
+    if b.ahead:
+        of_affine(b, bound, top, [slope], lambda: (np.maximum(np.abs(slope.peek()), 1), np.zeros(1)))
     if not (b.training and node.need_backward):
         return None
     down = eltwise.prelu_backward(b.device, primitive, x.desc, wanted, layer=layer.name)

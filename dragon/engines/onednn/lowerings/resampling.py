@@ -6,6 +6,7 @@ from dragon.engines.onednn.kernels import resampling
 from dragon.engines.onednn.library.constants import Arg
 from dragon.engines.onednn.library.memory import MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.lowerings.bounds import pass_on
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.graph.node import Node
 
@@ -23,7 +24,9 @@ def upsample(b: Builder, node: Node) -> Backward | None:
     primitive = resampling.forward(
         b.device, x.desc, MemoryDesc.any(top.shape, x.desc.dtype), training=b.training, layer=name
     )
+    bound = b.value_of(bottom).bound
     b.call(primitive, {Arg.SRC: x, Arg.DST: b.make(top, primitive[Arg.DST])})
+    pass_on(b, [bound], top)
 
     def backward() -> None:
         if node.propagate_down[0]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -12,10 +13,12 @@ from dragon.engines.onednn.library.constants import Alg, Arg, DataType
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc, Shape, like
 from dragon.engines.onednn.library.primitive import BinaryPost, Primitive
 from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.lowerings.bounds import may_measure, of_affine, pass_on
 from dragon.engines.onednn.lowerings.channel_sums import Gradients, gradients_by_parts
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.values import logical, reorder
 from dragon.graph.node import Node
+from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
     from dragon.layers.bias import Bias
@@ -41,6 +44,11 @@ def kept_row_major(b: Builder, bottom: Blob, top: Blob) -> Memory:
     return b.kept_source(bottom, top) if b.desc(bottom) == plain else b.data(bottom, plain)
 
 
+def _factors_and_shifts(layer: Scale) -> list[Array]:
+    """The present values of a learned scale."""
+    return [blob.peek() for blob in layer.blobs] + [np.zeros(1, np.float32)] * (2 - len(layer.blobs))
+
+
 @lowers("Scale")
 def scale_layer(b: Builder, node: Node) -> Backward | None:
     """Build Scale by itself."""
@@ -57,6 +65,7 @@ def scale_layer(b: Builder, node: Node) -> Backward | None:
     post = [BinaryPost(Alg.binary_add, over)] if fused else []
     primitive = combine.binary(b.device, Alg.binary_mul, x.desc, over, post_ops=post, layer=layer.name)
     memories = {Arg.SRC: x, Arg.SRC_1: _operand(b, bottoms, scale, over)}
+    bounds = [b.value_of(blob).bound for blob in bottoms]
     shift = None if bias is None else b.host_vector(bias).view(over)
     if fused and shift is not None:
         memories[Arg.post_op(0)] = shift
@@ -65,6 +74,11 @@ def scale_layer(b: Builder, node: Node) -> Backward | None:
     if shift is not None and not fused:
         add = combine.binary(b.device, Alg.binary_add, x.desc, over, layer=layer.name)
         b.call(add, {Arg.SRC: y, Arg.SRC_1: shift, Arg.DST: y})
+    if b.ahead and len(bottoms) == 1:
+        of_affine(b, bounds[0], top, layer.blobs, partial(_factors_and_shifts, layer))
+    elif b.ahead and bias is None:
+        pass_on(b, bounds, top, how=math.prod)
+        may_measure(b, top)
 
     def backward() -> None:
         dy = b.diff(top, x.desc)
@@ -112,7 +126,10 @@ def _channel_scale(b: Builder, node: Node, layer: Scale, bottom: Blob, top: Blob
     if bias is not None:
         arguments[Arg.SHIFT] = b.host_vector(bias)
     spec, primitive = _by_normalisation(b, layer.name, arguments, b.training)
+    bound = b.value_of(bottom).bound
     b.call(primitive, arguments | {Arg.DST: b.make(top, primitive[Arg.DST])})
+    if b.ahead:
+        of_affine(b, bound, top, layer.blobs, partial(_factors_and_shifts, layer))
     vector = MemoryDesc.plain((scale.count,))
 
     def backward() -> None:
@@ -186,7 +203,12 @@ def bias_layer(b: Builder, node: Node) -> Backward | None:
         operand = b.weights(bias, layout, over) if by_channel else _operand(b, bottoms, bias, over)
         primitive = combine.binary(b.device, Alg.binary_add, x.desc, operand.desc, layer=layer.name)
         arguments = {Arg.SRC: x, Arg.SRC_1: operand}
+    bounds = [b.value_of(blob).bound for blob in bottoms]
     b.call(primitive, arguments | {Arg.DST: b.make(top, x.desc, x if in_place else None)})
+    if b.ahead and len(bottoms) == 1:
+        of_affine(b, bounds[0], top, [bias], lambda: [np.ones(1, np.float32), bias.peek()])
+    elif b.ahead:
+        pass_on(b, bounds, top, positive=False)
 
     def backward() -> None:
         two = len(bottoms) > 1

@@ -16,6 +16,7 @@ from dragon.engines.onednn.kernels import softmax
 from dragon.engines.onednn.library.constants import Arg, DataType
 from dragon.engines.onednn.library.memory import MemoryDesc, Shape
 from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.lowerings.bounds import of_function
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.values import logical
 from dragon.graph.node import Node
@@ -54,6 +55,7 @@ def softmax_layer(b: Builder, node: Node) -> Backward | None:
     x = b.data(bottom, primitive[Arg.SRC])
     y = b.make(top, primitive[Arg.DST])
     b.call_guarded(primitive, {Arg.SRC: x, Arg.DST: y}, partial(_softmax, layer.along), bound=bound)
+    of_function(b, bound, top, lambda x: 1.0, positive=True)
 
     def backward() -> None:
         if node.propagate_down[0]:

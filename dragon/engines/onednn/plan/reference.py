@@ -7,8 +7,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
+
 from dragon.engines.base import out_of_memory
 from dragon.engines.frozen import clear, frozen_blobs
+from dragon.engines.onednn.lowerings.bounds import measure_top
 from dragon.engines.onednn.plan.builder import Builder
 from dragon.errors import DragonError
 from dragon.memory.storage import Array, Storage
@@ -82,6 +85,10 @@ def add_forward(builder: Builder, node: Node) -> None:
             seen.fetch()
 
     builder.run(step)
+    if builder.ahead:
+        for top in tops:
+            if builder.readers.get(top) and top.data_storage.dtype == np.float32:
+                measure_top(builder, top)
 
 
 def _feeding(builder: Builder, layer: Prefetched, tops: list[Blob]) -> Callable[[], None]:

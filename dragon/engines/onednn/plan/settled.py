@@ -46,8 +46,11 @@ class SettledProgram(Program):
             self._changes.follow(storage)
         self._changed: set[Storage] = set()  # when this run began, since the one before it
         self._steps = self._with_marks(parts)
-        self._inside = [step for step in self._steps if isinstance(step, Measured)]
         self._needed = list({id(bound): bound for bound in map(_bound_of, self._steps) if bound is not None}.values())
+        if not self._needed:
+            self._inputs = []
+            self._steps = [step for step in self._steps if not isinstance(step, Measured)]
+        self._inside = [step for step in self._steps if isinstance(step, Measured)]
         self._fast = [_fast(step) for step in self._steps]
         self._chosen: list[tuple[int, Callable[[], Any]]] = []  # what runs while all bounds hold, by number
         self._holds = False  # whether all bounds hold, with the limits as they are
