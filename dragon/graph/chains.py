@@ -4,7 +4,7 @@ A Graph is built from the nodes of a net, or from the layers of a definition tha
 finds the layers that follow a given one; the caller says which kinds of layers it accepts, and on what conditions.
 
     NORM (SCALE) (RELU)                      one normalisation: engines, merge, split, lint, compare
-    WEIGHTED (NORM) (SCALE) (SUM) (RELU)     folded into the weights: oneDNN in TEST, fold
+    WEIGHTED (NORM) (SCALE) (SUM) (FUNCTION) folded into the weights: oneDNN in TEST
     WEIGHTED NEURON, RELU POOL               oneDNN
 """
 
@@ -16,6 +16,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from dragon.bases.batch_statistics import BatchStatistics
+from dragon.bases.neuron import Neuron
 from dragon.bases.registry import class_of
 from dragon.bases.weighted import Weighted
 from dragon.proto import dragon_pb2 as pb
@@ -31,6 +32,7 @@ class Link(Enum):
     SCALE = auto()  # a learned Scale
     SUM = auto()  # the plain sum with one other blob
     RELU = auto()  # also with a slope; not ReLU6
+    FUNCTION = auto()  # an element-wise layer, which ReLU is as well
     NEURON = auto()  # an element-wise layer whose backward needs only its top
     POOL = auto()  # max pooling
 
@@ -119,6 +121,8 @@ def is_link(link: Link, layer: pb.LayerParameter) -> bool:
             fits = cls.type == "Scale"
         case Link.RELU:
             fits = cls.type == "ReLU" and not layer.relu_param.relu6
+        case Link.FUNCTION:
+            fits = issubclass(cls, Neuron)
         case Link.NEURON:
             fits = cls.backward_from_top
         case Link.POOL:

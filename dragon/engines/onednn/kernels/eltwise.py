@@ -7,11 +7,24 @@ clip into [alpha, beta].
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from dragon.engines.onednn.library.constants import Alg, Arg, Prop
 from dragon.engines.onednn.library.memory import Device, MemoryDesc
 from dragon.engines.onednn.library.primitive import Primitive
 
-__all__ = ["LIMITS", "USES_DST", "backward", "forward", "keeping_nan", "prelu_backward", "prelu_forward"]
+__all__ = [
+    "KEEP_POSITIVE",
+    "LIMITS",
+    "REACH",
+    "USES_DST",
+    "backward",
+    "forward",
+    "keeping_nan",
+    "never_negative",
+    "prelu_backward",
+    "prelu_forward",
+]
 
 # The backward algorithms that need only the result, so the layer may run in place (relu and elu: alpha >= 0).
 USES_DST = {
@@ -26,6 +39,38 @@ USES_DST = {
 
 
 LIMITS = (Alg.eltwise_clip, Alg.eltwise_clip_v2)  # into [alpha, beta], which NaN is put into as well
+
+# The largest magnitude of the function of numbers up to |x|, by (|x|, alpha, beta). Functions that make NaN or infinity
+# of some numbers are not among them.
+REACH: dict[Alg, Callable[[float, float, float], float]] = {
+    Alg.eltwise_relu: lambda x, alpha, beta: max(1.0, abs(alpha)) * x,
+    Alg.eltwise_elu: lambda x, alpha, beta: max(x, abs(alpha)),
+    Alg.eltwise_linear: lambda x, alpha, beta: abs(alpha) * x + abs(beta),
+    Alg.eltwise_soft_relu: lambda x, alpha, beta: x + 1 / abs(alpha),  # at 0 log 2 / alpha
+    **dict.fromkeys(
+        (Alg.eltwise_abs, Alg.eltwise_hardswish, Alg.eltwise_mish, Alg.eltwise_swish), lambda x, alpha, beta: x
+    ),
+    **dict.fromkeys((Alg.eltwise_hardsigmoid, Alg.eltwise_logistic, Alg.eltwise_tanh), lambda x, alpha, beta: 1.0),
+    **dict.fromkeys(LIMITS, lambda x, alpha, beta: max(abs(alpha), abs(beta))),
+}
+KEEP_POSITIVE = (
+    Alg.eltwise_relu,
+    Alg.eltwise_elu,
+    Alg.eltwise_tanh,
+    Alg.eltwise_swish,
+    Alg.eltwise_mish,
+    Alg.eltwise_hardswish,
+)  # no number above 0 becomes one below it
+_POSITIVE = (Alg.eltwise_abs, Alg.eltwise_exp, Alg.eltwise_hardsigmoid, Alg.eltwise_logistic)
+
+
+def never_negative(alg: Alg, alpha: float) -> bool:
+    """Whether the function has no result below 0."""
+    if alg in (Alg.eltwise_relu, Alg.eltwise_elu):
+        return alpha == 0
+    if alg in LIMITS:
+        return alpha >= 0
+    return alg in _POSITIVE or (alg == Alg.eltwise_soft_relu and alpha > 0)
 
 
 def keeping_nan(alg: Alg, alpha: float) -> Alg:

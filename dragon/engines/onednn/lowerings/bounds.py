@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dragon.engines.int8.arithmetic import Range
-from dragon.engines.onednn.kernels.eltwise import LIMITS
+from dragon.engines.onednn.kernels.eltwise import KEEP_POSITIVE, REACH, never_negative
 from dragon.engines.onednn.library.constants import Alg, DataType
 from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import BinaryPost, EltwisePost, PostOp, SumPost
@@ -101,9 +101,9 @@ def carried(
 
 
 def _keeps_bound(post: PostOp) -> bool:
-    """Whether the magnitudes after a post-op are at most those of its operands, added up."""
+    """Whether a bound goes on through a post-op: a sum, or the function behind it (`set_bound`)."""
     if isinstance(post, EltwisePost):
-        return post.alg == Alg.eltwise_relu and abs(post.alpha) <= 1
+        return post.alg in REACH
     return isinstance(post, SumPost) or (isinstance(post, BinaryPost) and post.alg == Alg.binary_add)
 
 
@@ -113,33 +113,23 @@ def set_bound(b: Builder, epilogue: Epilogue) -> None:
     b.value_of(top).bound = bound
     if bound is None:
         return
-    bound.positive = is_positive(epilogue.post_ops)
     last = epilogue.post_ops[-1] if epilogue.post_ops else None
-    if isinstance(last, EltwisePost) and last.alg in LIMITS:
-        b.value_of(top).bound = _clipped(b, bound, max(abs(last.alpha), abs(last.beta)))
+    if isinstance(last, EltwisePost) and not _adds_nothing(last.alg, last.alpha):
+        of_function(b, bound, top, [(last.alg, last.alpha, last.beta)])
     else:
-        may_measure(b, top)
+        bound.positive = is_positive(epilogue.post_ops)
+    may_measure(b, top)
 
 
 def is_positive(post_ops: Sequence[PostOp]) -> bool:
     """Whether the result of the last post-op has no element below 0."""
     last = post_ops[-1] if post_ops else None
-    if not isinstance(last, EltwisePost):
-        return False
-    if last.alg in (Alg.eltwise_relu, Alg.eltwise_elu):
-        return last.alpha == 0
-    return last.alg in LIMITS and last.alpha >= 0
+    return isinstance(last, EltwisePost) and never_negative(last.alg, last.alpha)
 
 
-def _clipped(b: Builder, bound: Bound, most: float) -> Bound:
-    """The bound after a clip, whose result is within its limits where it got no NaN."""
-    clipped = Bound(bound.positive)
-
-    def step() -> None:
-        clipped.largest = min(bound.largest, most) if bound.holds() else math.inf
-
-    b.compute_bound(step)
-    return clipped
+def _adds_nothing(alg: Alg, alpha: float) -> bool:
+    """Whether magnitudes after the function are those before it, or less, so that it needs no bound of its own."""
+    return alg in (Alg.eltwise_relu, Alg.eltwise_elu) and abs(alpha) <= (1 if alg == Alg.eltwise_relu else 0)
 
 
 def may_measure(b: Builder, top: Blob) -> None:
@@ -278,18 +268,23 @@ def joined(
     return bound
 
 
-def of_function(
-    b: Builder, source: Bound | None, top: Blob, reach: Callable[[float], float], positive: bool | None = None
-) -> None:
-    """Give the top of a function of single elements its bound, if that of the bottom is known.
-
-    reach: the largest magnitude of the function of numbers up to a given magnitude. positive: as of `joined`.
-    """
-    if source is None:
+def of_function(b: Builder, source: Bound | None, top: Blob, functions: Sequence[tuple[Alg, float, float]]) -> None:
+    """Give the top of functions of single elements, one after another, its bound; none if the bottom's is not known."""
+    b.value_of(top).bound = None
+    if source is None or any(alg not in REACH for alg, *_ in functions):
         return
-    bound = b.value_of(top).bound = Bound(source.positive if positive is None else positive)
+    positive = source.positive
+    for alg, alpha, _ in functions:
+        positive = never_negative(alg, alpha) or (positive and alg in KEEP_POSITIVE)
+    if all(_adds_nothing(alg, alpha) for alg, alpha, _ in functions):
+        pass_on(b, [source], top, positive=positive)
+        return
+    bound = b.value_of(top).bound = Bound(positive)
 
     def step() -> None:
-        bound.largest = reach(source.largest) if source.holds() else math.inf
+        largest = source.largest if source.holds() else math.inf
+        for alg, alpha, beta in functions if source.holds() else ():
+            largest = REACH[alg](largest, alpha, beta)
+        bound.largest = largest
 
     b.compute_bound(step)

@@ -1,4 +1,4 @@
-"""In TEST: a convolution or inner product with the normalisation, scale, sum and ReLU after it as one primitive.
+"""In TEST: a convolution or inner product with the normalisation, scale, sum and function behind it as one primitive.
 
 s = gamma / sqrt(variance + eps), W' = s W, b' = s (b - mean) + beta; computed again whenever a parameter may have
 changed. Blobs between the layers are computed by running these layers by themselves when somebody reads one.
@@ -44,12 +44,12 @@ class WeightChain:
     norm: Node | None = None
     scale: Node | None = None
     sum: Node | None = None
-    relu: Node | None = None
+    function: Node | None = None
 
     @property
     def nodes(self) -> list[Node]:
         """The layers in order."""
-        found = (self.first, self.norm, self.scale, self.sum, self.relu)
+        found = (self.first, self.norm, self.scale, self.sum, self.function)
         return [node for node in found if node is not None]
 
     @property
@@ -97,8 +97,8 @@ def build_chain(
     folds = chain.norm is not None or chain.scale is not None
     parameters = _Fold(b, chain, cast("ConvolutionBase | InnerProduct", layer)) if folds else None
     epilogue = Epilogue(top, post if into is None else [SumPost()], operands, parameters, into=into)
-    if chain.relu is not None:
-        epilogue = with_neuron(b, first, chain.relu, epilogue)
+    if chain.function is not None:
+        epilogue = with_neuron(b, first, chain.function, epilogue)
     if layer.type == "InnerProduct":
         if top.ndim != 2:
             raise NotLoweredError("rows of several axes")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -47,19 +46,6 @@ _FORMULAS: dict[str, Callable[[Any], list[Function]]] = {
 }
 
 
-# The largest magnitude of a function of numbers up to |x|; a power of a number below 0 may be NaN.
-_REACH: dict[Alg, Callable[[float, float, float], float]] = {
-    Alg.eltwise_linear: lambda x, scale, shift: abs(scale) * x + abs(shift),
-    Alg.eltwise_elu: lambda x, alpha, beta: max(x, abs(alpha)),
-}
-
-
-def _reach(functions: Sequence[Function], x: float) -> float:
-    for alg, alpha, beta in functions:
-        x = _REACH[alg](x, alpha, beta)
-    return x
-
-
 @lowers(*_FORMULAS)
 def formula(b: Builder, node: Node) -> Backward | None:
     """Build Power, Exp, Log or SeLU. The values between the functions are kept for backward."""
@@ -82,8 +68,7 @@ def formula(b: Builder, node: Node) -> Backward | None:
             b.call(primitive, memories)
         primitives.append(primitive)
         values.append(y)
-    if all(function[0] in _REACH for function in functions):
-        of_function(b, bound, top, partial(_reach, functions))
+    of_function(b, bound, top, functions)
 
     def backward() -> None:
         if not node.propagate_down[0]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from dragon.engines.onednn.library.constants import Alg, Arg
 from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import Primitive
 from dragon.engines.onednn.lowerings import lowers
-from dragon.engines.onednn.lowerings.bounds import of_function, pass_on
+from dragon.engines.onednn.lowerings.bounds import of_function
 from dragon.engines.onednn.plan.bound import Bound
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.guarded import BoundedCall
@@ -25,9 +24,8 @@ from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
     from dragon.bases.layer import Layer
-    from dragon.memory.blob import Blob
 
-__all__ = ["call_relu", "from_result", "function_of", "neuron"]
+__all__ = ["POST_OPS", "call_relu", "from_result", "function_of", "neuron"]
 
 # algorithms whose result, or whose gradient, can be finite where the source is NaN or infinite
 _LOSE_NAN = (*eltwise.LIMITS, Alg.eltwise_hardsigmoid)
@@ -60,27 +58,8 @@ _FUNCTIONS: dict[str, Callable[[Any], Function]] = {
 }
 
 
-# The largest |y| for magnitudes up to |x|, of types whose tops have no range (`Layer.top_range`).
-_REACH: dict[str, Callable[[Any, float], float]] = {
-    "ReLU": lambda layer, x: max(1.0, abs(layer.slope)) * x,
-    "ELU": lambda layer, x: max(x, abs(layer.param.elu_param.alpha)),
-    "BNLL": lambda layer, x: x + 1,  # log 2 at 0
-    **dict.fromkeys(("AbsVal", "Swish", "Mish", "HardSwish"), lambda layer, x: x),
-}
-_NEVER_NEGATIVE = ("AbsVal", "BNLL")
-
-
-def _bound_top(b: Builder, layer: Layer, bound: Bound | None, top: Blob) -> None:
-    """Give the top its bound. bound: of the bottom."""
-    low, high = layer.top_range or (-math.inf, math.inf)
-    most = max(-low, high)
-    positive = low >= 0 or layer.type in _NEVER_NEGATIVE or None
-    if math.isfinite(most):
-        of_function(b, bound, top, lambda x: most, positive)
-    elif isinstance(layer, ReLU) and abs(layer.slope) <= 1:
-        pass_on(b, [bound], top, positive=positive)
-    elif layer.type in _REACH:
-        of_function(b, bound, top, partial(_REACH[layer.type], layer), positive)
+# Those that a convolution can compute on its result in TEST: all but one that puts NaN into its limits.
+POST_OPS = _FUNCTIONS.keys() - {"HardSigmoid"}
 
 
 def function_of(layer: Layer) -> Function:
@@ -170,7 +149,7 @@ def neuron(b: Builder, node: Node) -> Backward | None:
     reuse = in_place and (by_result or not b.training) and b.owns(bottom)
     y = b.make(top, x.desc, x if reuse else None)
     _call_forward(b, layer, alg, primitive, {Arg.SRC: x, Arg.DST: y}, bound)
-    _bound_top(b, layer, bound, top)
+    of_function(b, bound, top, [(alg, alpha, beta)])
 
     def backward() -> None:
         if not node.propagate_down[0]:

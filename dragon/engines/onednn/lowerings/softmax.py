@@ -13,7 +13,7 @@ import numpy as np
 
 from dragon.bases.loss import class_labels
 from dragon.engines.onednn.kernels import softmax
-from dragon.engines.onednn.library.constants import Arg, DataType
+from dragon.engines.onednn.library.constants import Alg, Arg, DataType
 from dragon.engines.onednn.library.memory import MemoryDesc, Shape
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.bounds import of_function
@@ -55,7 +55,7 @@ def softmax_layer(b: Builder, node: Node) -> Backward | None:
     x = b.data(bottom, primitive[Arg.SRC])
     y = b.make(top, primitive[Arg.DST])
     b.call_guarded(primitive, {Arg.SRC: x, Arg.DST: y}, partial(_softmax, layer.along), bound=bound)
-    of_function(b, bound, top, lambda x: 1.0, positive=True)
+    of_function(b, bound, top, [(Alg.eltwise_logistic, 0.0, 0.0)])  # from 0 to 1
 
     def backward() -> None:
         if node.propagate_down[0]:

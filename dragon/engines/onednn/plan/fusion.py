@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeGuard
 
 from dragon.bases.batch_statistics import BatchStatistics
 from dragon.engines.onednn.lowerings.activated import activated
 from dragon.engines.onednn.lowerings.folding import WeightChain, fold_weights
 from dragon.engines.onednn.lowerings.int8_norm import rounded_chain
+from dragon.engines.onednn.lowerings.neurons import POST_OPS
 from dragon.engines.onednn.lowerings.normalization import Chain
 from dragon.engines.onednn.lowerings.relu_pool import relu_pool
 from dragon.engines.onednn.plan.rearranging import rearranged
 from dragon.engines.onednn.plan.together import Together
-from dragon.graph.chains import Graph, Link
+from dragon.graph.chains import Graph, Link, is_link
 from dragon.layers.convolution import Convolution
 from dragon.layers.inner_product import InnerProduct
 
 if TYPE_CHECKING:
     from dragon.bases.layer import Layer
     from dragon.graph.net import Net
+    from dragon.graph.node import Node
 
 __all__ = ["find_groups"]
 
@@ -97,18 +100,15 @@ class _Finder:
                     return _is_normalization(norm) and norm.use_global
                 case Link.SCALE:
                     return self._is_scale(j)
-                case Link.RELU:
-                    return self._is_relu(j, leaky=True)
+                case Link.FUNCTION:
+                    if is_link(Link.RELU, nodes[j].definition):
+                        return self._is_relu(j, leaky=True)
+                    return nodes[j].layer.type in POST_OPS
             return True
 
-        links = (Link.WEIGHTED, Link.NORM, Link.SCALE, Link.SUM, Link.RELU)
+        links = (Link.WEIGHTED, Link.NORM, Link.SCALE, Link.SUM, Link.FUNCTION)
         found = self.graph.chain(i, links, takes, adjacent=True)
-        if not found:
-            return None
-        chain = WeightChain(nodes[i], *(nodes[found[link]] if link in found else None for link in links[1:]))
-        if len(found) < 2:
-            return Together(i, i, chain=chain)
-        return Together(i, chain.nodes[-1].index, lambda b, node: fold_weights(b, chain), chain)
+        return _folded([nodes[found[link]] if link in found else None for link in links]) if found else None
 
     def _with_neuron(self, i: int) -> Together | None:
         nodes = self.net.nodes
@@ -133,6 +133,23 @@ class _Finder:
     def _overwritten(self, index: int) -> bool:
         """Whether later layers work in place on a ReLU's top and change signs, which its own backward would see."""
         return self._last_change.get(self.net.nodes[index].tops[0].data_storage, index) > index
+
+
+def _folded(links: Sequence[Node | None]) -> Together:
+    """A convolution or inner product with what is folded into it; in parts, without the function behind it.
+
+    links: of a WeightChain.
+    """
+    first, *others = links
+    assert first is not None
+    chain = WeightChain(first, *others)
+    *before, last = chain.nodes
+    if not before:
+        return Together(first.index, first.index, chain=chain)
+    parts: tuple[Together, ...] = ()
+    if chain.function is not None and len(before) > 1:
+        parts = (_folded([*links[:-1], None]), Together(last.index, last.index))
+    return Together(first.index, last.index, lambda b, node: fold_weights(b, chain), chain, parts)
 
 
 def _is_normalization(layer: Layer) -> TypeGuard[BatchStatistics]:

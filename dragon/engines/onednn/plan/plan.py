@@ -199,7 +199,8 @@ class Plan:
     def _part(self, start: int, end: int) -> SettledProgram:
         """A part of a pass that uses the arena; the parts before it have run."""
         before = Program([g.forward for g in self._range(0, start - 1)])
-        program = SettledProgram([g.forward for g in self._range(start, end)], before)
+        whole = start == 0 and end == len(self._group_of) - 1
+        program = SettledProgram([g.forward for g in self._range(start, end)], before, whole)
         self._settled[start, end] = program
         return program
 

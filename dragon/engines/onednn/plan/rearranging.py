@@ -105,7 +105,7 @@ class _Finder:
     def pooled(self, k: int) -> Span | None:
         """A 1 x 1 convolution and the average pooling of its top that leaves at most half of the pixels."""
         chain = self.groups[k].chain
-        if chain is None or chain.sum or chain.relu or max(_stride(chain), default=2) > 1:
+        if chain is None or chain.sum or chain.function or max(_stride(chain), default=2) > 1:
             return None
         last = self.groups[k].last
         reader = self.graph.reader(last)

@@ -31,9 +31,13 @@ _SIZES = 4  # that are tried
 
 
 class SettledProgram(Program):
-    """The steps of consecutive groups. before: as of Program, a program whose bounds are known when this one runs."""
+    """The steps of consecutive groups.
 
-    def __init__(self, parts: Sequence[Steps], before: Program | None = None) -> None:
+    before: as of Program, a program whose bounds are known when this one runs. whole: whether these are all groups, so
+    that nothing is measured where none of them needs a bound.
+    """
+
+    def __init__(self, parts: Sequence[Steps], before: Program | None = None, whole: bool = False) -> None:
         super().__init__(parts, before)
         self._values = [value for value in self.fetches if isinstance(value, HostValue)]
         self._others = [value for value in self.fetches if not isinstance(value, HostValue)]
@@ -47,7 +51,7 @@ class SettledProgram(Program):
         self._changed: set[Storage] = set()  # when this run began, since the one before it
         self._steps = self._with_marks(parts)
         self._needed = list({id(bound): bound for bound in map(_bound_of, self._steps) if bound is not None}.values())
-        if not self._needed:
+        if whole and not self._needed:
             self._inputs = []
             self._steps = [step for step in self._steps if not isinstance(step, Measured)]
         self._inside = [step for step in self._steps if isinstance(step, Measured)]

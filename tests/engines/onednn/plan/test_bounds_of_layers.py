@@ -151,3 +151,65 @@ def test_what_is_not_finite_comes_out_as_on_the_reference(name: str) -> None:
         finite = np.isfinite(wanted)
         np.testing.assert_array_equal(found[~finite], wanted[~finite], f"{value}")
         np.testing.assert_allclose(found[finite], wanted[finite], rtol=1e-3, atol=1e-3, err_msg=f"{value}")
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_parts_of_a_pass_know_the_bounds_of_those_before_them(name: str) -> None:
+    nets = _nets(name)
+    rng = np.random.default_rng(4)
+    for value in (1.0, 2.0, np.nan, np.inf, 1.0):
+        x = rng.standard_normal((1, 8, 4, 4)).astype(np.float32)
+        x[0, 3, 1, 2] = value
+        _run(nets[1:], x)
+        nets[0].blobs["x"].data[...] = x
+        with np.errstate(all="ignore"):
+            nets[0].executor.profile(1, backward=False)
+        found, wanted = (net.blobs["c"].peek() for net in nets)
+        np.testing.assert_array_equal(np.isnan(found), np.isnan(wanted), f"{value}")
+        if value == 2:
+            plan = nets[0].executor.plans.plan(True)  # type: ignore[attr-defined]
+            assert len(plan._settled) > 4
+            assert all(program._holds for program in plan._settled.values())
+
+
+FUNCTIONS = {
+    "ReLU6": "",
+    "Sigmoid": "",
+    "TanH": "",
+    "ELU": "elu_param { alpha: 3 }",
+    "AbsVal": "",
+    "BNLL": "",
+    "Swish": "swish_param { beta: 1.5 }",
+    "Mish": "",
+    "HardSwish": "",
+    "Clip": "clip_param { min: -0.5 max: 2 }",
+}
+NORM = 'layer { name: "n" type: "BatchNorm" bottom: "a" top: "n" }\n'
+
+
+@pytest.mark.parametrize("first", ["Convolution", "InnerProduct"])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_behind_a_convolution_is_computed_with_it(name: str, first: str) -> None:
+    """With the normalisation between them; blobs in between are there for who reads them, and NaN goes through."""
+    product = CONV if first == "Convolution" else f"inner_product_param {{ num_output: 8 {FILLED} }}"
+    text = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 8 dim: 4 dim: 4 } } }\n'
+    text += f'layer {{ name: "a" type: "{first}" bottom: "x" top: "a" {product} }}\n{NORM}'
+    text += f'layer {{ name: "y" type: "{name}" bottom: "n" top: "y" {FUNCTIONS[name]} }}\n'
+    text += f'layer {{ name: "c" type: "{first}" bottom: "y" top: "c" {product} }}\n'
+    text += 'layer { name: "r" type: "ReLU" bottom: "c" top: "c" }\n'
+    made = parse_text(text, pb.NetParameter())
+    nets = [dragon.Net(made, phase=dragon.TEST, engine=engine, seed=5) for engine in ("onednn", "numpy")]
+    for net in nets:
+        for blob, number in zip(net.params["n"], (0.5, 0.1, 1), strict=True):
+            blob.data[...] = number
+    rng = np.random.default_rng(6)
+    for value in (1.0, np.nan, np.inf, -np.inf, 1e20, 1.0, 1.0):
+        x = rng.standard_normal((2, 8, 4, 4)).astype(np.float32)
+        x[1, 3, 1, 2] = value
+        _run(nets, x)
+        for blob in ("c", "y", "n"):
+            found, wanted = (net.blobs[blob].peek() for net in nets)
+            np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4, err_msg=f"{blob} {value}")
+    groups = nets[0].executor.plans.plan(True).groups  # type: ignore[attr-defined]
+    assert [group.note for group in groups][1:] == ["onednn, with n, y", "onednn, with r"]
+    assert _program(nets[0])._holds
