@@ -19,7 +19,7 @@ from dragon.engines.onednn.library.binding import check, dims, library
 from dragon.engines.onednn.library.constants import DataType, FormatKind, Query, Tag
 from dragon.memory.aligned import aligned_bytes
 
-__all__ = ["Device", "Memory", "MemoryDesc", "Owner", "Shape", "like"]
+__all__ = ["Device", "Memory", "MemoryDesc", "Owner", "Shape", "like", "same_bytes"]
 
 Shape = tuple[int, ...]
 
@@ -110,6 +110,14 @@ class MemoryDesc(Owner):
     def size(self) -> int:
         """In bytes."""
         return int(library().memory_desc_get_size(self)) if self.dims else 0
+
+    @property
+    def span(self) -> int:
+        """The bytes up to the last element; less than `size` where elements lie apart."""
+        if not self.is_plain or 0 in self.dims:
+            return self.size
+        last = self.offset + sum((n - 1) * stride for n, stride in zip(self.dims, self.strides, strict=True))
+        return (last + 1) * np.dtype(NUMPY_TYPES[self.dtype]).itemsize
 
     @staticmethod
     def plain(shape: Shape, dtype: DataType = DataType.f32, strides: Shape | None = None) -> MemoryDesc:
@@ -270,6 +278,19 @@ def block_of(desc: MemoryDesc) -> int:
     return 0
 
 
+def same_bytes(one: MemoryDesc, other: MemoryDesc) -> bool:
+    """Whether a tensor of maps of one pixel has the same bytes in both layouts: row-major, channels-last, in blocks.
+
+    Of other tensors, and of channels that fill up a block, it is not asked here: then False.
+    """
+    if (one.dims, one.dtype) != (other.dims, other.dtype) or len(one.dims) < 3 or prod(one.dims[2:]) != 1:
+        return False
+    return all(
+        desc.is_row_major or desc.is_channels_last or (block_of(desc) and desc.dims[1] % block_of(desc) == 0)
+        for desc in (one, other)
+    )
+
+
 def like(desc: MemoryDesc, shape: Shape, dtype: DataType | None = None) -> MemoryDesc:
     """The layout of `desc` for another shape, if it is a common one; row-major otherwise."""
     dtype = desc.dtype if dtype is None else dtype
@@ -322,7 +343,7 @@ class Memory(Owner):
 
     def _hold(self, buffer: NDArray[np.uint8]) -> int:
         """Keep the buffer alive; the address in it."""
-        if buffer.nbytes < self.start + self.desc.size:
+        if buffer.nbytes < self.start + self.desc.size and buffer.nbytes < self.start + self.desc.span:
             raise ValueError(f"a buffer of {how_many(buffer.nbytes, 'byte')} for {self.desc} from byte {self.start}")
         self.buffer = buffer
         self._elements: NDArray[Any] | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
@@ -28,12 +28,19 @@ from dragon.memory.storage import Array, Storage
 if TYPE_CHECKING:
     from dragon.bases.batch_statistics import BatchStatistics
     from dragon.bases.convolution import ConvolutionBase
-    from dragon.engines.onednn.lowerings.normalization import Chain
     from dragon.graph.node import Node
     from dragon.layers.inner_product import InnerProduct
     from dragon.memory.blob import Blob
 
 __all__ = ["WeightChain", "build_chain", "fold_weights", "make_lazy"]
+
+
+class HasNodes(Protocol):
+    """Layers that are computed together."""
+
+    @property
+    def nodes(self) -> Sequence[Node]:
+        """The layers in order."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +124,7 @@ def _replaced(b: Builder, chain: WeightChain) -> Memory | None:
     return b.replaceable(operand)
 
 
-def make_lazy(b: Builder, chains: Sequence[WeightChain | Chain], made: Collection[Storage]) -> None:
+def make_lazy(b: Builder, chains: Sequence[HasNodes], made: Collection[Storage]) -> None:
     """Make the blobs of these chains lazy but for those `made`: the single plan computes them when they are read.
 
     To be called when the group that the chains are is built.

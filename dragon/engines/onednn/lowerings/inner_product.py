@@ -7,6 +7,7 @@ weights stay as they are and the image becomes rows.
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING, cast
 
 from dragon.engines.onednn.kernels import inner_product as ip
@@ -39,8 +40,9 @@ def multiply(b: Builder, node: Node, epilogue: Epilogue) -> Backward:
     bottom = node.bottoms[0]
     outputs = top.shape[-1]
     plain = b.training and layer.rows < outputs
+    pixels = bottom.ndim > 2 and not b.training and prod(bottom.shape[2:]) == 1  # whose bytes are a matrix
     # else rows are made of several axes, or there are fewer data than weights to convert in every step
-    whole = layer.rows == bottom.shape[0] and 2 <= bottom.ndim <= 5 and top.ndim == 2 and not plain
+    whole = layer.rows == bottom.shape[0] and 2 <= bottom.ndim <= 5 and top.ndim == 2 and not (plain or pixels)
     if not whole and bottom.ndim > 6:
         raise NotLoweredError("more axes than oneDNN knows here")
     if node.name in b.ranges:

@@ -10,7 +10,7 @@ import numpy as np
 
 from dragon.engines.onednn.kernels import batch_norm, combine
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc, Shape, like
+from dragon.engines.onednn.library.memory import Memory, MemoryDesc, Shape, like, same_bytes
 from dragon.engines.onednn.library.primitive import BinaryPost, Primitive
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.bounds import may_measure, of_affine, pass_on
@@ -59,6 +59,10 @@ def scale_layer(b: Builder, node: Node) -> Backward | None:
     if by_channel and len(bottoms) == 1 and 2 <= bottom.ndim <= 5 and bottom.count:
         return _channel_scale(b, node, layer, bottom, top)
     over = MemoryDesc.plain(laid(bottom, scale, layer.param.scale_param.axis))
+    of_maps = len(bottoms) == 2 and bias is None and bottom.ndim > 2 and math.prod(over.dims[2:]) == 1
+    if of_maps and not b.training:
+        _scale_maps(b, bottom, scale, top, over, layer.name)
+        return None
     x = kept_row_major(b, bottom, top)
     # where all spatial extents are 1 the sum is a call of its own: quirk "operand of a post-op"
     fused = bias is not None and math.prod(bottom.shape[2:]) > 1
@@ -96,6 +100,26 @@ def scale_layer(b: Builder, node: Node) -> Backward | None:
             b.call(down, {Arg.SRC: dy, Arg.SRC_1: operand, Arg.DST: b.make_diff(bottom, x.desc)})
 
     return backward
+
+
+def _scale_maps(b: Builder, bottom: Blob, scale: Blob, top: Blob, over: MemoryDesc, name: str) -> None:
+    """Multiply each map by a number of the second bottom, in the layout of the first one. In TEST alone."""
+    bounds = [b.value_of(blob).bound for blob in (bottom, scale)]
+    x = b.data(bottom)
+    laid_out = like(x.desc, over.dims, x.desc.dtype)  # quirk "operand of a blocked tensor"
+    plain = MemoryDesc.plain(over.dims, b.desc(scale).dtype)
+    factor = b.data(scale, MemoryDesc.plain(logical(scale.shape), plain.dtype)).view(plain)
+    if same_bytes(plain, laid_out):
+        factor = factor.view(laid_out)
+    elif plain != laid_out:
+        target = Memory(b.device, laid_out)
+        b.run(reorder(b.device, factor, target))
+        factor = target
+    times = combine.binary(b.device, Alg.binary_mul, x.desc, laid_out, layer=name)
+    reuse = top.data_storage is bottom.data_storage and b.owns(bottom)
+    b.call(times, {Arg.SRC: x, Arg.SRC_1: factor, Arg.DST: b.make(top, x.desc, x if reuse else None)})
+    pass_on(b, bounds, top, how=math.prod)
+    may_measure(b, top)
 
 
 def _by_normalisation(

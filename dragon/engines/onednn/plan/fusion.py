@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, TypeGuard, cast
 
 from dragon.bases.batch_statistics import BatchStatistics
 from dragon.engines.onednn.lowerings.activated import activated
@@ -12,6 +12,7 @@ from dragon.engines.onednn.lowerings.int8_norm import rounded_chain
 from dragon.engines.onednn.lowerings.neurons import POST_OPS
 from dragon.engines.onednn.lowerings.normalization import Chain
 from dragon.engines.onednn.lowerings.relu_pool import relu_pool
+from dragon.engines.onednn.lowerings.shuffled import ShuffleChain, shuffle
 from dragon.engines.onednn.plan.rearranging import rearranged
 from dragon.engines.onednn.plan.together import Together
 from dragon.graph.chains import Graph, Link, is_link
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from dragon.bases.layer import Layer
     from dragon.graph.net import Net
     from dragon.graph.node import Node
+    from dragon.layers.concat import Concat
+    from dragon.layers.slice import Slice
 
 __all__ = ["find_groups"]
 
@@ -31,7 +34,8 @@ def find_groups(net: Net, training: bool, rearrange: bool) -> list[Together]:
     finder = _Finder(net, training)
     groups: list[Together] = []
     while (i := groups[-1].last + 1 if groups else 0) < len(net.nodes):
-        groups.append(finder.relu_pool(i) or finder.normalization(i) or finder.weighted(i) or Together(i, i))
+        found = finder.relu_pool(i) or finder.normalization(i) or finder.weighted(i) or finder.shuffled(i)
+        groups.append(found or Together(i, i))
     return rearranged(net, finder.graph, groups) if rearrange and not training else groups
 
 
@@ -109,6 +113,27 @@ class _Finder:
         links = (Link.WEIGHTED, Link.NORM, Link.SCALE, Link.SUM, Link.FUNCTION)
         found = self.graph.chain(i, links, takes, adjacent=True)
         return _folded([nodes[found[link]] if link in found else None for link in links]) if found else None
+
+    def shuffled(self, i: int) -> Together | None:
+        """In TEST a ShuffleChannel with the Concat before it and the Slice behind it."""
+        nodes = self.net.nodes
+
+        def next_is(j: int, kind: str) -> bool:
+            return self.graph.reader(j) == j + 1 and nodes[j + 1].layer.type == kind and along_channels(nodes[j + 1])
+
+        def along_channels(node: Node) -> bool:
+            return node.layer.type == "ShuffleChannel" or cast("Concat | Slice", node.layer).along == 1
+
+        concat = i if nodes[i].layer.type == "Concat" and along_channels(nodes[i]) else None
+        k = i if concat is None else i + 1
+        if self.training or (concat is not None and not next_is(i, "ShuffleChannel")):
+            return None
+        behind = k + 1 if nodes[k].layer.type == "ShuffleChannel" and next_is(k, "Slice") else None
+        if nodes[k].layer.type != "ShuffleChannel" or concat is behind is None:
+            return None
+        before, after = (None if j is None else nodes[j] for j in (concat, behind))
+        chain = ShuffleChain(before, nodes[k], after)
+        return Together(i, chain.nodes[-1].index, lambda b, node: shuffle(b, chain))
 
     def _with_neuron(self, i: int) -> Together | None:
         nodes = self.net.nodes

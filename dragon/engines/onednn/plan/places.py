@@ -65,11 +65,12 @@ def find_places(nodes: Sequence[Node], block: int) -> dict[Storage, Place]:
     writers = Counter(
         storage for node in nodes if not node.layer.passes_memory for storage in {top.data_storage for top in node.tops}
     )
+    shuffled = {node.bottoms[0].data_storage for node in nodes if node.layer.type == "ShuffleChannel"}
     for node in reversed(nodes):
         if node.layer.type != "Concat":
             continue
         top = node.tops[0].data_storage
-        if len(node.bottoms) < 2 or not _in_blocks(node, block):
+        if len(node.bottoms) < 2 or top in shuffled or not _in_blocks(node, block):
             places.pop(top, None)  # its bottoms are joined in another way
             continue
         if top in places and writers[top] > 1:

@@ -13,7 +13,7 @@ from typing import Any
 
 from dragon.engines.int8.arithmetic import Range
 from dragon.engines.onednn.library.constants import DataType
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, Shape, like
+from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, Shape, like, same_bytes
 from dragon.engines.onednn.plan.bound import of_range
 from dragon.engines.onednn.plan.places import Place
 from dragon.engines.onednn.plan.steps import Steps
@@ -199,6 +199,8 @@ class Versions:
         """The value in a layout. rounding: the range that its float numbers are rounded for, to integers."""
         if desc == value.memory.desc:
             return value.memory
+        if not self.training and rounding is None and same_bytes(value.memory.desc, desc):
+            return value.memory.view(desc)
         layout: Layout = desc if rounding is None else (desc, rounding)
         if self.cache and layout in value.derived:
             return value.derived[layout]

@@ -13,6 +13,7 @@ from dragon.engines.onednn.library.memory import (
     Device,
     Memory,
     MemoryDesc,
+    same_bytes,
 )
 from dragon.engines.onednn.library.primitive import Call
 from dragon.errors import EngineError
@@ -134,3 +135,22 @@ def test_bf16_rounds_to_nearest_even() -> None:
     back = from_bf16(to_bf16(values))
     wanted = [1.0, 1.0, 1 + 2**-6, 1 + 2**-7, -0.0, np.inf, np.nan, from_bf16(np.array([0x7F62], np.uint16))[0]]
     np.testing.assert_array_equal(back, np.array(wanted, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("shape", "alike"),
+    [((2, 16, 1, 1), True), ((2, 12, 1, 1), False), ((2, 16, 1, 2), False), ((1, 16, 1, 1), True)],
+)
+def test_layouts_with_the_same_bytes(shape: tuple[int, ...], alike: bool) -> None:
+    """Maps of one pixel have the same bytes in all layouts, unless channels fill up a block."""
+    plain, last = MemoryDesc.plain(shape), MemoryDesc.channels_last(shape)
+    blocked = MemoryDesc.tagged(shape, DataType.f32, Tag.aBcd8b)
+    assert same_bytes(plain, blocked) == same_bytes(blocked, last) == alike
+    assert same_bytes(plain, last) == (shape[2:] == (1, 1))
+    assert not same_bytes(plain, MemoryDesc.plain(shape, DataType.bf16))
+    if alike:
+        source, target = Memory(Device(), plain), Memory(Device(), blocked)
+        source.elements()[...] = np.arange(source.elements().size)
+        reorder_call = reorder(source.device, source.desc, target.desc)
+        Call(reorder_call, {Arg.SRC: source, Arg.DST: target})()
+        np.testing.assert_array_equal(source.elements(), target.elements())

@@ -1,0 +1,119 @@
+"""Concat, ShuffleChannel and Slice in a row: every channel is where the layers by themselves put it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dragon
+from dragon.engines.onednn.lowerings.shuffled import copies
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import parse_text
+
+pytestmark = pytest.mark.usefixtures("device")
+
+CASES = [
+    ([6, 6], 2, [6, 6]),  # as in ShuffleNet v2
+    ([6, 6], 2, []),
+    ([12], 3, [4, 8]),
+    ([5, 3, 4], 3, [1, 11]),
+    ([58, 58], 2, [58, 58]),
+    ([16, 16], 2, [16, 16]),  # which would be a concatenation without copies
+    ([1, 11], 12, [7, 5]),
+]
+
+
+@pytest.mark.parametrize(("bottoms", "group", "tops"), CASES)
+def test_copies_are_the_permutation(bottoms: list[int], group: int, tops: list[int]) -> None:
+    total = sum(bottoms)
+    tops = tops or [total]
+    wanted = np.arange(total).reshape(group, -1).T.reshape(-1)
+    found = np.full(total, -1)
+    starts, ends = np.cumsum([0, *bottoms]), np.cumsum([0, *tops])
+    for copy in copies(bottoms, tops, group):
+        into = ends[copy.top] + copy.place + group * np.arange(copy.count)
+        assert into[-1] < ends[copy.top + 1]
+        assert (found[into] == -1).all()
+        assert 0 <= copy.first <= copy.first + copy.count <= bottoms[copy.bottom]
+        found[into] = starts[copy.bottom] + copy.first + np.arange(copy.count)
+    np.testing.assert_array_equal(found, wanted)
+
+
+def _net(bottoms: list[int], group: int, tops: list[int], images: int) -> str:
+    shape = f"input_param {{ shape {{ dim: {images} dim: 4 dim: 5 dim: 6 }} }}"
+    text = f'layer {{ name: "x" type: "Input" top: "x" {shape} }}\n'
+    weights = "kernel_size: 1 weight_filler { type: 'gaussian' std: 1 }"
+    for i, count in enumerate(bottoms):
+        text += f'layer {{ name: "b{i}" type: "Convolution" bottom: "x" top: "b{i}" convolution_param {{ '
+        text += f"num_output: {count} {weights} }} }}\n"
+    if len(bottoms) > 1:
+        read = " ".join(f'bottom: "b{i}"' for i in range(len(bottoms)))
+        text += f'layer {{ name: "c" type: "Concat" {read} top: "c" }}\n'
+    name = "c" if len(bottoms) > 1 else "b0"
+    param = f"shuffle_channel_param {{ group: {group} }}"
+    text += f'layer {{ name: "s" type: "ShuffleChannel" bottom: "{name}" top: "s" {param} }}\n'
+    if tops:
+        made = " ".join(f'top: "t{i}"' for i in range(len(tops)))
+        text += f'layer {{ name: "t" type: "Slice" bottom: "s" {made} slice_param {{ slice_point: {tops[0]} }} }}\n'
+    for i, read in enumerate([f"t{i}" for i in range(len(tops))] or ["s"]):
+        text += f'layer {{ name: "y{i}" type: "Convolution" bottom: "{read}" top: "y{i}" convolution_param {{ '
+        text += f"num_output: 8 {weights} }} }}\n"
+        text += f'layer {{ name: "r{i}" type: "ReLU" bottom: "y{i}" top: "y{i}" }}\n'
+    return text
+
+
+def _nets(text: str, phase: int) -> list[dragon.Net]:
+    made = parse_text(text, pb.NetParameter())
+    return [dragon.Net(made, phase=phase, engine=engine, seed=5) for engine in ("onednn", "numpy")]
+
+
+def _notes(net: Any) -> list[str]:
+    return [group.note for group in net.executor.plans.plan(True).groups]
+
+
+@pytest.mark.parametrize("images", [1, 3])
+@pytest.mark.parametrize(("bottoms", "group", "tops"), CASES)
+def test_a_net_has_the_blobs_of_the_reference(bottoms: list[int], group: int, tops: list[int], images: int) -> None:
+    nets = _nets(_net(bottoms, group, tops, images), dragon.TEST)
+    rng = np.random.default_rng(1)
+    for value in (1.0, np.nan, np.inf, 1.0, 1.0):
+        x = rng.standard_normal((images, 4, 5, 6))
+        x[0, 1, 2, 3] = value
+        for net in nets:
+            net.blobs["x"].data[...] = x
+            with np.errstate(all="ignore"):
+                net.forward()
+        for blob in nets[0].blobs:  # also those that are skipped
+            found, wanted = (net.blobs[blob].peek() for net in nets)
+            np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5, err_msg=blob)
+    together = [name for name, there in (("c", len(bottoms) > 1), ("s", True), ("t", bool(tops))) if there]
+    apart = images > 1 and any(count % group for count in tops)  # strides would reach into the next image
+    assert (f"onednn, with {', '.join(together[1:])}" in _notes(nets[0])) != apart
+
+
+def test_what_others_read_keeps_the_layers_apart() -> None:
+    text = _net([6, 6], 2, [6, 6], 1) + 'layer { name: "q" type: "ReLU" bottom: "c" top: "q" }\n'
+    nets = _nets(text, dragon.TEST)
+    for net in nets:
+        net.blobs["x"].data[...] = np.random.default_rng(2).standard_normal((1, 4, 5, 6))
+        net.forward()
+    for blob in nets[0].blobs:
+        np.testing.assert_allclose(nets[0].blobs[blob].peek(), nets[1].blobs[blob].peek(), rtol=1e-5, atol=1e-5)
+    assert "onednn, with s, t" not in _notes(nets[0])
+    assert "onednn, with t" in _notes(nets[0])
+
+
+def test_training_runs_them_by_themselves() -> None:
+    nets = _nets("force_backward: true\n" + _net([6, 6], 2, [6, 6], 1), dragon.TRAIN)
+    rng = np.random.default_rng(3)
+    x, dy = rng.standard_normal((1, 4, 5, 6)), rng.standard_normal((1, 8, 5, 6))
+    for net in nets:
+        net.blobs["x"].data[...] = x
+        net.forward()
+        for blob in ("y0", "y1"):
+            net.blobs[blob].diff[...] = dy
+        net.backward()
+    np.testing.assert_allclose(nets[0].blobs["x"].diff, nets[1].blobs["x"].diff, rtol=1e-4, atol=1e-4)
+    assert not {"onednn, with s, t", "onednn, with t"} & set(_notes(nets[0]))
