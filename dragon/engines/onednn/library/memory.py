@@ -117,7 +117,7 @@ class MemoryDesc(Owner):
         if not self.is_plain or 0 in self.dims:
             return self.size
         last = self.offset + sum((n - 1) * stride for n, stride in zip(self.dims, self.strides, strict=True))
-        return (last + 1) * np.dtype(NUMPY_TYPES[self.dtype]).itemsize
+        return (last + 1) * int(np.dtype(NUMPY_TYPES[self.dtype]).itemsize)
 
     @staticmethod
     def plain(shape: Shape, dtype: DataType = DataType.f32, strides: Shape | None = None) -> MemoryDesc:
