@@ -207,13 +207,14 @@ Start = Callable[..., subprocess.Popen[str]]
 def start(work: Path, request: pytest.FixtureRequest) -> Iterator[Start]:
     """Start a command line as a process of its own; Python code may come before it."""
     running: list[subprocess.Popen[str]] = []
-    always = "" if "pictures" in request.fixturenames else NO_PICTURES
 
     def call(*args: str, before: str = "") -> subprocess.Popen[str]:
         root = str(Path(__file__).resolve().parents[2])
         env = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        if args[0] == "train" and "pictures" not in request.fixturenames:
+            before += NO_PICTURES
         process = subprocess.Popen(
-            [sys.executable, "-c", DRIVER.format(before=before + always), *args],
+            [sys.executable, "-c", DRIVER.format(before=before), *args],
             cwd=work,
             env=env,
             stdin=subprocess.PIPE,

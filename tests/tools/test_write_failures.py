@@ -17,7 +17,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.binary import iter_layers
 from dragon.solver.solver import Solver
 from dragon.tools.observers.metrics import MetricsObserver
-from tests.tools.conftest import Dragon, edit
+from tests.tools.conftest import NO_PICTURES, Dragon, edit
 
 TRAIN = ("train", "--solver", "solver.prototxt", "--engine", "numpy")
 
@@ -93,7 +93,9 @@ def test_metrics_that_cannot_be_written_do_not_end_the_training(
 def test_a_log_that_cannot_be_written_does_not_end_the_training(work: Path) -> None:
     edit(work / "solver.prototxt", "max_iter: 20", "max_iter: 6")
     root = str(Path(__file__).resolve().parents[2])
-    code = f"import sys; sys.path.insert(0, {root!r}); from dragon.tools.main import main; main(sys.argv[1:])"
+    code = (
+        f"import sys; sys.path.insert(0, {root!r})\n{NO_PICTURES}from dragon.tools.main import main; main(sys.argv[1:])"
+    )
     with open("/dev/full", "w") as full:
         done = subprocess.run([sys.executable, "-c", code, *TRAIN], stdout=full, stderr=full, cwd=work, timeout=120)
     assert list((work / "out").glob("x_iter_6.solverstate")), done.returncode
@@ -118,7 +120,7 @@ def test_training_without_standard_streams(work: Path, closed: str) -> None:
     root = str(Path(__file__).resolve().parents[2])
     code = (
         f"import os, sys; sys.path.insert(0, {root!r}); from dragon.tools.main import open_missing_streams, main; "
-        "open_missing_streams(); assert open(os.devnull).fileno() > 2; main(sys.argv[1:])"
+        f"open_missing_streams(); assert open(os.devnull).fileno() > 2\n{NO_PICTURES}main(sys.argv[1:])"
     )
     script = f'exec "$@" {closed}'
     done = subprocess.run(["sh", "-c", script, "sh", sys.executable, "-c", code, *TRAIN], cwd=work, timeout=120)
