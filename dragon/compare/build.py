@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 from dragon.compare.averages import Rule, follow, own_rule
@@ -30,7 +31,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.proto.text import read_net_definition, read_solver
 
-__all__ = ["Built", "Settings", "Tested", "build"]
+__all__ = ["Built", "Settings", "Tested", "build", "forget_nets"]
 
 Levels = dict[str, Value]
 
@@ -69,7 +70,7 @@ class Built:
 def build(c: Experiment, variant: Variant, levels: Levels, settings: Settings) -> Built:
     """A variant at some levels. Raises DragonError for definitions and data that are wrong."""
     solver = read_solver(variant.solver)
-    definition = read_net_definition(variant.net or _net_of(solver, variant), profile=solver.profile or None)
+    definition = _net_read(str(variant.net or _net_of(solver, variant)), solver.profile or None)
     try:
         fix_paths(definition)
         if settings.dataset:
@@ -123,6 +124,24 @@ def build(c: Experiment, variant: Variant, levels: Levels, settings: Settings) -
     check_solver(c, variant, solver)
     folder = None if definition.folder is None else str(definition.folder.resolve())
     return Built(solver, tests, averages, folder)
+
+
+def forget_nets() -> None:
+    """Read nets again: until the next call they count as they were when they were first read."""
+    _net_once.cache_clear()
+
+
+def _net_read(path: str, profile: str | None) -> Definition[pb.NetParameter]:
+    """A net to be changed: the cells of a variant begin with the same one."""
+    once = _net_once(path, profile)
+    net = pb.NetParameter()
+    net.CopyFrom(once.message)
+    return replace(once, message=net)
+
+
+@lru_cache(maxsize=64)
+def _net_once(path: str, profile: str | None) -> Definition[pb.NetParameter]:
+    return read_net_definition(path, profile=profile)
 
 
 def _changes(c: Experiment, levels: Levels) -> list[Change]:

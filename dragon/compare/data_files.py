@@ -147,8 +147,10 @@ def list_digest(path: str, root: str, folder: str | None = None) -> str:
 def _parts(line: str, root: str, folder: Path | None) -> list[tuple[str, bool]]:
     """The files that a line names, as paths, and the words between them. Names may contain blanks."""
     found: list[tuple[str, bool]] = []
+    words = line.split()
+    numbers = next((n for n, word in enumerate(reversed(words)) if not _NUMBER.fullmatch(word)), len(words))
     while line:
-        places = ((name, find(root + unquoted(name, root), folder)) for name in _names(line, root))
+        places = ((name, find(root + unquoted(name, root), folder)) for name in _names(line, root, numbers))
         name, place = next(((name, place) for name, place in places if place is not None), ("", None))
         if place is not None:
             found.append((str(place), True))
@@ -159,14 +161,14 @@ def _parts(line: str, root: str, folder: Path | None) -> list[tuple[str, bool]]:
     return found
 
 
-def _names(line: str, root: str) -> list[str]:
+def _names(line: str, root: str, numbers: int) -> list[str]:
     """What may be a name at the start of a line: it without the numbers behind the name, then shorter and longer ones.
 
-    A number is one only where there is a prefix, such as a folder of images.
+    A number is one only where there is a prefix, such as a folder of images. numbers: how many the line ends with, or
+    more where it is the rest of one.
     """
     words = line.split()
-    numbers = next((n for n, word in enumerate(reversed(words)) if not _NUMBER.fullmatch(word)), len(words))
-    if numbers == len(words):
+    if numbers >= len(words):
         return words[:1] if root else []
     ends = [*range(numbers, len(words)), *range(numbers - 1, -1, -1)]
     return [line.rsplit(None, behind)[0] for behind in ends[:_TRIES]]

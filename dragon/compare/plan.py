@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dragon.compare.averages import Rule
-from dragon.compare.build import Built, Levels, Settings, Tested, build
+from dragon.compare.build import Built, Levels, Settings, Tested, build, forget_nets
 from dragon.compare.config import Experiment, Level, Variant
 from dragon.compare.data_files import forget_files
 from dragon.compare.nets import reads_data
@@ -165,6 +165,7 @@ def make_plan(
     a small net, which gets one, come before it.
     """
     forget_files()
+    forget_nets()
     c = comparison
     usual = Settings(dataset=dataset or c.dataset)
     built: dict[str, Built] = {}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dragon.data import write_synthetic
+from tests.compare.in_process import WorkerHere
 
 NET = """
 layer {{ name: "data" type: "Data" top: "data" top: "label" include {{ phase: TRAIN }}
@@ -51,6 +52,12 @@ def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("synthetic")
     write_synthetic(folder, train=200, test=60)
     return folder
+
+
+@pytest.fixture
+def workers_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs are done in this process; test_pool.py and test_executors.py have those of others."""
+    monkeypatch.setattr("dragon.compare.pool.WorkerProcess", WorkerHere)
 
 
 @pytest.fixture

@@ -240,6 +240,7 @@ def test_a_net_of_ghost_batches_cannot_follow_others(comparison: Path, tmp_path:
         make_plan(read_comparison(comparison), "numpy", "fp32")
 
 
+@pytest.mark.usefixtures("workers_here")
 def test_divergence_is_a_result(comparison: Path, tmp_path: Path) -> None:
     comparison.write_text(comparison.read_text().replace("name: A", "learning_rates: [1e30]\nname: A"))
     report = compare(comparison, tmp_path / "out", engine="numpy", display=Silent())
@@ -275,6 +276,7 @@ def test_parameters_are_matched_across_forms(comparison: Path) -> None:
         copy_parameters(plain, merged)
 
 
+@pytest.mark.usefixtures("workers_here")
 def test_budget_is_kept_to_and_decided_once(comparison: Path, tmp_path: Path) -> None:
     comparison.write_text(comparison.read_text().replace("name: A", "iterations: 1000000\nbudget: 1 s\nname: A"))
     first = Silent()
@@ -286,8 +288,8 @@ def test_budget_is_kept_to_and_decided_once(comparison: Path, tmp_path: Path) ->
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_interrupted_command_goes_on(comparison: Path, tmp_path: Path) -> None:
-    comparison.write_text(comparison.read_text().replace("name: A", "iterations: 250\nname: A"))
+def test_interrupted_command_goes_on(comparison: Path, tmp_path: Path, workers_here: None) -> None:
+    comparison.write_text(comparison.read_text().replace("name: A", "iterations: 120\nname: A"))
     out = tmp_path / "out"
     command = [sys.executable, "-m", "dragon.tools.main", "compare", str(comparison), "--output", str(out)]
     command += ["--engine", "numpy", "--jobs", "2"]
@@ -306,4 +308,4 @@ def test_interrupted_command_goes_on(comparison: Path, tmp_path: Path) -> None:
     assert kept
     assert all(len(k["series"]["train/loss"][1]) > 0 for k in kept)
     report = compare(comparison, out, engine="numpy", display=Silent())
-    assert {len(losses) for losses in losses_of(report)} == {250}
+    assert {len(losses) for losses in losses_of(report)} == {120}

@@ -37,6 +37,7 @@ def timed(comparison: Path) -> Path:
     return comparison
 
 
+@pytest.mark.usefixtures("workers_here")
 def test_the_times_are_metrics(timed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measurements, "PAIR_S", 0.05)
     compare(timed, tmp_path / "out", engine="numpy", jobs=1, display=PlainDisplay())

@@ -169,6 +169,7 @@ def beside_the_net(folder: Path, kind: str) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("workers_here")
 @pytest.mark.parametrize("kind", MAKERS)
 def test_names_in_a_list_beside_the_net_are_found_as_in_training(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -41,7 +41,7 @@ def longer(comparison: Path) -> Path:
 
 def _lengthened(comparison: Path) -> Path:
     text = comparison.read_text().partition("  - name: split")[0].replace("equal: [split, merged]\n", "")
-    comparison.write_text(text + "seeds: [1, 2, 3]\niterations: 800\ntest_interval: 30\n")
+    comparison.write_text(text + "seeds: [1, 2, 3]\niterations: 400\ntest_interval: 30\n")
     return comparison
 
 
@@ -94,7 +94,7 @@ def begun(runs: Path) -> bool:
     """Whether two trainings are on their way, in folders of their own."""
     if len([path for path in runs.glob("*") if path.is_dir()]) < 2:
         return False
-    time.sleep(0.5)
+    time.sleep(0.2)
     return True
 
 
@@ -133,7 +133,7 @@ def test_one_of_several_workers_is_killed_and_the_results_are_those_of_local_one
 @needs_proc
 @needs_dask
 def test_an_interrupt_stops_the_jobs_on_dask_with_a_snapshot(longer: Path, tmp_path: Path) -> None:
-    longer.write_text(longer.read_text().replace("iterations: 800", "iterations: 8000"))
+    longer.write_text(longer.read_text().replace("iterations: 400", "iterations: 8000"))
     output = tmp_path / "remote"
     process = start(longer, output, "dask")
     wait_for(lambda: process.poll() is not None or begun(output / "runs"))

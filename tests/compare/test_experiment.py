@@ -315,6 +315,7 @@ def results_of(report: Path) -> dict[str, Any]:
     return results
 
 
+@pytest.mark.usefixtures("workers_here")
 def test_experiments_share_runs(comparison: Path, tmp_path: Path) -> None:
     add(comparison, "equal: [split, merged]\n", "")
     display, again = Silent(), Silent()
@@ -330,6 +331,7 @@ def test_experiments_share_runs(comparison: Path, tmp_path: Path) -> None:
     assert results_of(second)["contrasts"][0]["mean"] == cells[1]["usual"]["metrics"]["accuracy"]["mean"]
 
 
+@pytest.mark.usefixtures("workers_here")
 def test_probes_and_surgery_are_those_of_their_packages(comparison: Path, tmp_path: Path) -> None:
     """A net with normalisations inserted, measured by a probe; the series become metrics."""
     text = add(comparison, "equal: [split, merged]\n", "").read_text()
@@ -379,6 +381,7 @@ def test_wrong_surgery_is_one_line(steps: str, message: str, comparison: Path) -
     assert str(caught.value).startswith(f"{comparison}:12: ")
 
 
+@pytest.mark.usefixtures("workers_here")
 def test_tuning_takes_the_best_of_the_validation_images(comparison: Path, tmp_path: Path, synthetic: Path) -> None:
     add(comparison, "equal: [split, merged]\n", "")
     held = tmp_path / "data_val"
@@ -453,6 +456,7 @@ def test_tuning_chooses_no_point_at_which_a_run_diverged(
     ]
 
 
+@pytest.mark.usefixtures("workers_here")
 def test_an_experiment_all_of_whose_runs_diverge_before_their_first_test_has_results(
     comparison: Path, tmp_path: Path
 ) -> None:
@@ -508,6 +512,7 @@ def test_folders_that_take_no_results_are_found_before_training(
         compare(comparison, tmp_path / "page", display=Silent())
 
 
+@pytest.mark.usefixtures("workers_here")
 def test_a_file_without_a_short_form_is_not_called_quick(
     comparison: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

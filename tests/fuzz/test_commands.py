@@ -50,7 +50,7 @@ def test_every_command_and_flag_is_drawn() -> None:
     context = click.Context(cli)
     commands = {name: command for name in COMMANDS if (command := cli.get_command(context, name)) is not None}
     chance = random.Random(1)
-    lines = [command_line(commands, ["net.prototxt", "w.caffemodel"], chance) for _ in range(60_000)]
+    lines = [command_line(commands, ["net.prototxt", "w.caffemodel"], chance) for _ in range(30_000)]
     for name, command in commands.items():
         words = {word.partition("=")[0] for line in lines if line[:1] == [name] for word in line}
         for param in command.params:

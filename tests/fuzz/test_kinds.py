@@ -1,4 +1,4 @@
-"""Half a second of what `make fuzz` does for minutes."""
+"""A quarter of a second of what `make fuzz` does for minutes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.fuzz.__main__ import supervise
 from tests.fuzz.kinds import KINDS, load, survives
 
 load()
-SECONDS = 0.5
-MORE = {"command": 3}  # its examples are slower, and so are its imports
+SECONDS = 0.25
+MORE = {"command": 1.5}  # its examples are slower, and so are its imports
 ROOT = Path(__file__).resolve().parents[2]
 
 

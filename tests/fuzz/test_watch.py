@@ -14,7 +14,7 @@ import pytest
 from tests.fuzz.watch import watched
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-SECONDS = 1.0  # of sleep that are too many here
+SECONDS = 0.5  # of sleep that are too many here
 
 
 def run(code: str, step: Path) -> tuple[int, str, bool]:

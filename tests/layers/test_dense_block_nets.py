@@ -1,4 +1,7 @@
-"""The DenseNets of Tongcheng's DN_CaffeScript, layer by layer as its prototxts have them, with blobs for their data."""
+"""The DenseNets of Tongcheng's DN_CaffeScript, layer by layer as its prototxts have them, with blobs for their data.
+
+Images have half the side, 16.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
 
 DATA = """
-layer { name: "Data1" type: "Input" top: "Data1" input_param { shape { dim: 2 dim: 3 dim: 32 dim: 32 } } }
+layer { name: "Data1" type: "Input" top: "Data1" input_param { shape { dim: 2 dim: 3 dim: 16 dim: 16 } } }
 layer { name: "Data2" type: "Input" top: "Data2" input_param { shape { dim: 2 } } }
 """
 FROZEN = "param { lr_mult: 0 decay_mult: 0 } " * 3
@@ -115,7 +118,7 @@ def test_a_net_of_the_repository(file: str, tmp_path: Path) -> None:
     train = Net(definition, dragon.TRAIN, engine="onednn", seed=1)
     assert sum(p.blob.count for p in train.learnable if p.lr_mult) == learned(file)
     rng = np.random.default_rng(2)
-    given: dict[str, Any] = {"Data1": rng.standard_normal((2, 3, 32, 32)), "Data2": np.array([3, 7])}
+    given: dict[str, Any] = {"Data1": rng.standard_normal((2, 3, 16, 16)), "Data2": np.array([3, 7])}
     losses = []
     for _ in range(3):
         for name, value in given.items():

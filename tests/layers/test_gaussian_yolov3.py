@@ -71,7 +71,7 @@ def test_loss(labels: np.ndarray, thresh: float, further: float, of_box: float, 
 
 @pytest.mark.parametrize("more", ["", "use_logic_gradient: true", "iou_thresh: 0.1"])
 def test_gradient_is_that_of_the_loss(more: str) -> None:
-    assert check_gradient(text(f"{more} thresh: 0.9 max_delta: 1e6"), [MAP, ROWS], most=400) == 400
+    assert check_gradient(text(f"{more} thresh: 0.9 max_delta: 1e6"), [MAP, ROWS], most=150, seed=len(more)) == 150
 
 
 def test_gradients_of_boxes_are_limited() -> None:

@@ -116,11 +116,17 @@ def test_focal_gradient() -> None:
         )
 
 
-@pytest.mark.parametrize("kind", ["MSE", "IOU", "GIOU", "DIOU"])
-@pytest.mark.parametrize("more", ["", "use_logic_gradient: true", "accumulate: false"])
+# each loss of boxes, and each of the other settings with squares and with an overlap
+OF_LOSS = [(kind, "") for kind in ("MSE", "IOU", "GIOU", "DIOU")]
+OF_LOSS += [("MSE", "use_logic_gradient: true"), ("GIOU", "use_logic_gradient: true")]
+OF_LOSS += [("MSE", "accumulate: false"), ("DIOU", "accumulate: false")]
+
+
+@pytest.mark.parametrize(("kind", "more"), OF_LOSS)
 def test_gradient_is_that_of_the_loss(kind: str, more: str) -> None:
+    """At other elements for each case."""
     settings = f"iou_loss: {kind} iou_normalizer: 2 thresh: 0.9 label_smooth_eps: 0.1 {more}"
-    assert check_gradient(text(settings), [MAP, ROWS], most=400) == 400
+    assert check_gradient(text(settings), [MAP, ROWS], most=150, seed=OF_LOSS.index((kind, more))) == 150
 
 
 @pytest.mark.parametrize("kind", ["IOU", "GIOU", "DIOU", "CIOU"])

@@ -104,7 +104,7 @@ def test_how_images_come() -> None:
 
 
 def test_ssd_shapes_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four iterations are two, a snapshot, and two more, with the draws of the data layer."""
+    """Three iterations are two, a snapshot, and one more, with the draws of the data layer."""
     monkeypatch.chdir(tmp_path)
     write_shapes("data/shapes", 12, 6)
     goes_on_bit_for_bit("ssd_shapes", test_batches=1)

@@ -20,8 +20,9 @@ from dragon.models.nets.yolo import Answering
 from dragon.models.preprocessing import labels_of, preprocessing_of
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import format_text, read_net
+from tests.models import test_other_tasks as other
 from tests.models.resuming import goes_on_bit_for_bit
-from tests.models.test_other_tasks import ROOT, marked, narrowed
+from tests.models.test_other_tasks import ROOT, marked
 
 PROPOSING = [name for name, model in MODELS.items() if isinstance(model, Proposing)]
 ANSWERING = [name for name, model in MODELS.items() if isinstance(model, Answering)]
@@ -33,6 +34,17 @@ IMAGE = np.random.default_rng(1).standard_normal((1, 3, SIDE, SIDE)).astype(np.f
 GIVEN: dict[str, Any] = {
     "data": IMAGE, "im_info": [[SIDE, SIDE, 1]], "gt_boxes": BOXES, "label": LABELS[None, None],
 }  # fmt: skip
+
+
+def narrowed(net: pb.NetParameter, name: str) -> pb.NetParameter:
+    """The net with narrow hidden layers, those before batch normalisations too, of ResNet and of Darknet."""
+    net = other.narrowed(net, name)
+    normalised = {layer.bottom[0] for layer in net.layer if layer.type == "BatchNorm"}
+    for layer in net.layer:
+        hidden = normalised.intersection(layer.top) or layer.name in ("rpn_conv/3x3", "conv_new_1")
+        if hidden and layer.convolution_param.num_output >= 64:
+            layer.convolution_param.num_output = 16
+    return net
 
 
 def with_inputs(net: pb.NetParameter, tops: list[str]) -> pb.NetParameter:
@@ -141,7 +153,7 @@ def test_how_images_come() -> None:
 
 
 def test_faster_rcnn_scenes_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four iterations are two, a snapshot, and two more, with the draws of the data layer and of both samples."""
+    """Three iterations are two, a snapshot, and one more, with the draws of the data layer and of both samples."""
     monkeypatch.chdir(tmp_path)
     pixels = np.random.default_rng(1).integers(0, 256, (20, 28, 28)).astype(np.uint8)
     part = pixels, (np.arange(20) % 10).astype(np.uint8)

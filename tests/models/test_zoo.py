@@ -152,13 +152,16 @@ def test_counts_are_those_of_the_readme(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_builds_in_both_phases(name: str) -> None:
+def test_small_net_runs_in_both_phases_and_deploys(name: str, tmp_path: Path) -> None:
     facts = read_facts(name)
     definition = without_data(ROOT / name / "train_val.prototxt", tuple(facts.input[1:]))
     train = Net(definition, phase=TRAIN, engine="numpy", seed=1)
     assert learned(train) == facts.params
     assert sum(blob.count for blob, owner in train.owned if owner is None) == facts.statistics
     runs_in_both_phases(name, train, definition, "numpy")
+    if name in CLASSIFIERS:
+        deploy = read_net(ROOT / name / "deploy.prototxt")
+        deploy_takes_the_weights_of(name, train, deploy, facts.input, tmp_path, "numpy")
 
 
 def runs_in_both_phases(name: str, train: Net, definition: pb.NetParameter, engine: str) -> None:
@@ -168,15 +171,6 @@ def runs_in_both_phases(name: str, train: Net, definition: pb.NetParameter, engi
     test.share_with(train)
     assert set(test.outputs) == OUTPUTS.get(name, {"loss"} if name in REGRESSIONS else {"accuracy", "loss"})
     test.run_forward()
-
-
-@pytest.mark.parametrize("name", [name for name in CLASSIFIERS if name in SMALL])
-def test_deploy_takes_the_trained_weights(name: str, tmp_path: Path) -> None:
-    shape = read_facts(name).input
-    definition = without_data(ROOT / name / "train_val.prototxt", tuple(shape[1:]))
-    train = Net(definition, phase=TRAIN, engine="numpy", seed=2)
-    train.run_forward()
-    deploy_takes_the_weights_of(name, train, read_net(ROOT / name / "deploy.prototxt"), shape, tmp_path, "numpy")
 
 
 def deploy_takes_the_weights_of(

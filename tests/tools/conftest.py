@@ -19,6 +19,7 @@ from dragon.data import write_synthetic
 from dragon.graph.net import Net
 from dragon.tools.common.arguments import normalise
 from dragon.tools.main import run
+from dragon.tools.observers import curves
 
 NET = """
 name: "small"
@@ -97,6 +98,18 @@ class Result:
 
 
 Dragon = Callable[..., Result]
+
+
+@pytest.fixture(autouse=True)
+def _curves_are_empty(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings write an empty curves.png unless a test asks for `pictures`: drawing takes most of their time."""
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setattr(curves, "draw_curves", lambda path, *rest: path.write_bytes(b""))
+
+
+@pytest.fixture
+def pictures() -> None:
+    """Trainings draw curves.png."""
 
 
 @pytest.fixture(scope="session")
@@ -182,17 +195,24 @@ import sys
 from dragon.tools.main import main
 main(sys.argv[1:])
 """
+# in a process of its own, importing matplotlib would be the larger part
+NO_PICTURES = """
+from dragon.tools.observers import curves
+curves.draw_curves = lambda path, *rest: path.write_bytes(b"")
+"""
 Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
-def start(work: Path) -> Iterator[Start]:
+def start(work: Path, request: pytest.FixtureRequest) -> Iterator[Start]:
     """Start a command line as a process of its own; Python code may come before it."""
     running: list[subprocess.Popen[str]] = []
 
     def call(*args: str, before: str = "") -> subprocess.Popen[str]:
         root = str(Path(__file__).resolve().parents[2])
         env = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        if args[0] == "train" and "pictures" not in request.fixturenames:
+            before += NO_PICTURES
         process = subprocess.Popen(
             [sys.executable, "-c", DRIVER.format(before=before), *args],
             cwd=work,

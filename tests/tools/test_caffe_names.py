@@ -140,9 +140,10 @@ def test_scripts_that_train_and_resume(caffe_tree: Path) -> None:
 
 
 @pytest.mark.slow
-def test_scripts_that_use_weights(caffe_tree: Path) -> None:
+def test_scripts_that_use_weights(caffe_tree: Path, dragon: Dragon) -> None:
     """Tests and timings of caffe as the tutorials write them, and extract_features with its positional arguments."""
-    sh("build/tools/caffe train -solver examples/cifar10/quick_solver.prototxt")
+    solver = ("--solver", "examples/cifar10/quick_solver.prototxt")
+    assert dragon("train", *solver, "--engine", "numpy").code == 0
     weights = "examples/cifar10/quick_iter_4.caffemodel.h5"
     out = sh(f"""
         set -e

@@ -63,7 +63,7 @@ def test_log_lines_are_those_that_caffes_parsers_read(work: Path, dragon: Dragon
     assert "Optimization Done." in text
 
 
-def test_metrics_agree_with_the_log(work: Path, dragon: Dragon) -> None:
+def test_metrics_agree_with_the_log(work: Path, dragon: Dragon, pictures: None) -> None:
     log = dragon("train", "--solver=solver.prototxt", "--engine", "numpy", "--output", "m").err
     found = records(work / "m")
     shown = [float(m[1]) for m in re.finditer(r"iters\), loss = (\S+)", log)]

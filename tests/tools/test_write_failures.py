@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,30 +17,30 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.binary import iter_layers
 from dragon.solver.solver import Solver
 from dragon.tools.observers.metrics import MetricsObserver
-from tests.tools.conftest import Dragon, Start, edit
+from tests.tools.conftest import NO_PICTURES, Dragon, edit
 
 TRAIN = ("train", "--solver", "solver.prototxt", "--engine", "numpy")
-# the k-th write of the process fails as on a full disk, and so do all later ones
-FULL = """
-import errno, io, os
-left = [{left}]
-def failing(write):
-    def wrapper(self, data):
-        left[0] -= 1
-        if left[0] < 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return write(self, data)
-    return wrapper
-class Raw(io.FileIO):
-    write = failing(io.FileIO.write)
-original = io.open
-def opening(file, mode="r", *args, **kwargs):
-    if isinstance(file, int) or not set(mode) & set("wa") or "b" not in mode:
-        return original(file, mode, *args, **kwargs)
-    return io.BufferedWriter(Raw(file, mode.replace("b", "")), 64)
-io.open = opening
-io.FileIO = Raw
-"""
+
+
+def fill_disk(monkeypatch: pytest.MonkeyPatch, left: int) -> None:
+    """Let all writes after the next `left` fail as on a full disk."""
+    original = io.open
+
+    class Raw(io.FileIO):
+        def write(self, data: Any) -> int:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(data)
+
+    def opening(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        if isinstance(file, int) or not set(mode) & set("wa") or "b" not in mode:
+            return original(file, mode, *args, **kwargs)
+        return io.BufferedWriter(Raw(file, mode.replace("b", "")), 64)
+
+    monkeypatch.setattr(io, "open", opening)
+    monkeypatch.setattr(io, "FileIO", Raw)
 
 
 def whole(folder: Path) -> None:
@@ -53,16 +56,18 @@ def whole(folder: Path) -> None:
         assert not path.name.startswith("."), path
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("left", [0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 25, 40, 80, 160])
-def test_a_full_disk_at_each_write(work: Path, start: Start, left: int) -> None:
-    process = start(*TRAIN, before=FULL.format(left=left))
-    _, log = process.communicate(timeout=120)
-    assert process.returncode in (0, 2), log
-    assert "Traceback" not in log
-    assert "fault in Dragon" not in log
-    if process.returncode:
-        assert "No space left on device" in log.splitlines()[-1], log
+def test_a_full_disk_at_each_write(
+    work: Path, dragon: Dragon, pictures: None, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    with monkeypatch.context() as patch:
+        fill_disk(patch, left)
+        result = dragon(*TRAIN)
+    assert result.code in (0, 2), result.err
+    assert "Traceback" not in result.err
+    assert "fault in Dragon" not in result.err
+    if result.code:
+        assert "No space left on device" in result.err.splitlines()[-1], result.err
     whole(work)
 
 
@@ -88,7 +93,9 @@ def test_metrics_that_cannot_be_written_do_not_end_the_training(
 def test_a_log_that_cannot_be_written_does_not_end_the_training(work: Path) -> None:
     edit(work / "solver.prototxt", "max_iter: 20", "max_iter: 6")
     root = str(Path(__file__).resolve().parents[2])
-    code = f"import sys; sys.path.insert(0, {root!r}); from dragon.tools.main import main; main(sys.argv[1:])"
+    code = (
+        f"import sys; sys.path.insert(0, {root!r})\n{NO_PICTURES}from dragon.tools.main import main; main(sys.argv[1:])"
+    )
     with open("/dev/full", "w") as full:
         done = subprocess.run([sys.executable, "-c", code, *TRAIN], stdout=full, stderr=full, cwd=work, timeout=120)
     assert list((work / "out").glob("x_iter_6.solverstate")), done.returncode
@@ -113,7 +120,7 @@ def test_training_without_standard_streams(work: Path, closed: str) -> None:
     root = str(Path(__file__).resolve().parents[2])
     code = (
         f"import os, sys; sys.path.insert(0, {root!r}); from dragon.tools.main import open_missing_streams, main; "
-        "open_missing_streams(); assert open(os.devnull).fileno() > 2; main(sys.argv[1:])"
+        f"open_missing_streams(); assert open(os.devnull).fileno() > 2\n{NO_PICTURES}main(sys.argv[1:])"
     )
     script = f'exec "$@" {closed}'
     done = subprocess.run(["sh", "-c", script, "sh", sys.executable, "-c", code, *TRAIN], cwd=work, timeout=120)
