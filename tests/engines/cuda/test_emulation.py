@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 from typing import Any
 
@@ -199,16 +200,31 @@ def barriers(source: str, name: str) -> list[int]:
     return found
 
 
+LOST = """
+extern "C" int lost_barrier;
+int lost_barrier = -1;
+__attribute__((no_sanitize("thread"), noinline)) static bool is_there(int barrier) { return barrier != lost_barrier; }
+"""
+
+
+def with_switches(source: str, places: list[int]) -> str:
+    """A source whose barrier number `lost_barrier` does nothing, so that one build serves to lose each in its turn."""
+    for number, at in sorted(enumerate(places), key=lambda item: -item[1]):
+        source = f"{source[:at]}if (is_there({number})) {source[at:]}"
+    return LOST + source
+
+
 @pytest.mark.parametrize(("file", "name"), REDUCTIONS)
 def test_a_reduction_that_lost_a_barrier_is_found(file: str, name: str) -> None:
     source = sources.source(file)
-    REDUCTIONS[file, name](kernel(name, source))
     places = barriers(source, name)
     assert places
-    for at in places:
-        without = source[:at] + source[at + len(BARRIER) :]
+    built = kernel(name, with_switches(source, places))
+    REDUCTIONS[file, name](built)
+    for number in range(len(places)):
+        ctypes.c_int.in_dll(built.library.loaded, "lost_barrier").value = number
         with pytest.raises(LaunchError, match="race in shared memory"):
-            REDUCTIONS[file, name](kernel(name, without))
+            REDUCTIONS[file, name](built)
 
 
 @pytest.mark.parametrize(
