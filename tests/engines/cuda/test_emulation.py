@@ -30,6 +30,11 @@ KERNEL race(real* y) {
     buffer[threadIdx.x] = threadIdx.x;
     y[threadIdx.x] = buffer[63 - threadIdx.x];
 }
+KERNEL race_for_a_half(real* y) {
+    __shared__ real buffer[64];
+    buffer[threadIdx.x] = threadIdx.x;
+    y[threadIdx.x] = threadIdx.x == 63 ? ((unsigned short*)buffer)[1] : 0;
+}
 KERNEL with_barrier(real* y) {
     __shared__ real buffer[64];
     buffer[threadIdx.x] = threadIdx.x;
@@ -101,6 +106,7 @@ def array(count: int = 64) -> Any:
         ("shared_past_the_end", (array(), np.int32(1)), "out of bounds: index 64"),
         ("misaligned", (array(), array()), "misaligned access"),
         ("race", (array(),), "race in shared memory"),
+        ("race_for_a_half", (array(),), "race in shared memory"),
         ("two_writers", (array(),), "race in shared memory"),
         ("barrier_for_some", (array(),), "waits at a barrier that other threads never reach"),
         ("two_barriers", (array(),), "waits at the barrier of line"),
