@@ -1,4 +1,5 @@
-"""Registers / bytes of stack of CUDA kernels for several architectures, from what NVRTC makes of them. Needs no GPU.
+"""Registers / bytes of stack of CUDA kernels for several architectures, from what NVRTC makes of them with
+the options that CuPy gives it. Needs no GPU.
 
     python -m benchmarks.gpu_registers [FILE ...]
 
@@ -17,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks._harness import table
-from dragon.engines.cuda.device.precision import BFLOAT16, defines
+from dragon.engines.cuda.device.precision import BFLOAT16
 from dragon.engines.cuda.kernels import sources
-from tests.engines.cuda.nvrtc import Nvrtc, find
+from tests.engines.cuda.nvrtc import Nvrtc, find, options
 
 __all__ = ["Resources", "main", "resources"]
 
@@ -93,8 +94,8 @@ def main(files: Sequence[str] = ()) -> int:
         for precision, dtype in TYPES.items():
             columns = []
             for architecture in ARCHITECTURES:
-                options = [*sources.OPTIONS, f"-arch={architecture}", *defines(dtype)]
-                columns.append(resources(nvrtc.compile(sources.source(name), f"{name}.cu", options)[0]))
+                code, _ = nvrtc.compile(sources.source(name), f"{name}.cu", options(dtype, architecture))
+                columns.append(resources(code))
             for kernel in sorted(columns[0]):
                 shown = [f"{one[kernel].registers} / {one[kernel].stack}" for one in columns]
                 rows.append([f"`{kernel}`", precision, *shown])

@@ -26,6 +26,7 @@ from dragon.parallel.mpiexec import find_mpiexec, rank_environment
 __all__ = ["main"]
 
 SIZES = (1 << 12, 1 << 16, 1 << 20, 1 << 24)  # bytes of a gradient
+MOST_SUMS = 30  # that are timed of each size in each way; a training of fewer steps times fewer
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -123,13 +124,14 @@ def _rank(given: argparse.Namespace) -> None:
             began = time.perf_counter()
             solver.step(1)
             times.append(time.perf_counter() - began)
-    found = {"step_ms": statistics.mean(times) * 1e3, "sums_ms": _sums(ranks) if ranks.size > 1 else {}}
+    sums = _sums(ranks, min(MOST_SUMS, given.steps)) if ranks.size > 1 else {}
+    found = {"step_ms": statistics.mean(times) * 1e3, "sums_ms": sums}
     if ranks.leads:
         print(json.dumps(found))
 
 
-def _sums(ranks: Any) -> dict[str, list[float]]:
-    """Median milliseconds of a mean of each size, in each way."""
+def _sums(ranks: Any, count: int) -> dict[str, list[float]]:
+    """Median milliseconds of `count` means of each size, in each way."""
     import numpy as np
 
     from benchmarks.reductions import by_mpi, seconds
@@ -144,7 +146,7 @@ def _sums(ranks: Any) -> dict[str, list[float]]:
     for size in SIZES:
         values = np.ones(size // 4, np.float32)
         taken: dict[str, list[float]] = {way: [] for way in ways}
-        for _ in range(30):
+        for _ in range(count):
             for way, mean in ways.items():
                 taken[way].append(seconds(ranks, mean, values))
                 values[...] = 1

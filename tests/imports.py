@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -47,12 +48,22 @@ def imports() -> tuple[Import, ...]:
 
 
 @cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _statements(block: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """All statements of a block, those inside others too: imports are statements, and expressions are many more."""
+    for one in block:
+        yield one
+        for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+            inner = getattr(one, field, None)
+            if isinstance(inner, list):  # a lambda has an expression there
+                yield from _statements(inner)
 
 
 def _of(module: str, path: Path, known: set[str]) -> Iterator[Import]:
-    for node in ast.walk(_tree(path)):
+    for node in _statements(ast.parse(_text(path)).body):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.name.split(".")[0] == "dragon":
@@ -80,7 +91,9 @@ def private_uses() -> Iterator[str]:
         if not one.name and package_of(one.source) != package_of(one.module):
             others.setdefault(one.module, set()).add(one.source.rsplit(".", 1)[-1])
     for module, names in others.items():
-        for node in ast.walk(_tree(files()[module])):
+        if not re.search(rf"\b({'|'.join(names)})\s*\.\s*_", _text(files()[module])):
+            continue  # it cannot, and to walk its tree takes long
+        for node in ast.walk(ast.parse(_text(files()[module]))):
             if not isinstance(node, ast.Attribute) or not is_private(node.attr):
                 continue
             if isinstance(node.value, ast.Name) and node.value.id in names:

@@ -8,6 +8,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,20 @@ OUR_OWN = {"dragon-caffe"}
 NVIDIA = {"nvidia-cublas"}  # cuBLAS alone, for a CuPy that came without it; CuPy's extra names no version
 
 
+@cache
+def modules_with(words: str) -> dict[str, ast.Module]:
+    """The modules whose text has these words, by their names: most have not, and parsing all takes seconds."""
+    texts = {module: path.read_text(encoding="utf-8") for module, path in files().items()}
+    return {module: ast.parse(text) for module, text in texts.items() if words in text}
+
+
 def hints() -> Iterator[tuple[str, str]]:
-    """Place and text of every text that says `pip install`, in the code and in the documents."""
-    for module, path in files().items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    """Place and text of every text that says `pip install`, in the code and in the documents.
+
+    In the code it may be written as two texts, one behind the other.
+    """
+    for module, tree in modules_with("pip").items():
+        for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and "pip install" in node.value:
                 yield module, node.value
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
@@ -53,8 +64,8 @@ def named(text: str) -> Iterator[str]:
 def test_extras_that_are_named_exist() -> None:
     called = {
         node.args[0].value
-        for path in files().values()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for tree in modules_with("install_command").values()
+        for node in ast.walk(tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "install_command"
         and isinstance(node.args[0], ast.Constant)
     }  # fmt: skip

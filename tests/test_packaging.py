@@ -79,6 +79,12 @@ def copied(source: Path, *more: str) -> Path:
     return source
 
 
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone called dragon, for tests that run it: its modules are compiled once."""
+    return copied(tmp_path_factory.mktemp("above") / "dragon")
+
+
 def build(source: Path, what: str, target: Path) -> Path:
     """What the build backend makes in `target`, as pip and build call it."""
     code = f"import backend, sys; print(backend.build_{what}(sys.argv[1]), file=sys.stderr)"
@@ -119,9 +125,8 @@ def test_source_package_builds_the_wheel(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_editable_install_is_found_from_the_folder_above(tmp_path: Path) -> None:
+def test_editable_install_is_found_from_the_folder_above(tmp_path: Path, clone: Path) -> None:
     """Of a clone called dragon: Python finds that folder first there, and would take it for the package."""
-    clone = copied(tmp_path / "dragon")
     site = tmp_path / "site"
     with zipfile.ZipFile(build(clone, "editable", tmp_path / "dist")) as wheel:
         wheel.extractall(site)
@@ -131,7 +136,7 @@ def test_editable_install_is_found_from_the_folder_above(tmp_path: Path) -> None
     code = "import site, sys; sys.path += sys.argv[2:]; site.addsitedir(sys.argv[1])\n"
     code += "import dragon; print(dragon.__file__, dragon.Net.__name__)"
     done = subprocess.run(
-        [sys.executable, "-S", "-c", code, str(site), *packages], cwd=tmp_path, capture_output=True, text=True,
+        [sys.executable, "-S", "-c", code, str(site), *packages], cwd=clone.parent, capture_output=True, text=True,
         env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"}, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -139,13 +144,12 @@ def test_editable_install_is_found_from_the_folder_above(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("command", "folder"), [("-m dragon", "."), ("dragon", "."), ("../dragon", "elsewhere")])
-def test_a_clone_that_is_not_installed_runs(tmp_path: Path, command: str, folder: str) -> None:
+def test_a_clone_that_is_not_installed_runs(clone: Path, command: str, folder: str) -> None:
     """Also from the folder above, where Python takes a clone called dragon for a package."""
-    copied(tmp_path / "dragon")
-    (tmp_path / "elsewhere").mkdir()
+    (clone.parent / "elsewhere").mkdir(exist_ok=True)
     packages = os.pathsep.join(path for path in sys.path if path.endswith("-packages"))
     done = subprocess.run(  # without the files of site-packages that name an installed Dragon
-        [sys.executable, "-S", *command.split(), "models", "--json"], cwd=tmp_path / folder, capture_output=True,
+        [sys.executable, "-S", *command.split(), "models", "--json"], cwd=clone.parent / folder, capture_output=True,
         text=True, env={**os.environ, "PYTHONPATH": packages}, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -155,17 +159,20 @@ def test_a_clone_that_is_not_installed_runs(tmp_path: Path, command: str, folder
 @pytest.mark.slow
 @pytest.mark.parametrize("links", [True, False], ids=["checkout", "checkout without links"])
 def test_wheel_holds_every_file(tmp_path: Path, links: bool) -> None:
-    """Built from a copy: the build writes beside the sources. A system without links makes the same wheel."""
+    """Built by pip, from a copy: the build writes beside the sources. A system without links makes the same wheel."""
     source = copied(tmp_path / "source")
     if not links:
         for name in MAPPED:
             (source / "dragon" / name).unlink()
     expected = {installed(path) for path in package_files(source)}
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--no-build-isolation", "--no-index", "--wheel-dir", str(tmp_path), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    (wheel,) = tmp_path.glob("*.whl")
+    if links:
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command += ["--no-build-isolation", "--no-index", "--wheel-dir", str(tmp_path), str(source)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        (wheel,) = tmp_path.glob("*.whl")
+    else:
+        wheel = build(source, "wheel", tmp_path)
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert held == expected

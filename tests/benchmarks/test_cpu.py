@@ -48,6 +48,7 @@ def test_beside_other_programs(
 ) -> None:
     monkeypatch.setattr("benchmarks.cpu_busy.LOADS", ((0, 0), (1, 19)))
     monkeypatch.setattr("benchmarks.cpu_busy._SETTLE", 0.001)
+    monkeypatch.setattr("benchmarks.cpu_busy._BLOCK", 1)
     path = tmp_path / "out.json"
     assert main([*TINY, "--net", "lenet", "--only", "busy", "--json", str(path)]) == 0
     results = json.loads(path.read_text())["sections"]["busy"]
@@ -66,7 +67,7 @@ def test_whole_program_from_lmdb(tmp_path: Path) -> None:
     folder.parent.mkdir()
     (tmp_path / "drawn").rename(folder)
     (folder / made.train.name).rename(folder / "cifar10_train_lmdb")
-    (result,) = program(Bench(rounds=1, engine="numpy", bf16=False, iterations=2), cwd=tmp_path)
+    (result,) = program(Bench(rounds=1, engine="auto", bf16=False, iterations=2), cwd=tmp_path)
     assert result["images_per_second"]["bare step"] > 0
     assert "whole program" in result["images_per_second"]  # a difference of two runs: of any sign after 2 iterations
     assert "dragon train images/s" in report("program", [result])

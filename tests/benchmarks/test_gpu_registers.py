@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks.gpu_registers import FILES, ONE_BLOCK, TYPES, main, resources
-from dragon.engines.cuda.device.precision import defines
 from dragon.engines.cuda.kernels import sources
-from tests.engines.cuda.nvrtc import Nvrtc, open_or_skip
+from tests.engines.cuda.nvrtc import Nvrtc, open_or_skip, options
 
 SPILLS = """
 extern "C" __global__ void few(float* y) { y[threadIdx.x] = 1; }
@@ -39,8 +38,8 @@ def test_registers_and_stack_are_read(nvrtc: Nvrtc) -> None:
 @pytest.mark.parametrize("precision", TYPES)
 @pytest.mark.parametrize(("name", "most"), [*((name, 64) for name in FILES), *((name, 128) for name in ONE_BLOCK)])
 def test_the_blocks_fit_without_spilling(nvrtc: Nvrtc, name: str, most: int, precision: str) -> None:
-    options = [*sources.OPTIONS, "-arch=sm_90", *defines(TYPES[precision])]
-    found = resources(nvrtc.compile_once(sources.source(name), f"{name}.cu", options)[0])
+    kept, _ = nvrtc.compile_once(sources.source(name), f"{name}.cu", options(TYPES[precision], "sm_90"))
+    found = resources(kept)
     assert found
     for kernel, taken in found.items():
         assert taken.registers <= most, kernel

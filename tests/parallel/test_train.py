@@ -21,6 +21,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.tools.observers.metrics import read_records
 
 ROOT = Path(__file__).parents[2]
+WITHOUT_PLOTS = Path(__file__).with_name("without_plots")
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
 needs_mpi = pytest.mark.skipif(not find_spec("mpi4py") or not MPIEXEC.exists(), reason="needs mpi4py and mpich")
 pytestmark = needs_mpi
@@ -77,9 +78,12 @@ def run(ranks: int, *words: object, env: dict[str, str] | None = None, timeout: 
     return done.stdout
 
 
-def environment(**more: str) -> dict[str, str]:
-    """That of a process of one thread which imports this Dragon."""
-    return {**rank_environment(), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
+def environment(plots: bool = False, /, **more: str) -> dict[str, str]:
+    """That of a process of one thread which imports this Dragon. plots: with matplotlib, half of a short training."""
+    path = [ROOT] if plots else [WITHOUT_PLOTS, ROOT]
+    return {
+        **rank_environment(), "PYTHONPATH": os.pathsep.join(map(str, path)), "OMP_NUM_THREADS": "1", **more,
+    }  # fmt: skip
 
 
 def ranks_of(mark: str) -> dict[int, int]:
@@ -99,11 +103,11 @@ def ranks_of(mark: str) -> dict[int, int]:
 
 
 def train(
-    ranks: int, path: Path, *words: object, engine: str = "numpy", cwd: Path | None = None
+    ranks: int, path: Path, *words: object, engine: str = "numpy", cwd: Path | None = None, plots: bool = False
 ) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         command(ranks, "--solver", path, "--no-run", "--engine", engine, *words),
-        capture_output=True, text=True, env=environment(), timeout=300, check=False, cwd=cwd,
+        capture_output=True, text=True, env=environment(plots), timeout=300, check=False, cwd=cwd,
     )  # fmt: skip
     return done
 
@@ -129,8 +133,9 @@ def test_ranks_train_as_one_with_a_larger_batch(tmp_path: Path, lmdb: Path, engi
     alone, two, again = (tmp_path / name for name in ("alone", "two", "again"))
     done = train(1, solver(alone, lmdb, 20), engine=engine)
     assert done.returncode == 0, done.stderr
-    done = train(2, solver(two, lmdb, 10), engine=engine)
+    done = train(2, solver(two, lmdb, 10), engine=engine, plots=True)
     assert done.returncode == 0, done.stderr
+    assert (two / "curves.png").is_file()
     assert "2 ranks: 10 images in a batch of each, 20 of all" in done.stdout + done.stderr
     assert (done.stdout + done.stderr).count("Optimization Done") == 1
     close(weights(two, 9), weights(alone, 9))

@@ -6,9 +6,19 @@ import ctypes
 import importlib.util
 from pathlib import Path
 
+from numpy.typing import DTypeLike
+
+from dragon.engines.cuda.device.precision import defines
+from dragon.engines.cuda.kernels import sources
 from tests.engines.cuda.kept import key, once, version
 
 CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")  # that CuPy adds to a program's own
+FASTEST = "--Ofast-compile=max"
+
+
+def options(dtype: DTypeLike, architecture: str) -> list[str]:
+    """What a kernel file is compiled with for activations of `dtype` and a GPU's architecture, such as sm_90."""
+    return [*sources.OPTIONS, *defines(dtype), *CUPY_OPTIONS, f"-arch={architecture}"]
 
 
 def find() -> Path | None:
@@ -48,6 +58,14 @@ class Nvrtc:
             return code.raw, text
         finally:
             lib.nvrtcDestroyProgram(ctypes.byref(program))
+
+    def fastest(self) -> list[str]:
+        """The option to optimise little, where this version knows it: for code that is compiled and does not run."""
+        try:
+            self.compile("", "empty.cu", [FASTEST])
+        except RuntimeError:
+            return []
+        return [FASTEST]
 
     def compile_once(self, source: str, name: str, options: list[str]) -> tuple[bytes, str]:
         """The same, from the cache where this compiler has done it before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 from typing import Any
 
@@ -28,6 +29,11 @@ KERNEL race(real* y) {
     __shared__ real buffer[64];
     buffer[threadIdx.x] = threadIdx.x;
     y[threadIdx.x] = buffer[63 - threadIdx.x];
+}
+KERNEL race_for_a_half(real* y) {
+    __shared__ real buffer[64];
+    buffer[threadIdx.x] = threadIdx.x;
+    y[threadIdx.x] = threadIdx.x == 63 ? ((unsigned short*)buffer)[1] : 0;
 }
 KERNEL with_barrier(real* y) {
     __shared__ real buffer[64];
@@ -100,6 +106,7 @@ def array(count: int = 64) -> Any:
         ("shared_past_the_end", (array(), np.int32(1)), "out of bounds: index 64"),
         ("misaligned", (array(), array()), "misaligned access"),
         ("race", (array(),), "race in shared memory"),
+        ("race_for_a_half", (array(),), "race in shared memory"),
         ("two_writers", (array(),), "race in shared memory"),
         ("barrier_for_some", (array(),), "waits at a barrier that other threads never reach"),
         ("two_barriers", (array(),), "waits at the barrier of line"),
@@ -199,16 +206,31 @@ def barriers(source: str, name: str) -> list[int]:
     return found
 
 
+LOST = """
+extern "C" int lost_barrier;
+int lost_barrier = -1;
+__attribute__((no_sanitize("thread"), noinline)) static bool is_there(int barrier) { return barrier != lost_barrier; }
+"""
+
+
+def with_switches(source: str, places: list[int]) -> str:
+    """A source whose barrier number `lost_barrier` does nothing, so that one build serves to lose each in its turn."""
+    for number, at in sorted(enumerate(places), key=lambda item: -item[1]):
+        source = f"{source[:at]}if (is_there({number})) {source[at:]}"
+    return LOST + source
+
+
 @pytest.mark.parametrize(("file", "name"), REDUCTIONS)
 def test_a_reduction_that_lost_a_barrier_is_found(file: str, name: str) -> None:
     source = sources.source(file)
-    REDUCTIONS[file, name](kernel(name, source))
     places = barriers(source, name)
     assert places
-    for at in places:
-        without = source[:at] + source[at + len(BARRIER) :]
+    built = kernel(name, with_switches(source, places))
+    REDUCTIONS[file, name](built)
+    for number in range(len(places)):
+        ctypes.c_int.in_dll(built.library.loaded, "lost_barrier").value = number
         with pytest.raises(LaunchError, match="race in shared memory"):
-            REDUCTIONS[file, name](kernel(name, without))
+            REDUCTIONS[file, name](built)
 
 
 @pytest.mark.parametrize(

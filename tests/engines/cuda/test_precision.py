@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -246,7 +246,7 @@ def test_figures_count_what_is_launched(precision: str) -> None:
 MODELS = Path(__file__).parents[3] / "models"
 
 
-def cifar10_quick(form: str, batch: int) -> str:
+def cifar10_quick(form: str, shape: Sequence[int]) -> str:
     """The net for training with a quarter of its channels, since emulation is slow, on blobs instead of a database."""
     whole = pb.NetParameter()
     text_format.Parse((MODELS / f"cifar10_quick{form}" / "train_val.prototxt").read_text(), whole)
@@ -255,7 +255,7 @@ def cifar10_quick(form: str, batch: int) -> str:
         if one.type == "Convolution":
             one.convolution_param.num_output //= 4
     param = pb.NetParameter(layer=kept)
-    return inputs({"data": (batch, 3, 32, 32), "label": (batch,)}) + text_format.MessageToString(param)
+    return inputs({"data": shape, "label": shape[:1]}) + text_format.MessageToString(param)
 
 
 @looks_inside
@@ -263,9 +263,9 @@ def cifar10_quick(form: str, batch: int) -> str:
 def test_cifar10_quick_follows_float32(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dragon.engines.cuda.device.cudnn.load_library", Cudnn)
     random = np.random.default_rng(0)
-    data = (random.standard_normal((2, 3, 32, 32)) * 50).astype(np.float32)
+    data = (random.standard_normal((2, 3, 16, 16)) * 50).astype(np.float32)
     values = {"data": data, "label": np.array([3, 8], np.float32)}
-    text = cifar10_quick(form, 2)
+    text = cifar10_quick(form, data.shape)
     settings = "momentum: 0.9 weight_decay: 0.004"
     solvers = {p: solver_of(p, settings, text, values) for p in PRECISIONS}
     for solver in solvers.values():

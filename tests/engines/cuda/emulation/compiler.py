@@ -15,11 +15,16 @@ from pathlib import Path
 from tests.engines.cuda.kept import cache_folder, key
 
 HEADER = Path(__file__).with_name("emulation.h")
+EMULATOR = Path(__file__).with_name("emulator.cpp")
+COMMON = ("-std=c++17", "-fPIC", "-w", "-fno-strict-aliasing", "-fno-exceptions", "-U_FORTIFY_SOURCE")
 FLAGS = (
-    "-std=c++17", "-O1", "-fPIC", "-w", "-fno-strict-aliasing", "-ffp-contract=off", "-U_FORTIFY_SOURCE",
-    "-fsanitize=thread,alignment,bounds,integer-divide-by-zero",
+    *COMMON, "-O1", "-ffp-contract=off", "-fno-asynchronous-unwind-tables",
+    "-fsanitize=thread,alignment,bounds,integer-divide-by-zero", "-fno-sanitize-recover=all",
+    "--param=tsan-instrument-func-entry-exit=0",
 )  # fmt: skip
-LINK = ("-shared", "-Wl,-Bsymbolic")  # without the sanitizers' own libraries: the header stands in for them
+EMULATOR_FLAGS = (*COMMON, "-O2", "-fno-ipa-ra")  # a function that switches fibres changes all registers
+LINK = ("-shared", "-nostdlib", "-Wl,-Bsymbolic")  # no library of a sanitizer: the emulator stands in for them
+LIBRARIES = ("-lm", "-lc")
 SIXTEEN = {"float16": "float16", "bfloat16": "uint16"}  # of the kernels' 16-bit types, as NumPy has them
 SIZES = {"int": 4, "Index": 4, "unsigned int": 4, "float": 4, "double": 8, "word": 8, "unsigned long long": 8,
          "Divisor": 8}  # fmt: skip
@@ -58,7 +63,7 @@ class Library:
     """One built file: its kernels with their parameters."""
 
     def __init__(self, path: Path, kernels: dict[str, tuple[Parameter, ...]], real: str, stored: str) -> None:
-        self._lib = ctypes.CDLL(str(path))
+        self.loaded = ctypes.CDLL(str(path))
         self.kernels = kernels
         self.real = real
         self.dtypes = {"real*": {"float": "float32", "double": "float64"}[real]}  # by a pointer's type
@@ -77,8 +82,8 @@ class Library:
         pointers = (ctypes.c_void_p * len(room))(*[ctypes.addressof(r) for r in room])
         sizes = (ctypes.c_uint * 7)(*[*grid, 1, 1][:3], *[*block, 1, 1][:3], shared)
         table = (Range * max(1, len(ranges)))(*[Range(*r) for r in ranges])
-        ctypes.c_int.in_dll(self._lib, "emulation_backwards").value = Order.backwards
-        function = self._lib[f"launch_{name}"]
+        ctypes.c_int.in_dll(self.loaded, "emulation_backwards").value = Order.backwards
+        function = self.loaded[f"launch_{name}"]
         function.restype = ctypes.c_char_p
         problem = function(sizes, pointers, table, len(ranges))
         if problem:
@@ -92,8 +97,7 @@ def build(source: str, real: str, stored: str = "") -> Library:
     if compiler is None:
         raise RuntimeError("g++ is missing")
     command = [compiler, *FLAGS, f"-DREAL={real}", *([f"-DSTORED={stored}"] if stored else [])]
-    name = key(source, HEADER.read_text(), Path(__file__).read_text(), *command, *LINK)
-    target = cache_folder() / f"{name}.so"
+    target = cache_folder() / f"{key(source, *_own_texts(), *command)}.so"
     text = target.with_suffix(".ii")
     if not target.exists() or not text.exists():
         work = Path(tempfile.mkdtemp(dir=target.parent))
@@ -103,12 +107,30 @@ def build(source: str, real: str, stored: str = "") -> Library:
             whole = (work / "k.ii").read_text()
             (work / "k.ii").write_text(whole + _trampolines(_kernels(whole)))
             _run([*command, "-c", str(work / "k.ii"), "-o", str(work / "k.o")])
-            _run([compiler, *LINK, str(work / "k.o"), "-o", str(work / "k.so")])
+            objects = [str(work / "k.o"), str(_emulator(compiler))]
+            _run([compiler, *LINK, *objects, *LIBRARIES, "-o", str(work / "k.so")])
             os.replace(work / "k.ii", text)
             os.replace(work / "k.so", target)
         finally:
             shutil.rmtree(work, ignore_errors=True)
     return Library(target, _kernels(text.read_text()), real, stored)
+
+
+@functools.cache
+def _own_texts() -> tuple[str, ...]:
+    return tuple(path.read_text() for path in (HEADER, EMULATOR, Path(__file__)))
+
+
+@functools.cache
+def _emulator(compiler: str) -> Path:
+    """The object file of the emulator, with which each kernel file is linked."""
+    target = cache_folder() / f"{key(*_own_texts(), compiler)}.o"
+    if not target.exists():
+        with tempfile.TemporaryDirectory(dir=target.parent) as work:
+            made = Path(work, "emulator.o")
+            _run([compiler, *EMULATOR_FLAGS, "-c", str(EMULATOR), "-o", str(made)])
+            os.replace(made, target)
+    return target
 
 
 def _run(command: list[str]) -> None:

@@ -1,24 +1,10 @@
-// Runs CUDA kernels on the CPU, to test them: every thread of a block runs on a fibre, blocks run one after another.
-// A thread that has ended hands its fibre to the next one, so kernels without barriers need a single one.
+// What a kernel file is built under to run on the CPU: emulator.cpp, which it is linked with, runs and checks it.
 //
-// The compiler is asked to report each memory access (the calls of -fsanitize=thread, answered here) and each wrong
-// alignment, index and division (those of -fsanitize=alignment,bounds,integer-divide-by-zero). So a launch fails when
-//   - an access lies outside the arrays given to the kernel, the shared memory and the thread's own stack,
-//   - two threads touch the same shared memory, one of them writing, with no barrier between,
-//   - a barrier or a warp exchange is not reached by all threads that have to.
-// Shared memory is filled with NaN bits before each block.
-#include <cstddef>
-#undef _GLIBCXX_USE_STD_SPEC_FUNCS  // their headers are half of what g++ reads for each kernel file
-#include <cmath>
-#include <cstdarg>
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <ucontext.h>
+// Small, since it is compiled with each kernel file for each type of number: no header of C++ is read.
+#include <stddef.h>
+#include <stdint.h>
 
 #define EMULATOR __attribute__((no_sanitize("thread"), no_sanitize("undefined"), noinline, unused)) static
-#define EMULATOR_INLINE __attribute__((no_sanitize("thread"), no_sanitize("undefined"), unused)) static inline
 
 #define __global__
 #define __device__
@@ -32,373 +18,50 @@ struct uint3 {
     unsigned x, y, z;
 };
 
-extern "C" {
-__attribute__((visibility("default"))) int emulation_backwards = 0;  // blocks and threads in another order
-}
-
 namespace emu {
-
-const int MOST_THREADS = 1024;
-const size_t STACK = 64 << 10, APART = STACK + 17 * 64;  // a power of two would put all of them into a few lines of the cache
-enum State { NEW, READY, AT_BARRIER, AT_WARP, DONE };
 
 struct Range {
     uintptr_t start, stop;
     int argument;  // -1: reached through a table of pointers
 };
 
-struct Warp {
-    uint64_t slot[2][32];
-    unsigned arrived, epoch;
-};
-
-typedef uint64_t Touch;  // block_epoch, 32 bits; thread, 10; epoch of its warp, 22. All ones: nobody
-
-struct Cell {  // of one byte of shared memory: threads write 16-bit numbers, and bytes, side by side
-    Touch write, read, other_read;
-};
-
 typedef void (*Kernel)(void**);
 
-static uint3 grid, block, block_index;
-static int threads, current;
-static int position;     // of the current thread among those that run in this pass over the block
-static bool descending;  // this pass
-static int waiting, done;
-static bool lines_differ;  // threads wait at different barriers
-static uint3 thread_index[MOST_THREADS];
-static State state[MOST_THREADS];
-static int barrier_line[MOST_THREADS];
-static Warp warps[MOST_THREADS / 32];
-static unsigned block_epoch;  // no two blocks of a library share one: the shadow needs no clearing between them
-static Kernel kernel;
-static void** arguments;
-static const char* const* names;
-static const Range* ranges;
-static int n_ranges, last_range[2];  // the last one read, and written
+#pragma GCC visibility push(hidden)  // each library has an emulator of its own
 
-static char* stacks;
-static int fibre_of[MOST_THREADS];  // by thread
-static int idle[MOST_THREADS], n_idle;
-static bool started[MOST_THREADS];  // by fibre, as what follows
-static ucontext_t contexts[MOST_THREADS], unused_context;
-typedef void* Jump[5];  // where to go on, for the compiler's own setjmp, which is faster than the library's
-static Jump fibres[MOST_THREADS], scheduler, abandoned;
-static char message[1024];
-static Cell* shadow;
-static char* dynamic;         // shared memory whose size the launch gives
-static size_t dynamic_size, most_dynamic;
-
-EMULATOR_INLINE char* stack_of(int fibre) { return stacks + fibre * APART; }
-
-EMULATOR void free_fibres() {
-    memset(started, 0, sizeof started);
-    for (n_idle = 0; n_idle < MOST_THREADS; ++n_idle) idle[n_idle] = MOST_THREADS - 1 - n_idle;
-}
-
-EMULATOR __attribute__((noreturn)) void go_on(Jump at) { __builtin_longjmp(at, 1); }  // never where its setjmp is
-
-EMULATOR void fail(const char* format, ...) {
-    uint3 t = thread_index[current];
-    int n = snprintf(message, sizeof message, "block (%u, %u, %u), thread (%u, %u, %u): ", block_index.x, block_index.y,
-                     block_index.z, t.x, t.y, t.z);
-    va_list rest;
-    va_start(rest, format);
-    vsnprintf(message + n, sizeof message - n, format, rest);
-    va_end(rest);
-    free_fibres();  // they are somewhere inside the kernel
-    go_on(abandoned);
-}
-
-// Make the next thread of this pass that can go on the current one.
-EMULATOR_INLINE bool next() {
-    while (++position < threads) {
-        int t = descending ? threads - 1 - position : position;
-        if (state[t] > READY) continue;
-        current = t;
-        return true;
-    }
-    return false;
-}
-
-EMULATOR void fibre();
-
-EMULATOR __attribute__((noreturn)) void run_current() {
-    if (state[current] == READY) go_on(fibres[fibre_of[current]]);
-    state[current] = READY;
-    int f = fibre_of[current] = idle[--n_idle];
-    if (started[f]) go_on(fibres[f]);
-    started[f] = true;
-    ucontext_t& c = contexts[f];
-    getcontext(&c);
-    c.uc_stack.ss_sp = stack_of(f);
-    c.uc_stack.ss_size = STACK;
-    c.uc_link = &unused_context;
-    makecontext(&c, fibre, 0);
-    setcontext(&c);
-    __builtin_unreachable();
-}
-
-EMULATOR void leave_fibre(int f, bool others) {
-    if (__builtin_setjmp(fibres[f])) return;
-    if (others) run_current();
-    go_on(scheduler);
-}
-
-EMULATOR void leave() {
-    int f = fibre_of[current];
-    leave_fibre(f, next());
-}
-
-EMULATOR void fibre() {
-    for (;;) {
-        kernel(arguments);
-        state[current] = DONE;
-        ++done;
-        int f = fibre_of[current];
-        bool others = next();
-        if (others && state[current] == NEW) {
-            state[current] = READY;
-            fibre_of[current] = f;
-        } else {
-            idle[n_idle++] = f;
-            leave_fibre(f, others);
-        }
-    }
-}
-
-EMULATOR void run_pass() {
-    if (!__builtin_setjmp(scheduler)) run_current();
-}
-
-// -- accesses -------------------------------------------------------------------------------------------------
-extern "C" char __start_cuda_shared[] __attribute__((weak)), __stop_cuda_shared[] __attribute__((weak));
-
-EMULATOR_INLINE size_t shared_size() { return __start_cuda_shared ? __stop_cuda_shared - __start_cuda_shared : 0; }
-
-// Bytes of dynamic shared memory are counted behind the others.
-EMULATOR void* dynamic_shared() { return dynamic; }
-
-EMULATOR_INLINE int thread_of(Touch touch) { return touch >> 22 & 1023; }
-
-EMULATOR_INLINE bool unordered(Touch before, Touch now) {
-    if ((before ^ now) >> 32 || thread_of(before) == thread_of(now)) return false;
-    return thread_of(before) / 32 != thread_of(now) / 32 || !((before ^ now) & 0x3fffff);
-}
-
-EMULATOR void race(size_t i, bool write, Touch now) {
-    const Cell& cell = shadow[i];
-    bool written = unordered(cell.write, now);
-    fail("race in shared memory, byte %zu: it %s what thread %d %s, with no barrier between", i,
-         write ? "writes" : "reads",
-         thread_of(written ? cell.write : unordered(cell.read, now) ? cell.read : cell.other_read),
-         written ? "wrote" : "reads");
-}
-
-EMULATOR void touch_shared(size_t offset, size_t size, bool write) {
-    Touch now = (Touch)block_epoch << 32 | (Touch)current << 22 | (warps[current / 32].epoch & 0x3fffff);
-    for (size_t i = offset; i < offset + size; ++i) {
-        Cell& cell = shadow[i];
-        if (unordered(cell.write, now) || (write && (unordered(cell.read, now) || unordered(cell.other_read, now))))
-            race(i, write, now);
-        if (write) {
-            cell.write = now;
-        } else {
-            if (thread_of(cell.read) != current) cell.other_read = cell.read;
-            cell.read = now;
-        }
-    }
-}
-
-EMULATOR void outside(uintptr_t at, size_t size, bool write) {
-    const Range* nearest = nullptr;
-    uintptr_t least = UINTPTR_MAX;
-    bool past = false;
-    for (int i = 0; i < n_ranges; ++i) {
-        bool behind = at >= ranges[i].start;
-        uintptr_t distance = behind ? at + size - ranges[i].stop : ranges[i].start - at;
-        if (distance < least) {
-            least = distance;
-            nearest = &ranges[i];
-            past = behind;
-        }
-    }
-    const char* verb = write ? "writes" : "reads";
-    if (!nearest || least > (1u << 24))
-        fail("out of bounds: it %s %zu bytes at address %#zx, far from every array", verb, size, (size_t)at);
-    fail("out of bounds: it %s %zu bytes, up to %zu bytes %s of `%s`", verb, size, (size_t)least,
-         past ? "past the end" : "before the start", nearest->argument < 0 ? "a table's array" : names[nearest->argument]);
-}
-
-EMULATOR void access_elsewhere(uintptr_t at, size_t size, bool write) {
-    if (at - (uintptr_t)__start_cuda_shared < shared_size())
-        return touch_shared(at - (uintptr_t)__start_cuda_shared, size, write);
-    size_t offset = at - (uintptr_t)dynamic;
-    if (dynamic_size && offset < (dynamic_size + 4095) / 4096 * 4096) {  // of the pages that it was given
-        if (offset + size > dynamic_size)
-            fail("out of bounds: it %s past the %zu bytes of dynamic shared memory", write ? "writes" : "reads", dynamic_size);
-        return touch_shared(shared_size() + offset, size, write);
-    }
-    if (at - (uintptr_t)stack_of(fibre_of[current]) < STACK) return;
-    for (int i = 0; i < n_ranges; ++i)
-        if (at >= ranges[i].start && at + size <= ranges[i].stop) {
-            last_range[write] = i;
-            return;
-        }
-    outside(at, size, write);
-}
-
-EMULATOR_INLINE void access(const void* pointer, size_t size, bool write) {
-    if (current < 0) return;
-    uintptr_t at = (uintptr_t)pointer;
-    const Range& last = ranges[last_range[write]];
-    if (n_ranges && at >= last.start && at + size <= last.stop) return;
-    access_elsewhere(at, size, write);
-}
-
-// -- what threads wait for ------------------------------------------------------------------------------------
-EMULATOR void barrier(int line) {
-    static int last_line;
-    if (waiting++ && line != last_line) lines_differ = true;
-    barrier_line[current] = last_line = line;
-    state[current] = AT_BARRIER;
-    leave();
-}
-
-EMULATOR unsigned lanes(int warp) {
-    int n = threads - warp * 32;
-    return n >= 32 ? 0xffffffffu : (1u << n) - 1;
-}
-
-EMULATOR uint64_t exchange(unsigned mask, uint64_t value, int source) {
-    int lane = current % 32;
-    Warp& warp = warps[current / 32];
-    mask &= lanes(current / 32);
-    if (!(mask >> lane & 1)) fail("a warp exchange without its own lane in the mask");
-    if (source < 0 || source > 31 || !(mask >> source & 1)) source = lane;
-    unsigned epoch = warp.epoch;
-    warp.slot[epoch & 1][lane] = value;
-    warp.arrived |= 1u << lane;
-    if (warp.arrived == mask) {
-        warp.arrived = 0;
-        ++warp.epoch;
-        for (int i = 0; i < 32; ++i)
-            if (state[current / 32 * 32 + i] == AT_WARP) state[current / 32 * 32 + i] = READY;
-    } else {
-        state[current] = AT_WARP;
-        leave();
-    }
-    return warp.slot[epoch & 1][source];
-}
-
-// Threads that can never go on, at least one of which waits.
-EMULATOR void fail_to_go_on() {
-    int in_warp = -1, first = -1;
-    for (int t = 0; t < threads; ++t) {
-        if (state[t] == AT_WARP) in_warp = t;
-        if (state[t] != AT_BARRIER) continue;
-        if (first < 0) first = t;
-        current = t;
-        if (barrier_line[t] != barrier_line[first])
-            fail("waits at the barrier of line %d, thread %d at that of line %d", barrier_line[t], first,
-                 barrier_line[first]);
-    }
-    current = in_warp >= 0 ? in_warp : first;
-    fail(in_warp >= 0 ? "waits in a warp exchange that other lanes of its warp never reach"
-                      : "waits at a barrier that other threads never reach");
-}
-
-EMULATOR void run_block() {
-    for (int t = 0; t < threads; ++t) state[t] = NEW;
-    for (int w = 0; w * 32 < threads; ++w) warps[w].arrived = warps[w].epoch = 0;
-    waiting = done = 0;
-    lines_differ = false;
-    ++block_epoch;
-    memset(__start_cuda_shared, 0xff, shared_size());
-    if (dynamic_size) memset(dynamic, 0xff, dynamic_size);
-    for (descending = emulation_backwards;; descending = !descending) {
-        position = -1;
-        bool progress = next();
-        if (progress) run_pass();
-        if (done == threads) return;
-        if (lines_differ || !progress) fail_to_go_on();
-        if (waiting == threads) {
-            ++block_epoch;
-            waiting = 0;
-            for (int t = 0; t < threads; ++t) state[t] = READY;
-        }
-    }
-}
-
-EMULATOR const char* launch(Kernel called, const char* const* argument_names, const unsigned* sizes, void** values,
-                            const Range* arrays, int n_arrays) {
-    grid = {sizes[0], sizes[1], sizes[2]};
-    block = {sizes[3], sizes[4], sizes[5]};
-    threads = block.x * block.y * block.z;
-    if (threads < 1 || threads > MOST_THREADS || grid.y > 65535 || grid.z > 65535 || !grid.x || !grid.y || !grid.z)
-        return "invalid configuration argument";
-    if (!stacks) {
-        stacks = (char*)aligned_alloc(4096, MOST_THREADS * APART);
-        free_fibres();
-    }
-    dynamic_size = sizes[6];
-    if (!shadow || dynamic_size > most_dynamic) {
-        free(shadow);
-        free(dynamic);
-        most_dynamic = dynamic_size;
-        size_t cells = (shared_size() + most_dynamic) * sizeof(Cell);
-        shadow = (Cell*)malloc(cells + 1);
-        memset(shadow, 0xff, cells);
-        dynamic = (char*)aligned_alloc(4096, (most_dynamic + 4096) / 4096 * 4096);
-    }
-    kernel = called;
-    names = argument_names;
-    arguments = values;
-    ranges = arrays;
-    n_ranges = n_arrays;
-    last_range[0] = last_range[1] = 0;
-    for (int t = 0; t < threads; ++t)
-        thread_index[t] = {t % block.x, t / block.x % block.y, t / block.x / block.y};
-    if (__builtin_setjmp(abandoned)) {
-        current = -1;
-        return message;
-    }
-    size_t blocks = (size_t)grid.x * grid.y * grid.z;
-    for (size_t i = 0; i < blocks; ++i) {
-        size_t k = emulation_backwards ? blocks - 1 - i : i;
-        block_index = {(unsigned)(k % grid.x), (unsigned)(k / grid.x % grid.y), (unsigned)(k / grid.x / grid.y)};
-        run_block();
-    }
-    current = -1;
-    return nullptr;
-}
-
-EMULATOR int lane() { return current % 32; }
-EMULATOR uint3 now_thread() { return thread_index[current]; }
-EMULATOR uint3 now_block() { return block_index; }
-EMULATOR uint3 now_block_size() { return block; }
-EMULATOR uint3 now_grid_size() { return grid; }
+// Run the kernel; what it did wrong, or null. sizes: grid, block, bytes of dynamic shared memory.
+const char* launch(Kernel called, const char* const* argument_names, const unsigned* sizes, void** values,
+                   const Range* arrays, int n_arrays);
+int lane();
+uint3 now_thread();
+uint3 now_block();
+uint3 now_block_size();
+uint3 now_grid_size();
+void* dynamic_shared();
+void barrier(int line);
+uint64_t exchange(unsigned mask, uint64_t value, int source);
+void read_atomically(const void* at, size_t size);
 
 template <typename T>
 EMULATOR T exchange_value(unsigned mask, T value, int source) {
     static_assert(sizeof(T) <= 8, "too large for a warp exchange");
     uint64_t bits = 0;
-    memcpy(&bits, &value, sizeof value);
+    __builtin_memcpy(&bits, &value, sizeof value);
     bits = exchange(mask, bits, source);
-    memcpy(&value, &bits, sizeof value);
+    __builtin_memcpy(&value, &bits, sizeof value);
     return value;
 }
 
 template <typename T>
 EMULATOR T add_atomically(T* at, T value) {
-    access(at, sizeof(T), false);
+    read_atomically(at, sizeof(T));
     T before = *at;
     *at = before + value;
     return before;
 }
 
 EMULATOR int raise_atomically(int* at, int value) {
-    access(at, sizeof(int), false);
+    read_atomically(at, sizeof(int));
     int before = *at;
     if (value > before) *at = value;
     return before;
@@ -406,33 +69,12 @@ EMULATOR int raise_atomically(int* at, int value) {
 
 }  // namespace emu
 
-// -- what the compiler's checks call --------------------------------------------------------------------------
-#define REPORT(size)                                                                                             \
-    extern "C" EMULATOR_C void __tsan_read##size(void* p) { emu::access(p, size, false); }                       \
-    extern "C" EMULATOR_C void __tsan_write##size(void* p) { emu::access(p, size, true); }                       \
-    extern "C" EMULATOR_C void __tsan_unaligned_read##size(void* p) { emu::access(p, size, false); }             \
-    extern "C" EMULATOR_C void __tsan_unaligned_write##size(void* p) { emu::access(p, size, true); }
-#define EMULATOR_C __attribute__((no_sanitize("thread"), no_sanitize("undefined"), visibility("hidden"), used))
-REPORT(1) REPORT(2) REPORT(4) REPORT(8) REPORT(16)
-extern "C" EMULATOR_C void __tsan_read_range(void* p, size_t size) { emu::access(p, size, false); }
-extern "C" EMULATOR_C void __tsan_write_range(void* p, size_t size) { emu::access(p, size, true); }
-extern "C" EMULATOR_C void __tsan_func_entry(void*) {}
-extern "C" EMULATOR_C void __tsan_func_exit(void) {}
-extern "C" EMULATOR_C void __tsan_init(void) {}
-
-struct Place {
-    const char* file;
-    uint32_t line, column;
-};
-extern "C" EMULATOR_C void __ubsan_handle_type_mismatch_v1(Place* place, void* pointer) {
-    emu::fail("%s:%u: misaligned access at address %p", place->file, place->line, pointer);
-}
-extern "C" EMULATOR_C void __ubsan_handle_out_of_bounds(Place* place, void* index) {
-    emu::fail("%s:%u: out of bounds: index %zd of an array", place->file, place->line, (ptrdiff_t)index);
-}
-extern "C" EMULATOR_C void __ubsan_handle_divrem_overflow(Place* place, void*, void*) {
-    emu::fail("%s:%u: division by zero", place->file, place->line);
-}
+// -- 16-bit numbers, as common.cuh names them ------------------------------------------------------------------
+unsigned bits_of_float(float x);
+float float_of_bits(unsigned bits);
+float float_of_half(unsigned short bits);
+unsigned short half_of_float(float x);
+#pragma GCC visibility pop
 
 // -- what kernels use -----------------------------------------------------------------------------------------
 #define threadIdx emu::now_thread()
@@ -457,49 +99,15 @@ static inline unsigned long long __umul64hi(unsigned long long a, unsigned long 
 static inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned)((unsigned long long)a * b >> 32); }
 static inline int __clz(int x) { return x ? __builtin_clz(x) : 32; }
 
-// -- 16-bit numbers, as common.cuh names them ------------------------------------------------------------------
-EMULATOR unsigned bits_of_float(float x) {
-    unsigned bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-EMULATOR float float_of_bits(unsigned bits) {
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-EMULATOR float float_of_half(unsigned short bits) {
-    int exponent = bits >> 10 & 31, fraction = bits & 1023;
-    float size = exponent == 31  ? (fraction ? NAN : INFINITY)
-                 : exponent == 0 ? std::ldexp((float)fraction, -24)
-                                 : std::ldexp((float)(1024 + fraction), exponent - 25);
-    return bits >> 15 ? -size : size;
-}
-
-EMULATOR unsigned short half_of_float(float x) {
-    unsigned sign = bits_of_float(x) >> 31 << 15;
-    float size = std::fabs(x);
-    if (x != x) return 0x7fff;
-    if (size == 0) return sign;
-    if (size >= 65520) return sign | 0x7c00;
-    int exponent;
-    std::frexp(size, &exponent);  // size = f * 2^exponent with f in [0.5, 1)
-    int step = exponent - 11 < -24 ? -24 : exponent - 11;  // of the last place
-    unsigned places = (unsigned)std::nearbyint(std::ldexp(size, -step));  // ties to even, up to 2048
-    if (step == -24) return sign | places;                               // subnormal, or the least normal
-    return sign | (((unsigned)(step + 24) << 10) + places);
-}
-
 static inline double __dmul_rn(double a, double b) { return a * b; }
 static inline double __dadd_rn(double a, double b) { return a + b; }
 static inline int min(int a, int b) { return a < b ? a : b; }
 static inline int max(int a, int b) { return a > b ? a : b; }
-using std::exp;
-using std::expm1;
-using std::log;
-using std::log1p;
-using std::pow;
-using std::sqrt;
-using std::tanh;
+
+#define EMULATED_MATH(name)                                                                                       \
+    static inline float name(float x) { return __builtin_##name##f(x); }                                          \
+    static inline double name(double x) { return __builtin_##name(x); }
+EMULATED_MATH(ceil) EMULATED_MATH(exp) EMULATED_MATH(expm1) EMULATED_MATH(fabs) EMULATED_MATH(floor) EMULATED_MATH(log)
+EMULATED_MATH(log1p) EMULATED_MATH(sqrt) EMULATED_MATH(tanh)
+static inline float pow(float x, float y) { return __builtin_powf(x, y); }
+static inline double pow(double x, double y) { return __builtin_pow(x, y); }
