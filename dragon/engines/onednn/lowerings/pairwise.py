@@ -7,6 +7,7 @@ import math
 from dragon.engines.onednn.kernels import combine, eltwise, pooling
 from dragon.engines.onednn.library.constants import Alg, Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
+from dragon.engines.onednn.library.primitive import BinaryPost
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.bounds import may_measure, pass_on
 from dragon.engines.onednn.lowerings.eltwise import preferred, product, weighted_total
@@ -86,13 +87,13 @@ def axpy(b: Builder, node: Node) -> Backward:
     a = Memory(b.device, repeated)
     spread = combine.reorder(b.device, wide, repeated, layer=name)
     times = combine.binary(b.device, Alg.binary_mul, desc, repeated, layer=name)
-    plus = combine.binary(b.device, Alg.binary_add, desc, desc, layer=name)
+    plus = [BinaryPost(Alg.binary_add, desc)]
+    product_and_sum = combine.binary(b.device, Alg.binary_mul, desc, repeated, post_ops=plus, layer=name)
     sources = b.data(factor, small).view(wide), b.data(x, desc), b.data(y, desc)
     bounds = [b.value_of(bottom).bound for bottom in node.bottoms]
     out = b.make(top, desc)
     b.call(spread, {Arg.SRC: sources[0], Arg.DST: a})
-    b.call(times, {Arg.SRC: sources[1], Arg.SRC_1: a, Arg.DST: out})
-    b.call(plus, {Arg.SRC: out, Arg.SRC_1: sources[2], Arg.DST: out})
+    b.call(product_and_sum, {Arg.SRC: sources[1], Arg.SRC_1: a, Arg.post_op(0): sources[2], Arg.DST: out})
     if b.ahead:
         pass_on(b, bounds, top, how=lambda largest: largest[0] * largest[1] + largest[2])
         may_measure(b, top)
