@@ -55,7 +55,7 @@ def softmax_layer(b: Builder, node: Node) -> Backward | None:
     x = b.data(bottom, primitive[Arg.SRC])
     y = b.make(top, primitive[Arg.DST])
     b.call_guarded(primitive, {Arg.SRC: x, Arg.DST: y}, partial(_softmax, layer.along), bound=bound)
-    of_function(b, bound, top, [(Alg.eltwise_logistic, 0.0, 0.0)])  # from 0 to 1
+    of_function(b, bound, top, [(Alg.eltwise_clip, 0.0, 1.0)])  # as if clipped
 
     def backward() -> None:
         if node.propagate_down[0]:

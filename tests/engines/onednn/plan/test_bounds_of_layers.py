@@ -207,9 +207,9 @@ def test_a_function_behind_a_convolution_is_computed_with_it(name: str, first: s
         x = rng.standard_normal((2, 8, 4, 4)).astype(np.float32)
         x[1, 3, 1, 2] = value
         _run(nets, x)
-        for blob in ("c", "y", "n"):
-            found, wanted = (net.blobs[blob].peek() for net in nets)
-            np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4, err_msg=f"{blob} {value}")
+        for top in ("c", "y", "n"):
+            found, wanted = (net.blobs[top].peek() for net in nets)
+            np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4, err_msg=f"{top} {value}")
     groups = nets[0].executor.plans.plan(True).groups  # type: ignore[attr-defined]
     assert [group.note for group in groups][1:] == ["onednn, with n, y", "onednn, with r"]
     assert _program(nets[0])._holds
