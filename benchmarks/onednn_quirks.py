@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -222,6 +222,13 @@ def _padded_point(device: Device) -> tuple[bool, str]:
     return slow.startswith("ref") and not fast.startswith("ref"), f"{slow} against {fast}"
 
 
+def _narrow_groups(device: Device) -> tuple[bool, str]:
+    shape, ones = (1, 32, 9, 9), (1, 1)
+    narrow = convolution.ConvSpec(shape, shape, (3, 3), ones, ones, ones, groups=8)
+    slow, fast = (convolution.forward(device, replace(narrow, groups=n)).implementation for n in (8, 4))
+    return "gemm" in slow and "gemm" not in fast, f"{slow} against {fast}"
+
+
 QUIRKS = (
     Quirk(
         "operand of a blocked tensor",
@@ -318,6 +325,13 @@ QUIRKS = (
         "SqueezeNet v1.0.",
         ("lowerings/convolution.py",),
         _padded_point,
+    ),
+    Quirk(
+        "narrow groups",
+        "Without AVX-512 a convolution whose groups have fewer channels than a vector unfolds images, in twice the "
+        "time of one with twice the channels in a group.",
+        ("lowerings/merged_groups.py",),
+        _narrow_groups,
     ),
     Quirk(
         "sum",

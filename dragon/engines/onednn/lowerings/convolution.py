@@ -15,6 +15,7 @@ from dragon.engines.onednn.library.primitive import EltwisePost, Primitive
 from dragon.engines.onednn.lowerings import int8, lowers, winograd
 from dragon.engines.onednn.lowerings.bounds import carried, set_bound
 from dragon.engines.onednn.lowerings.images_last import Order, Pass, is_faster, takes_rows
+from dragon.engines.onednn.lowerings.merged_groups import convolve_merged
 from dragon.engines.onednn.lowerings.parameters import Epilogue, Parameters, add_gradients, forward_arguments
 from dragon.engines.onednn.lowerings.row_products import add_row_products
 from dragon.engines.onednn.lowerings.square_winograd import convolve_in_tiles
@@ -107,6 +108,8 @@ def _convolve(b: Builder, node: Node, which: int, epilogue: Epilogue, spec: conv
     if epilogue.into is not None and epilogue.into.desc != primitive[Arg.DST]:
         epilogue = epilogue.beside(MemoryDesc.any(top.shape, b.dtype))
         primitive = make(post_ops=epilogue.post_ops)
+    if convolve_merged(b, spec, primitive, bottom, epilogue, parameters, layer.name):
+        return _nothing
     orders = _orders(b, spec, epilogue)
     blob_src, blob_dst = primitive[Arg.SRC], primitive[Arg.DST]
 

@@ -18,7 +18,7 @@ from dragon.engines.onednn.library.constants import Arg, DataType
 from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
 from dragon.engines.onednn.library.primitive import Attributes, Call, Primitive, SumPost
 from dragon.engines.onednn.plan.bound import Bound
-from dragon.engines.onednn.plan.guarded import GuardedCall, bounded_call
+from dragon.engines.onednn.plan.guarded import GuardedCall, ReplacedCall, bounded_call
 from dragon.engines.onednn.plan.places import find_places
 from dragon.engines.onednn.plan.recomputed import Materialize, Recomputed
 from dragon.engines.onednn.plan.steps import Backward, NotLoweredError, Step, when_changed
@@ -219,6 +219,14 @@ class Builder(Recomputed):
             down, lambda pad: GuardedCall(down, memories, pad, exact, (), diff, result, forward=forward)
         )
         self.steps.calls.append(call)
+
+    def call_while(
+        self, bound: Bound, primitive: Primitive, memories: Mapping[int, Memory], otherwise: Callable[[], None]
+    ) -> None:
+        """As `call` while the bound holds; else `otherwise`, which makes the same result, runs."""
+        self.steps.calls.append(
+            self._scratched(primitive, lambda pad: ReplacedCall(primitive, memories, pad, bound, otherwise))
+        )
 
     @contextmanager
     def guarded_by(self, bound: Bound | None) -> Iterator[None]:

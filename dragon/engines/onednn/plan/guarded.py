@@ -22,7 +22,7 @@ from dragon.engines.onednn.library.primitive import Call, EltwisePost, Primitive
 from dragon.engines.onednn.plan.bound import Bound, largest_bf16, squares
 from dragon.memory.storage import Array
 
-__all__ = ["BoundedCall", "GuardedCall", "bounded_call", "fetch", "is_finite", "store"]
+__all__ = ["BoundedCall", "GuardedCall", "ReplacedCall", "bounded_call", "fetch", "is_finite", "store"]
 
 
 class GuardedCall(Call):
@@ -117,6 +117,29 @@ class BoundedCall(Call):
         if self._exact is not None:
             made = self.memories[Arg.DST]
             store(self._exact(fetch(made)), made)
+
+
+class ReplacedCall(BoundedCall):
+    """A call of a primitive that runs while the bound holds; else `otherwise`, which makes its result, runs instead."""
+
+    __slots__ = ("_otherwise",)
+
+    def __init__(
+        self,
+        primitive: Primitive,
+        memories: Mapping[int, Memory],
+        scratchpad: Memory | None,
+        bound: Bound,
+        otherwise: Callable[[], None],
+    ) -> None:
+        super().__init__(primitive, memories, scratchpad, bound, lambda: primitive)
+        self._otherwise = otherwise
+
+    def __call__(self) -> None:
+        if self.bound.holds():
+            Call.__call__(self)
+        else:
+            self._otherwise()
 
 
 def bounded_call(primitive: Primitive, memories: Mapping[int, Memory], scratchpad: Memory | None, bound: Bound) -> Call:
