@@ -12,6 +12,7 @@ from math import prod
 
 import numpy as np
 
+from dragon.counting import how_many
 from dragon.engines.onednn.kernels import combine
 from dragon.engines.onednn.kernels import convolution as conv
 from dragon.engines.onednn.kernels.eltwise import LIMITS, keeping_nan
@@ -77,7 +78,7 @@ def convolve_merged(
         store(_alone(b, spec, fetch(memories[Arg.SRC]), parameters, epilogue, name), memories[Arg.DST])
 
     b.call_while(bound, primitive, memories, groups_alone)
-    b.remark = f"{together} groups at a time"
+    b.remark = f"{how_many(together, 'group')} at a time"
     return True
 
 
