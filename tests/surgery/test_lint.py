@@ -226,7 +226,7 @@ def test_files_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     text = """
 layer { name: "a" type: "Data" top: "a" data_param { source: "data/mnist/mnist_train_lmdb" }
   transform_param { mean_file: "mean.binaryproto" } }
-layer { name: "b" type: "ImageData" top: "b" image_data_param { source: "list.txt" mean_file: "m" } }
+layer { name: "b" type: "ImageData" top: "b" image_data_param { source: "no_such_list.txt" mean_file: "m" } }
 layer { name: "c" type: "Data" top: "c" }
 """
     definition = Definition(parse_text(text, pb.NetParameter()), "n", (2, 4, 5))
@@ -235,7 +235,7 @@ layer { name: "c" type: "Data" top: "c" }
     assert [f"{f.layer}: {f.message}" for f in lint(replace(definition, folder=tmp_path / "nets"))] == [
         f'a: source "data/mnist/mnist_train_lmdb" does not exist (looked for from {where}; '
         "`dragon data mnist` fetches it)",
-        f'b: source "list.txt" does not exist (looked for from {where})',
+        f'b: source "no_such_list.txt" does not exist (looked for from {where})',
         f'b: mean_file "m" does not exist (looked for from {where})',
         "c: data_param names no source",
     ]
