@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from dragon.engines.onednn.kernels import batch_norm, convolution
 from dragon.engines.onednn.library.constants import DataType
-from dragon.engines.onednn.library.memory import BLOCKED, Device, MemoryDesc, Shape, block_of
+from dragon.engines.onednn.library.layouts import BLOCKED, block_of
+from dragon.engines.onednn.library.memory import Device, MemoryDesc, Shape
 from dragon.engines.onednn.library.primitive import Primitive
 
 __all__ = ["ChannelParts", "Vector", "channel_vector", "moments", "products"]
