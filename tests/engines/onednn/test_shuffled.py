@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import dragon
+from dragon.engines.onednn.library.memory import Device
 from dragon.engines.onednn.lowerings.shuffled import copies
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
@@ -91,6 +92,40 @@ def test_a_net_has_the_blobs_of_the_reference(bottoms: list[int], group: int, to
     together = [name for name, there in (("c", len(bottoms) > 1), ("s", True), ("t", bool(tops))) if there]
     apart = images > 1 and any(count % group for count in tops)  # strides would reach into the next image
     assert (f"onednn, with {', '.join(together[1:])}" in _notes(nets[0])) != apart
+
+
+@pytest.mark.parametrize("channels", [60, 120])
+@pytest.mark.parametrize("images", [1, 3])
+def test_channels_last_are_shuffled_in_that_layout(device: Device, images: int, channels: int) -> None:
+    """As grouped convolutions make them; a depthwise convolution takes them so (ShuffleNet v1)."""
+    shape = f"input_param {{ shape {{ dim: {images} dim: 24 dim: 9 dim: 8 }} }}"
+    text = f'layer {{ name: "x" type: "Input" top: "x" {shape} }}\n'
+    weights = "weight_filler { type: 'gaussian' std: 1 }"
+    grouped = f"convolution_param {{ num_output: {channels} group: 3 kernel_size: 1 {weights} }}"
+    wide = f"convolution_param {{ num_output: 240 group: 3 kernel_size: 1 {weights} }}"
+    text += f'layer {{ name: "w" type: "Convolution" bottom: "x" top: "w" {wide} }}\n'
+    text += f'layer {{ name: "g" type: "Convolution" bottom: "w" top: "g" {grouped} }}\n'
+    text += 'layer { name: "s" type: "ShuffleChannel" bottom: "g" top: "s" shuffle_channel_param { group: 3 } }\n'
+    depthwise = f"convolution_param {{ num_output: {channels} group: {channels} kernel_size: 3 pad: 1 {weights} }}"
+    text += f'layer {{ name: "d" type: "Convolution" bottom: "s" top: "d" {depthwise} }}\n'
+    text += 'layer { name: "r" type: "ReLU" bottom: "d" top: "d" }\n'
+    nets = _nets(text, dragon.TEST)
+    rng = np.random.default_rng(4)
+    for value in (1.0, np.nan, 1.0, 1.0):
+        x = rng.standard_normal((images, 24, 9, 8))
+        x[0, 1, 2, 3] = value
+        for net in nets:
+            net.blobs["x"].data[...] = x
+            with np.errstate(all="ignore"):
+                net.forward()
+        for blob in ("g", "s", "d"):
+            found, wanted = (net.blobs[blob].peek() for net in nets)
+            np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-3, err_msg=blob)
+    builder = nets[0].executor.plans.plan(True).builder  # type: ignore[attr-defined]
+    last = {name: builder.value_of(nets[0].blobs[name]).memory.desc.is_channels_last for name in "gsd"}
+    assert last["s"] == last["g"]
+    assert all(last.values()) or device.has_avx512
+    assert builder.value_of(nets[0].blobs["d"]).bound.holds()
 
 
 def test_what_others_read_keeps_the_layers_apart() -> None:

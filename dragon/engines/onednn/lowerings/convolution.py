@@ -201,7 +201,8 @@ def _layouts(b: Builder, spec: conv.ConvSpec, bottom: Blob) -> tuple[MemoryDesc 
     "channels fill blocks"). A source of few channels is fastest as the plain image that it is.
     """
     block = b.device.block
-    if b.in_blocks and _fits_blocks(spec, block):
+    kept = spec.groups > 1 and b.desc(bottom).is_channels_last  # a depthwise one is fast in that layout, too
+    if b.in_blocks and not kept and _fits_blocks(spec, block):
         return blocks(spec.src, block), blocks(spec.dst, block)
     last = spec.groups == 1 and not spec.transposed and max(_padded(c) for c in (spec.dst[1], spec.src[1])) > 1.2
     dst = MemoryDesc.channels_last(spec.dst, spec.dtype) if last else None
