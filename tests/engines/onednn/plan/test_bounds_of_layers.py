@@ -213,3 +213,22 @@ def test_a_function_behind_a_convolution_is_computed_with_it(name: str, first: s
     groups = nets[0].executor.plans.plan(True).groups  # type: ignore[attr-defined]
     assert [group.note for group in groups][1:] == ["onednn, with n, y", "onednn, with r"]
     assert _program(nets[0])._holds
+
+
+def test_without_a_bound_a_chain_loses_its_limits_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ReLU6 as a post-op would put NaN into its limits; the normalisation is folded all the same."""
+    monkeypatch.setattr("dragon.engines.onednn.lowerings.activated.of_product", lambda *given: None)
+    text = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 8 dim: 4 dim: 4 } } }\n'
+    text += f'layer {{ name: "a" type: "Convolution" bottom: "x" top: "a" {CONV} }}\n{NORM}'
+    text += 'layer { name: "y" type: "ReLU6" bottom: "n" top: "y" }\n'
+    made = parse_text(text, pb.NetParameter())
+    nets = [dragon.Net(made, phase=dragon.TEST, engine=engine, seed=5) for engine in ("onednn", "numpy")]
+    for net in nets:
+        for blob, number in zip(net.params["n"], (0.5, 0.1, 1), strict=True):
+            blob.data[...] = number
+    x = np.random.default_rng(7).standard_normal((2, 8, 4, 4))
+    x[1, 3, 1, 2] = np.nan
+    _run(nets, x)
+    np.testing.assert_allclose(nets[0].blobs["y"].peek(), nets[1].blobs["y"].peek(), rtol=1e-4, atol=1e-4)
+    groups = nets[0].executor.plans.plan(True).groups  # type: ignore[attr-defined]
+    assert [group.note for group in groups][1:] == ["onednn, with n", "onednn"]
