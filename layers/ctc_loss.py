@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from dragon.bases.ctc import Alignments, packed, sequence_lengths
-from dragon.bases.label_sequences import Scores, blank_class, check_marks
+from dragon.bases.label_sequences import Scores, blank_class, check_label_columns, check_marks
 from dragon.bases.layer import register
 from dragon.bases.loss import Loss, class_labels
 from dragon.counting import how_many
@@ -93,11 +93,7 @@ class CTCLoss(Loss):
                     f"bottom 1 must hold the labels of {how_many(n, 'sequence')}, (N, L), got shape {labels}"
                 )
             return
-        if len(labels) < 2 or labels[1] != n:
-            self.bad_shape(
-                f"bottom {self.label_bottom} must hold the labels of {how_many(n, 'sequence')}, (L, N), got "
-                f"shape {labels}"
-            )
+        check_label_columns(self, bottom[self.label_bottom], self.label_bottom, n)
         if len(bottom) == 3:
             check_marks(self, bottom[1], steps, n)
         for i in (1, 2) if len(bottom) == 4 else ():

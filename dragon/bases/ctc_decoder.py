@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from dragon.bases.ctc import edit_distance, packed, sequence_lengths
-from dragon.bases.label_sequences import Scores, blank_class, check_marks, label_rows
+from dragon.bases.label_sequences import Scores, blank_class, check_label_columns, check_marks, label_rows
 from dragon.bases.no_gradient import NoGradient
 from dragon.counting import how_many
 from dragon.memory.blob import Blob
@@ -62,10 +62,8 @@ class CTCDecoder(NoGradient):
             self.bad_shape(
                 f"bottom 1 must hold the labels of {how_many(n, 'sequence')}, (N, L), got shape {bottom[1].shape}"
             )
-        if len(bottom) == 3 and (bottom[2].ndim < 2 or bottom[2].shape[1] != n):
-            self.bad_shape(
-                f"bottom 2 must hold the labels of {how_many(n, 'sequence')}, (L, N), got shape {bottom[2].shape}"
-            )
+        if len(bottom) == 3:
+            check_label_columns(self, bottom[2], 2, n)
         costs, accuracy = (n, 1, 1, 1), (1, 1, 1, 1)
         shapes: list[tuple[int, ...]] = [(n, steps, 1, 1)]
         if self.only_scored:

@@ -10,7 +10,7 @@ from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
 
-__all__ = ["Scores", "blank_class", "check_marks", "label_rows"]
+__all__ = ["Scores", "blank_class", "check_label_columns", "check_marks", "label_rows"]
 
 
 class Scores:
@@ -60,6 +60,14 @@ def check_marks(layer: Layer, blob: Blob, steps: int, n: int) -> None:
     """Raise ShapeError unless bottom 1, which says where sequences begin, is (T, N); axes of one value may follow."""
     if blob.shape[:2] != (steps, n) or blob.count != steps * n:
         layer.bad_shape(f"bottom 1 says where sequences begin: expected shape {(steps, n)}, got {blob.shape}")
+
+
+def check_label_columns(layer: Layer, blob: Blob, index: int, n: int) -> None:
+    """Raise ShapeError unless bottom `index`, the labels of n sequences, is (L, N); axes of one value may follow."""
+    if blob.ndim < 2 or blob.shape[1] != n or math.prod(blob.shape[2:]) != 1:
+        layer.bad_shape(
+            f"bottom {index} must hold the labels of {how_many(n, 'sequence')}, (L, N), got shape {blob.shape}"
+        )
 
 
 def label_rows(labels: Array, blank: int) -> tuple[Array, Array]:

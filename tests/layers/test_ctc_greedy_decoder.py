@@ -108,6 +108,7 @@ def test_wrong_bottoms_and_tops() -> None:
         ((scores, np.zeros((3, 2))), r"bottom 1 must hold the labels of 2 sequences, \(N, L\), got shape \(3, 2\)"),
         ((scores, np.zeros((4, 2)), np.zeros((3, 2))), r"expected shape \(5, 2\), got \(4, 2\)"),
         ((scores, np.zeros((5, 2, 3))), r"expected shape \(5, 2\), got \(5, 2, 3\)"),
+        ((scores, cont, np.zeros((3, 2, 5))), r"bottom 2 must hold the labels of 2 sequences, \(L, N\), got shape"),
         ((scores, cont, np.zeros((2, 3))), r"bottom 2 must hold the labels of 2 sequences, \(L, N\), got shape"),
     ):
         with pytest.raises(ShapeError, match=message):

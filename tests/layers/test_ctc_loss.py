@@ -231,6 +231,11 @@ def test_against_torch(dtype: Any, blank: int) -> None:
         ),
         (
             "",
+            [(3, 2, 4), (3, 2), (3, 2, 5)],
+            r"bottom 2 must hold the labels of 2 sequences, \(L, N\), got shape \(3, 2, 5\)",
+        ),
+        (
+            "",
             [(3, 2, 4), (2, 2), (3, 2)],
             r"bottom 1 says where sequences begin: expected shape \(3, 2\), got \(2, 2\)",
         ),
