@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,24 @@ def make_net(text: str, engine: str, phase: int = dragon.TRAIN, dtype: Any = np.
     param = pb.NetParameter()
     parse_text(text, param)
     return dragon.Net(param, phase, engine=engine, dtype=dtype, seed=3, options=Options(threads=1, **options))
+
+
+def on_both(text: str, phase: int = dragon.TEST, normalisation: str = "") -> tuple[dragon.Net, dragon.Net]:
+    """A net on oneDNN and on the reference, both in float32. normalisation: a BatchNorm that gets statistics."""
+    made = parse_text(text, pb.NetParameter())
+    ours, theirs = (dragon.Net(made, phase=phase, engine=engine, seed=5) for engine in ("onednn", "numpy"))
+    for net in (ours, theirs) if normalisation else ():
+        for blob, value in zip(net.params[normalisation], (0.5, 0.1, 1), strict=True):
+            blob.data[...] = value
+    return ours, theirs
+
+
+def forward(nets: Iterable[dragon.Net], x: Array) -> None:
+    """Run the nets with the input "x"; it may make NaN and infinities."""
+    for net in nets:
+        net.blobs["x"].data[...] = x
+        with np.errstate(all="ignore"):
+            net.forward()
 
 
 def inputs(*shapes: tuple[int, ...], force: bool = True) -> str:

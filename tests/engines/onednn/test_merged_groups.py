@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -11,8 +9,7 @@ import dragon
 from dragon.engines.onednn.kernels.convolution import ConvSpec
 from dragon.engines.onednn.library.memory import Device
 from dragon.engines.onednn.lowerings.merged_groups import merged
-from dragon.proto import dragon_pb2 as pb
-from dragon.proto.text import parse_text
+from tests.engines.onednn.comparing import forward, notes, on_both
 
 FILLED = "weight_filler { type: 'gaussian' std: 0.5 } bias_filler { type: 'gaussian' std: 0.5 }"
 WIDE = "convolution_param { num_output: 32 kernel_size: 1 weight_filler { type: 'gaussian' std: 0.5 } }"
@@ -29,7 +26,7 @@ def test_how_many_fill_a_block(inputs: int, outputs: int, groups: int, together:
     assert merged(spec, 8) == together
 
 
-def _nets(groups: int, more: str = "") -> list[dragon.Net]:
+def _nets(groups: int, more: str = "") -> tuple[dragon.Net, dragon.Net]:
     """x, a pointwise convolution, narrow groups, BatchNorm, `more`, a pointwise convolution with ReLU."""
     text = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 16 dim: 9 dim: 8 } } }\n'
     text += f'layer {{ name: "a" type: "Convolution" bottom: "x" top: "a" {WIDE} }}\n'
@@ -38,12 +35,7 @@ def _nets(groups: int, more: str = "") -> list[dragon.Net]:
     text += f'layer {{ name: "n" type: "BatchNorm" bottom: "g" top: "g" }}\n{more}\n'
     text += f'layer {{ name: "y" type: "Convolution" bottom: "g" top: "y" {WIDE} }}\n'
     text += 'layer { name: "r" type: "ReLU" bottom: "y" top: "y" }\n'
-    made = parse_text(text, pb.NetParameter())
-    nets = [dragon.Net(made, phase=dragon.TEST, engine=engine, seed=5) for engine in ("onednn", "numpy")]
-    for net in nets:
-        for blob, value in zip(net.params["n"], (0.5, 0.1, 1), strict=True):
-            blob.data[...] = value
-    return nets
+    return on_both(text, normalisation="n")
 
 
 RELU = 'layer { name: "q" type: "ReLU" bottom: "g" top: "g" }'
@@ -64,18 +56,11 @@ def test_results_are_the_reference_s(device: Device, groups: int, more: str) -> 
         weight[5] = value  # so that one channel of the grouped convolution's bottom is not finite, or large
         for net in nets:
             net.params["a"][0].data[...] = weight
-            net.blobs["x"].data[...] = x
-            with np.errstate(all="ignore"):
-                net.forward()
+        forward(nets, x)
         for top in ("a", "g", "y"):
-            found, wanted = (net.blobs[top].peek() for net in nets)
+            result, wanted = (net.blobs[top].peek() for net in nets)
             scale = np.abs(wanted[np.isfinite(wanted)]).max(initial=1)
-            np.testing.assert_array_equal(np.isnan(found), np.isnan(wanted), f"{top} {value}")
-            np.testing.assert_allclose(found / scale, wanted / scale, atol=2e-5, err_msg=f"{top} {value}")
-    notes = [group.note for group in _groups(nets[0]) if "groups at a time" in group.note]
-    assert len(notes) == (0 if device.has_avx512 else 1)
-
-
-def _groups(net: Any) -> list[Any]:
-    groups: list[Any] = net.executor.plans.plan(True).groups
-    return groups
+            np.testing.assert_array_equal(np.isnan(result), np.isnan(wanted), f"{top} {value}")
+            np.testing.assert_allclose(result / scale, wanted / scale, atol=2e-5, err_msg=f"{top} {value}")
+    found = [note for note in notes(nets[0]).values() if "groups at a time" in note]
+    assert len(found) == (0 if device.has_avx512 else 1)

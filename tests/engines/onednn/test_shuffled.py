@@ -10,8 +10,7 @@ import pytest
 import dragon
 from dragon.engines.onednn.library.memory import Device
 from dragon.engines.onednn.lowerings.shuffled import copies
-from dragon.proto import dragon_pb2 as pb
-from dragon.proto.text import parse_text
+from tests.engines.onednn.comparing import forward, on_both
 
 pytestmark = pytest.mark.usefixtures("device")
 
@@ -65,11 +64,6 @@ def _net(bottoms: list[int], group: int, tops: list[int], images: int) -> str:
     return text
 
 
-def _nets(text: str, phase: int) -> list[dragon.Net]:
-    made = parse_text(text, pb.NetParameter())
-    return [dragon.Net(made, phase=phase, engine=engine, seed=5) for engine in ("onednn", "numpy")]
-
-
 def _notes(net: Any) -> list[str]:
     return [group.note for group in net.executor.plans.plan(True).groups]
 
@@ -77,15 +71,12 @@ def _notes(net: Any) -> list[str]:
 @pytest.mark.parametrize("images", [1, 3])
 @pytest.mark.parametrize(("bottoms", "group", "tops"), CASES)
 def test_a_net_has_the_blobs_of_the_reference(bottoms: list[int], group: int, tops: list[int], images: int) -> None:
-    nets = _nets(_net(bottoms, group, tops, images), dragon.TEST)
+    nets = on_both(_net(bottoms, group, tops, images))
     rng = np.random.default_rng(1)
     for value in (1.0, np.nan, np.inf, 1.0, 1.0):
         x = rng.standard_normal((images, 4, 5, 6))
         x[0, 1, 2, 3] = value
-        for net in nets:
-            net.blobs["x"].data[...] = x
-            with np.errstate(all="ignore"):
-                net.forward()
+        forward(nets, x)
         for blob in nets[0].blobs:  # also those that are skipped
             found, wanted = (net.blobs[blob].peek() for net in nets)
             np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5, err_msg=blob)
@@ -109,15 +100,12 @@ def test_channels_last_are_shuffled_in_that_layout(device: Device, images: int, 
     depthwise = f"convolution_param {{ num_output: {channels} group: {channels} kernel_size: 3 pad: 1 {weights} }}"
     text += f'layer {{ name: "d" type: "Convolution" bottom: "s" top: "d" {depthwise} }}\n'
     text += 'layer { name: "r" type: "ReLU" bottom: "d" top: "d" }\n'
-    nets = _nets(text, dragon.TEST)
+    nets = on_both(text)
     rng = np.random.default_rng(4)
     for value in (1.0, np.nan, 1.0, 1.0):
         x = rng.standard_normal((images, 24, 9, 8))
         x[0, 1, 2, 3] = value
-        for net in nets:
-            net.blobs["x"].data[...] = x
-            with np.errstate(all="ignore"):
-                net.forward()
+        forward(nets, x)
         for blob in ("g", "s", "d"):
             found, wanted = (net.blobs[blob].peek() for net in nets)
             np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-3, err_msg=blob)
@@ -130,10 +118,8 @@ def test_channels_last_are_shuffled_in_that_layout(device: Device, images: int, 
 
 def test_what_others_read_keeps_the_layers_apart() -> None:
     text = _net([6, 6], 2, [6, 6], 1) + 'layer { name: "q" type: "ReLU" bottom: "c" top: "q" }\n'
-    nets = _nets(text, dragon.TEST)
-    for net in nets:
-        net.blobs["x"].data[...] = np.random.default_rng(2).standard_normal((1, 4, 5, 6))
-        net.forward()
+    nets = on_both(text)
+    forward(nets, np.random.default_rng(2).standard_normal((1, 4, 5, 6)))
     for blob in nets[0].blobs:
         np.testing.assert_allclose(nets[0].blobs[blob].peek(), nets[1].blobs[blob].peek(), rtol=1e-5, atol=1e-5)
     assert "onednn, with s, t" not in _notes(nets[0])
@@ -141,7 +127,7 @@ def test_what_others_read_keeps_the_layers_apart() -> None:
 
 
 def test_training_runs_them_by_themselves() -> None:
-    nets = _nets("force_backward: true\n" + _net([6, 6], 2, [6, 6], 1), dragon.TRAIN)
+    nets = on_both("force_backward: true\n" + _net([6, 6], 2, [6, 6], 1), dragon.TRAIN)
     rng = np.random.default_rng(3)
     x, dy = rng.standard_normal((1, 4, 5, 6)), rng.standard_normal((1, 8, 5, 6))
     for net in nets:

@@ -2,7 +2,7 @@
 
 A product: |y| <= ||x|| ||w|| + |b| (Cauchy and Schwarz). A normalisation by m values of the batch: |x - mean| <=
 sqrt(m var), so |y| <= sqrt(m) |gamma| + |beta|. By constants: |y| <= |scale| |x| + |shift|. A function of single
-elements, such as a sigmoid: what its layer says of it.
+elements, such as a sigmoid: `REACH` in `kernels/eltwise.py`.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.bounds import of_function
 from dragon.engines.onednn.plan.bound import Bound
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
-from dragon.engines.onednn.plan.guarded import BoundedCall
+from dragon.engines.onednn.plan.guarded import BoundedCall, keeping
 from dragon.graph.node import Node
 from dragon.layers.elu import ELU
 from dragon.layers.relu import ReLU
@@ -106,11 +106,11 @@ def _call_forward(
 def call_relu(b: Builder, primitive: Primitive, memories: dict[int, Memory], bound: Bound | None) -> None:
     """The ReLU that keeps NaN, or the faster one while the bound holds."""
     desc, alg = memories[Arg.SRC].desc, eltwise.keeping_nan(Alg.eltwise_relu, 0)
-    keeping = partial(eltwise.forward, b.device, alg, desc, training=b.training, layer=primitive.layer)
+    other = partial(eltwise.forward, b.device, alg, desc, training=b.training, layer=primitive.layer)
     if bound is None:
-        b.call(keeping(), memories)
+        b.call(other(), memories)
     else:
-        b.run(BoundedCall(primitive, memories, None, bound, keeping))
+        b.run(BoundedCall(primitive, memories, None, bound, keeping(memories, other)))
 
 
 def _call_backward(b: Builder, layer: Any, down: Primitive, memories: dict[int, Memory]) -> None:

@@ -18,7 +18,7 @@ from dragon.engines.onednn.library.constants import Arg, DataType
 from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
 from dragon.engines.onednn.library.primitive import Attributes, Call, Primitive, SumPost
 from dragon.engines.onednn.plan.bound import Bound
-from dragon.engines.onednn.plan.guarded import GuardedCall, ReplacedCall, bounded_call
+from dragon.engines.onednn.plan.guarded import BoundedCall, GuardedCall, bounded_call
 from dragon.engines.onednn.plan.places import find_places
 from dragon.engines.onednn.plan.recomputed import Materialize, Recomputed
 from dragon.engines.onednn.plan.steps import Backward, NotLoweredError, Step, when_changed
@@ -225,7 +225,7 @@ class Builder(Recomputed):
     ) -> None:
         """As `call` while the bound holds; else `otherwise`, which makes the same result, runs."""
         self.steps.calls.append(
-            self._scratched(primitive, lambda pad: ReplacedCall(primitive, memories, pad, bound, otherwise))
+            self._scratched(primitive, lambda pad: BoundedCall(primitive, memories, pad, bound, otherwise))
         )
 
     @contextmanager

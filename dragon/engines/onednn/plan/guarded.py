@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from dragon.engines.onednn.library.primitive import Call, EltwisePost, Primitive
 from dragon.engines.onednn.plan.bound import Bound, largest_bf16, squares
 from dragon.memory.storage import Array
 
-__all__ = ["BoundedCall", "GuardedCall", "ReplacedCall", "bounded_call", "fetch", "is_finite", "store"]
+__all__ = ["BoundedCall", "GuardedCall", "bounded_call", "fetch", "is_finite", "keeping", "store"]
 
 
 class GuardedCall(Call):
@@ -82,47 +82,9 @@ class GuardedCall(Call):
 
 
 class BoundedCall(Call):
-    """A call of a primitive that turns NaN into numbers. It runs while the bound holds.
-
-    Else the primitive that `nan_keeping` returns runs instead, and then `exact`, unless None, on its result.
-    """
-
-    __slots__ = ("_bound", "_call", "_exact", "_nan_keeping")
-
-    def __init__(
-        self,
-        primitive: Primitive,
-        memories: Mapping[int, Memory],
-        scratchpad: Memory | None,
-        bound: Bound,
-        nan_keeping: Callable[[], Primitive],
-        exact: Callable[[Array], Array] | None = None,
-    ) -> None:
-        super().__init__(primitive, memories, scratchpad)
-        self._bound, self._nan_keeping, self._exact = bound, nan_keeping, exact
-        self._call: Call | None = None
-
-    @property
-    def bound(self) -> Bound:
-        """The bound of the result."""
-        return self._bound
-
-    def __call__(self) -> None:
-        if self._bound.holds():
-            super().__call__()
-            return
-        if self._call is None:
-            self._call = Call(self._nan_keeping(), self.memories)
-        self._call()
-        if self._exact is not None:
-            made = self.memories[Arg.DST]
-            store(self._exact(fetch(made)), made)
-
-
-class ReplacedCall(BoundedCall):
     """A call of a primitive that runs while the bound holds; else `otherwise`, which makes its result, runs instead."""
 
-    __slots__ = ("_otherwise",)
+    __slots__ = ("_bound", "_otherwise")
 
     def __init__(
         self,
@@ -132,14 +94,37 @@ class ReplacedCall(BoundedCall):
         bound: Bound,
         otherwise: Callable[[], None],
     ) -> None:
-        super().__init__(primitive, memories, scratchpad, bound, lambda: primitive)
-        self._otherwise = otherwise
+        super().__init__(primitive, memories, scratchpad)
+        self._bound, self._otherwise = bound, otherwise
+
+    @property
+    def bound(self) -> Bound:
+        """The bound of the result."""
+        return self._bound
 
     def __call__(self) -> None:
-        if self.bound.holds():
-            Call.__call__(self)
+        if self._bound.holds():
+            super().__call__()
         else:
             self._otherwise()
+
+
+def keeping(
+    memories: Mapping[int, Memory], make: Callable[[], Primitive], exact: Callable[[Array], Array] | None = None
+) -> Callable[[], None]:
+    """What runs in the place of a primitive that turns NaN into numbers: the one that `make` returns, made once.
+
+    Then `exact`, unless None, is applied to its result.
+    """
+    call = cache(lambda: Call(make(), memories))
+
+    def run() -> None:
+        call()()
+        if exact is not None:
+            made = memories[Arg.DST]
+            store(exact(fetch(made)), made)
+
+    return run
 
 
 def bounded_call(primitive: Primitive, memories: Mapping[int, Memory], scratchpad: Memory | None, bound: Bound) -> Call:
@@ -150,11 +135,13 @@ def bounded_call(primitive: Primitive, memories: Mapping[int, Memory], scratchpa
     others = primitive.post_ops[:-1]
     if last.alg in LIMITS:
         exact = partial(np.clip, a_min=np.float32(last.alpha), a_max=np.float32(last.beta))
-        return BoundedCall(primitive, memories, scratchpad, bound, partial(primitive.with_post_ops, others), exact)
+        unlimited = partial(primitive.with_post_ops, others)
+        return BoundedCall(primitive, memories, scratchpad, bound, keeping(memories, unlimited, exact))
     nan_keeping = replace(last, alg=keeping_nan(last.alg, last.alpha))
     if nan_keeping == last:
         return Call(primitive, memories, scratchpad)
-    return BoundedCall(primitive, memories, scratchpad, bound, partial(primitive.with_post_ops, [*others, nan_keeping]))
+    other = partial(primitive.with_post_ops, [*others, nan_keeping])
+    return BoundedCall(primitive, memories, scratchpad, bound, keeping(memories, other))
 
 
 def is_finite(memory: Memory) -> bool:

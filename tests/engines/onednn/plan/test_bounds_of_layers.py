@@ -10,8 +10,7 @@ from dragon.engines.onednn.executor import OneDNNExecutor
 from dragon.engines.onednn.library.constants import Alg
 from dragon.engines.onednn.library.primitive import Call, EltwisePost
 from dragon.engines.onednn.plan.settled import SettledProgram
-from dragon.proto import dragon_pb2 as pb
-from dragon.proto.text import parse_text
+from tests.engines.onednn.comparing import forward, on_both
 
 pytestmark = pytest.mark.usefixtures("device")
 
@@ -87,21 +86,8 @@ def _text(name: str) -> str:
     return text + 'layer { name: "end" type: "Silence" bottom: "a" bottom: "b" }\n'
 
 
-def _nets(name: str) -> list[dragon.Net]:
-    text = parse_text(_text(name), pb.NetParameter())
-    nets = [dragon.Net(text, phase=dragon.TEST, engine=engine, seed=5) for engine in ("onednn", "numpy")]
-    if name == "BatchNorm":
-        for net in nets:
-            for blob, value in zip(net.params["y"], (0.5, 0.1, 1), strict=True):
-                blob.data[...] = value
-    return nets
-
-
-def _run(nets: list[dragon.Net], x: np.ndarray) -> None:
-    for net in nets:
-        net.blobs["x"].data[...] = x
-        with np.errstate(all="ignore"):
-            net.forward()
+def _nets(name: str) -> tuple[dragon.Net, dragon.Net]:
+    return on_both(_text(name), normalisation="y" if name == "BatchNorm" else "")
 
 
 def _program(net: dragon.Net) -> SettledProgram:
@@ -116,7 +102,7 @@ def test_a_relu_behind_the_layer_need_not_keep_nan(name: str) -> None:
     nets = _nets(name)
     rng = np.random.default_rng(1)
     for _ in range(2):
-        _run(nets, rng.standard_normal((1, 8, 4, 4)))
+        forward(nets, rng.standard_normal((1, 8, 4, 4)))
     program = _program(nets[0])
     assert program._holds
     last = [post for step in program._steps if isinstance(step, Call) for post in step.primitive.post_ops[-1:]]
@@ -130,7 +116,7 @@ def test_no_element_is_beyond_its_bound(name: str) -> None:
     nets = _nets(name)
     rng = np.random.default_rng(2)
     for scale in (1.0, 30.0, 0.01):
-        _run(nets, scale * rng.standard_normal((1, 8, 4, 4)))
+        forward(nets, scale * rng.standard_normal((1, 8, 4, 4)))
         builder = nets[0].executor.plans.plan(True).builder  # type: ignore[attr-defined]
         for blob in ("a", "y", "c"):
             bound, found = builder.value_of(nets[0].blobs[blob]).bound, nets[1].blobs[blob].peek()
@@ -145,7 +131,7 @@ def test_what_is_not_finite_comes_out_as_on_the_reference(name: str) -> None:
     for value in (1.0, np.nan, np.inf, -np.inf, 1e20, 1e36, 1.0):
         x = rng.standard_normal((1, 8, 4, 4)).astype(np.float32)
         x[0, 3, 1, 2] = value
-        _run(nets, x)
+        forward(nets, x)
         found, wanted = (net.blobs["c"].peek() for net in nets)
         np.testing.assert_array_equal(np.isnan(found), np.isnan(wanted), f"{value}")
         finite = np.isfinite(wanted)
@@ -160,7 +146,7 @@ def test_parts_of_a_pass_know_the_bounds_of_those_before_them(name: str) -> None
     for value in (1.0, 2.0, np.nan, np.inf, 1.0):
         x = rng.standard_normal((1, 8, 4, 4)).astype(np.float32)
         x[0, 3, 1, 2] = value
-        _run(nets[1:], x)
+        forward(nets[1:], x)
         nets[0].blobs["x"].data[...] = x
         with np.errstate(all="ignore"):
             nets[0].executor.profile(1, backward=False)
@@ -197,16 +183,12 @@ def test_a_function_behind_a_convolution_is_computed_with_it(name: str, first: s
     text += f'layer {{ name: "y" type: "{name}" bottom: "n" top: "y" {FUNCTIONS[name]} }}\n'
     text += f'layer {{ name: "c" type: "{first}" bottom: "y" top: "c" {product} }}\n'
     text += 'layer { name: "r" type: "ReLU" bottom: "c" top: "c" }\n'
-    made = parse_text(text, pb.NetParameter())
-    nets = [dragon.Net(made, phase=dragon.TEST, engine=engine, seed=5) for engine in ("onednn", "numpy")]
-    for net in nets:
-        for blob, number in zip(net.params["n"], (0.5, 0.1, 1), strict=True):
-            blob.data[...] = number
+    nets = on_both(text, normalisation="n")
     rng = np.random.default_rng(6)
     for value in (1.0, np.nan, np.inf, -np.inf, 1e20, 1.0, 1.0):
         x = rng.standard_normal((2, 8, 4, 4)).astype(np.float32)
         x[1, 3, 1, 2] = value
-        _run(nets, x)
+        forward(nets, x)
         for top in ("c", "y", "n"):
             found, wanted = (net.blobs[top].peek() for net in nets)
             np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4, err_msg=f"{top} {value}")
@@ -221,14 +203,10 @@ def test_without_a_bound_a_chain_loses_its_limits_alone(monkeypatch: pytest.Monk
     text = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 8 dim: 4 dim: 4 } } }\n'
     text += f'layer {{ name: "a" type: "Convolution" bottom: "x" top: "a" {CONV} }}\n{NORM}'
     text += 'layer { name: "y" type: "ReLU6" bottom: "n" top: "y" }\n'
-    made = parse_text(text, pb.NetParameter())
-    nets = [dragon.Net(made, phase=dragon.TEST, engine=engine, seed=5) for engine in ("onednn", "numpy")]
-    for net in nets:
-        for blob, number in zip(net.params["n"], (0.5, 0.1, 1), strict=True):
-            blob.data[...] = number
+    nets = on_both(text, normalisation="n")
     x = np.random.default_rng(7).standard_normal((2, 8, 4, 4))
     x[1, 3, 1, 2] = np.nan
-    _run(nets, x)
+    forward(nets, x)
     np.testing.assert_allclose(nets[0].blobs["y"].peek(), nets[1].blobs["y"].peek(), rtol=1e-4, atol=1e-4)
     groups = nets[0].executor.plans.plan(True).groups  # type: ignore[attr-defined]
     assert [group.note for group in groups][1:] == ["onednn, with n", "onednn"]
