@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -142,59 +142,65 @@ def _moved(blobs: Sequence[BlobArray], index: int) -> BlobArray:
     return BlobArray(np.ones(1, np.float32) if index == ONE else blobs[index].array.reshape(-1))
 
 
-def _read_name(wire: WireReader, end: int, form: str) -> str:
-    """The layer's name, which may be anywhere before `end`; the reader's position does not change."""
-    start, name = wire.at, ""
-    try:
-        while wire.at < end:
-            number, kind = wire.key(end)
-            if number == _FIELDS[form][0] and kind == BYTES:
-                name = _text(wire, end)
-            elif number == _V1_NESTED and kind == BYTES and form == "layers":
-                stop = wire.length(end) + wire.at
-                name = _read_name(wire, stop, "v0")
-                wire.seek(stop)
-            else:
-                wire.skip(kind, end)
-    except WeightsError:
-        pass  # raised again by _read_layer, which knows the blob
-    wire.seek(start)
-    return name
+@dataclass
+class _Scanned:
+    """What the fields of a layer's message say: name, type and where its blobs are, as starts and ends."""
+
+    name: str = ""
+    type: str = ""
+    blobs: list[tuple[int, int]] = field(default_factory=list)
+
+
+def _scan_layer(wire: WireReader, end: int, form: str) -> _Scanned:
+    """Read a layer up to its end, but not its blobs: the name may stand behind them."""
+    name_at, type_at, blobs_at = _FIELDS[form]
+    found, outer = _Scanned(), wire.context
+    while wire.at < end:
+        number, kind = wire.key(end)
+        if number == blobs_at and kind == BYTES:
+            wire.context = _blob_context(outer, len(found.blobs))
+            stop = wire.length(end) + wire.at
+            found.blobs.append((wire.at, stop))
+            wire.seek(stop)
+            wire.context = outer
+        elif number == name_at and kind == BYTES:
+            found.name = _text(wire, end)
+            if found.name:
+                outer = wire.context = f'layer "{found.name}"'
+        elif number == type_at and kind == BYTES:
+            found.type = _text(wire, end)
+        elif number == type_at and kind == VARINT and form == "layers":
+            found.type = V1_TYPES.get(wire.varint(end), "")
+        elif number == _V1_NESTED and kind == BYTES and form == "layers":
+            inner = _scan_layer(wire, wire.length(end) + wire.at, "v0")
+            old = v0_type(inner.type)
+            found.name, found.type = inner.name or found.name, "" if old is None else V1_TYPES[old]
+            found.blobs += inner.blobs
+            outer = wire.context
+        else:
+            wire.skip(kind, end)
+    return found
+
+
+def _blob_context(layer: str, index: int) -> str:
+    return f"{layer} blob {index}"
 
 
 def _read_layer(
     wire: WireReader, end: int, form: str, diffs: bool, into: Destination | None, skip: Callable[[str], bool] | None
 ) -> LayerWeights:
-    name_at, type_at, blobs_at = _FIELDS[form]
-    name, kind_name = _read_name(wire, end, form), ""  # the name may come after the blobs
-    if name:
-        wire.context = f'layer "{name}"'
-    skipped = skip is not None and name != "" and skip(name)  # an unnamed one gets its name from the caller
+    found = _scan_layer(wire, end, form)
+    skipped = skip is not None and found.name != "" and skip(found.name)  # an unnamed one gets its name from the caller
     blobs: list[BlobArray] = []
-    while wire.at < end:
-        number, kind = wire.key(end)
-        if number == name_at and kind == BYTES:
-            _text(wire, end)
-        elif number == type_at and kind == BYTES:
-            kind_name = _text(wire, end)
-        elif number == type_at and kind == VARINT and form == "layers":
-            kind_name = V1_TYPES.get(wire.varint(end), "")
-        elif number == blobs_at and kind == BYTES:
-            outer = wire.context
-            wire.context = f"{outer} blob {len(blobs)}"
-            stop = wire.length(end) + wire.at
-            target = partial(into, name, len(blobs)) if into is not None else None
-            blobs.append(read_blob(wire, stop, diffs, target, skipped))
-            wire.context = outer
-        elif number == _V1_NESTED and kind == BYTES and form == "layers":
-            stop = wire.length(end) + wire.at
-            inner = _read_layer(wire, stop, "v0", diffs, into, skip)
-            blobs = blobs + inner.blobs
-            old = v0_type(inner.type)
-            kind_name = V1_TYPES[old] if old is not None else ""
-        else:
-            wire.skip(kind, end)
-    return LayerWeights(name, kind_name, blobs)
+    outer = wire.context
+    for i, (start, stop) in enumerate(found.blobs):
+        wire.context = _blob_context(outer, i)
+        wire.seek(start)
+        target = partial(into, found.name, i) if into is not None else None
+        blobs.append(read_blob(wire, stop, diffs, target, skipped))
+    wire.seek(end)
+    wire.context = outer
+    return LayerWeights(found.name, found.type, blobs)
 
 
 def _text(wire: WireReader, end: int) -> str:

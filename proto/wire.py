@@ -40,23 +40,25 @@ class WireReader:
 
     def varint(self, end: int) -> int:
         """A variable-length unsigned number."""
-        start = self.at - self._ahead_at
-        if start < 0 or start + _LONGEST > len(self._ahead):
-            self._file.seek(self.at)
-            self._ahead, self._ahead_at, start = self._file.read(_AHEAD), self.at, 0
-        content = self._ahead[start : start + _LONGEST]
-        if len(content) < _LONGEST or self.at + _LONGEST > end:
+        at = self.at
+        if at + _LONGEST > end:
             return self._last_varint(end)
-        value = content[0]
+        start = at - self._ahead_at
+        if not 0 <= start <= len(self._ahead) - _LONGEST:
+            self._file.seek(at)
+            self._ahead, self._ahead_at, start = self._file.read(_AHEAD), at, 0
+            if len(self._ahead) < _LONGEST:
+                return self._last_varint(end)
+        value = self._ahead[start]
         if value < 0x80:
-            self.at += 1
+            self.at = at + 1
             return value
         value &= 0x7F
         for i in range(1, _LONGEST):
-            byte = content[i]
+            byte = self._ahead[start + i]
             value |= (byte & 0x7F) << 7 * i
             if byte < 0x80:
-                self.at += i + 1
+                self.at = at + i + 1
                 return value
         return self._last_varint(end)
 
