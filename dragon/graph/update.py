@@ -66,5 +66,9 @@ class Update(ABC):
         """Update all learned blobs in update number `iteration` (from 0), through the arrays that they hand out now."""
 
     @abstractmethod
+    def clip(self) -> float:
+        """The factor by which clip_gradients shrinks the present gradients, from their norm; 1 without a limit."""
+
+    @abstractmethod
     def decay_of(self, p: Param) -> float:
         """Weight decay of one parameter."""

@@ -90,13 +90,16 @@ class Updater(Update):
         norm = math.sqrt(sum_of_squares)
         return limit / norm if norm > limit else 1.0
 
+    def clip(self) -> float:
+        if self.limit < 0:
+            return 1.0
+        # frozen parameters have no gradients in Caffe
+        return self.clip_scale(float(sum(squares(p.blob.diff) for p in self.params if p.lr_mult)))
+
     def apply(self, rate: float, iteration: int) -> None:
-        scale = 1.0
-        if self.limit >= 0:
-            # frozen parameters have no gradients in Caffe
-            scale = self.clip_scale(float(sum(squares(p.blob.diff) for p in self.params if p.lr_mult)))
+        scale = self.clip()
         for k, p in enumerate(self.params):
-            if p.lr_mult == 0 and p.blob.count:
+            if p.lr_mult == 0:
                 continue
             g, w = p.blob.diff.reshape(-1), p.blob.data.reshape(-1)
             history = [slot[k].data.reshape(-1) for slot in self.history]

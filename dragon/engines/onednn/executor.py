@@ -27,7 +27,7 @@ from dragon.engines.onednn.plan.replay import Replay, lend_present_parameters
 from dragon.engines.onednn.plan.values import LazyCopy
 from dragon.engines.onednn.profile import Profile, group_notes
 from dragon.engines.onednn.stretches import Stretch, find_stretches, run_down_to
-from dragon.engines.onednn.updating import SGDUpdate
+from dragon.engines.onednn.updating import PrimitiveUpdate
 from dragon.errors import EngineError
 from dragon.memory.storage import Array, Storage
 
@@ -69,7 +69,7 @@ class OneDNNExecutor(Executor):
         self._moving = False  # whether sources gave other shapes in the last pass
         self._changers: set[int] = set()  # layers that gave other shapes than their plan was made for
         self._replay = Replay(net)
-        self._sgd: SGDUpdate | None = None
+        self._update: PrimitiveUpdate | None = None
         self._held = HeldArrays(net)
 
     def _ranges(self) -> dict[str, Range]:
@@ -202,13 +202,13 @@ class OneDNNExecutor(Executor):
                 self._refresh(change.layer + 1)
 
     def update(self, updater: Update, rate: float, iteration: int) -> None:
-        if not SGDUpdate.supports(updater):
+        if not PrimitiveUpdate.supports(updater):
             super().update(updater, rate, iteration)
             return
         set_threads(self.threads)
-        if self._sgd is None or self._sgd.updater is not updater:
-            self._sgd = SGDUpdate(self.device, updater)
-        self._sgd(rate)
+        if self._update is None or self._update.updater is not updater:
+            self._update = PrimitiveUpdate(self.device, updater, self.threads)
+        self._update(rate, iteration)
 
     def _backward_layers(self, start: int, end: int) -> None:
         if not is_watched(self.net):

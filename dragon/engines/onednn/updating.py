@@ -1,112 +1,160 @@
-"""The update of stochastic gradient descent with momentum, on all threads.
+"""The update of all learned blobs by oneDNN, piece by piece, so that all passes over a piece happen in the caches.
 
-Large parameters are updated by oneDNN piece by piece, so that all passes over a piece happen in the caches; small ones
-by a few NumPy operations. The order of operations is that of `Update.apply`, which computes all other rules.
+The order of operations is that of `Update.apply`, which computes what is not supported here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dragon.engines.onednn.kernels import combine
-from dragon.engines.onednn.library.constants import Alg, Arg
+from dragon.engines.onednn.kernels.solver import (
+    ARRAYS,
+    CHANGING,
+    IDLE,
+    RULES,
+    WORK,
+    Operation,
+    constants,
+    operations,
+)
+from dragon.engines.onednn.library.binding import check
 from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
 from dragon.engines.onednn.library.primitive import Call
-from dragon.engines.onednn.plan.values import borrowed, reorder
+from dragon.engines.onednn.library.threads import set_threads
+from dragon.engines.onednn.plan.values import borrowed
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
+    from dragon.graph.parameters import Param
     from dragon.graph.update import Update
 
-__all__ = ["SGDUpdate"]
+__all__ = ["PrimitiveUpdate"]
 
-LARGE = 1 << 14  # elements
-PIECE = 1 << 16  # elements, of which three arrays are worked on
+LARGE = 1 << 14  # elements, from which on all threads work on a blob: waking them takes longer than a smaller one
+PIECE = 1 << 17  # elements of each thread, of which three to six arrays are worked on
+FLOAT = 4  # bytes
 
 
-class SGDUpdate:
-    """w <- w - h with h <- momentum h + rate (g + decay w), and g <- h, for all learned blobs of an updater."""
+class PrimitiveUpdate:
+    """The steps of one updater with `threads` threads."""
 
-    def __init__(self, device: Device, updater: Update) -> None:
+    def __init__(self, device: Device, updater: Update, threads: int) -> None:
         self.updater = updater
-        self._parameters = [
-            _Parameter(device, p.blob, history, p.lr_mult, updater.decay_of(p))
-            for p, history in zip(updater.params, updater.history[0], strict=True)
-            if p.lr_mult and p.blob.count
-        ]
+        self._device, self._threads = device, threads
+        self._prepare()
 
     @staticmethod
     def supports(updater: Update) -> bool:
-        """Whether this computes what `updater.apply` would: plain SGD with L2 decay, without clipping or iter_size."""
-        rule, numbers = updater.rule, updater.coefficients
-        plain = rule.is_standard and rule.name == "SGD" and not numbers.l1
-        alone = numbers.clip_gradients < 0 and numbers.iter_size == 1
-        return plain and alone and all(p.blob.dtype == np.float32 for p in updater.params)
+        """Whether this computes what `updater.apply` would: a usual rule with L2 decay."""
+        rule = updater.rule
+        usual = rule.is_standard and rule.name in RULES and not updater.coefficients.l1
+        return usual and all(p.blob.dtype == np.float32 for p in updater.params)
 
-    def __call__(self, rate: float) -> None:
-        """Update all learned blobs with the learning rate `rate`."""
-        momentum = self.updater.coefficients.decay1
-        for parameter in self._parameters:
-            parameter.update(rate, momentum)
+    def __call__(self, rate: float, iteration: int) -> None:
+        """Update all learned blobs with the learning rate `rate`, in update number `iteration`."""
+        if self.updater.coefficients != self._coefficients:  # changed by a script
+            self._prepare()
+        shrink = self.updater.clip() / self._coefficients.iter_size
+        corrected = self._correction(iteration) if self.updater.rule.bias_correction else 1.0
+        for threads, parameters in ((1, self._small), (self._threads, self._large)):
+            set_threads(threads)
+            for one in parameters:
+                if one.param.lr_mult:
+                    own = rate * one.param.lr_mult
+                    decay = self.updater.decay_of(one.param)
+                    one.update((own, own * corrected, decay, own * decay, shrink))
+
+    def _prepare(self) -> None:
+        updater = self.updater
+        self._coefficients = updater.coefficients
+        most = max((p.blob.count for p in updater.params), default=0)
+        pieces = _Pieces(self._device, updater, min(PIECE * self._threads, most))
+        parameters = [
+            _Parameter(pieces, p, [slot[k] for slot in updater.history])
+            for k, p in enumerate(updater.params)
+            if p.blob.count
+        ]
+        self._small = [one for one in parameters if one.param.blob.count < LARGE]
+        self._large = [one for one in parameters if one.param.blob.count >= LARGE]
+
+    def _correction(self, iteration: int) -> float:
+        """Adam's correction of the rate for averages that began at 0."""
+        numbers = self._coefficients
+        return math.sqrt(1 - numbers.decay2 ** (iteration + 1)) / (1 - numbers.decay1 ** (iteration + 1))
+
+
+class _Pieces:
+    """What pieces of `most` elements or fewer share: primitives, work arrays and numbers that never change."""
+
+    def __init__(self, device: Device, updater: Update, most: int) -> None:
+        self.device = device
+        self._rule, self._coefficients, self._most = updater.rule, updater.coefficients, most
+        self._work = {name: Memory(device, MemoryDesc.plain((most,))) for name in WORK}
+        self._constants = {name: self.number(value) for name, value in constants(self._coefficients).items()}
+        self._operations: dict[int, list[Operation]] = {}
+
+    def number(self, value: float = 0.0) -> Memory:
+        """Memory of one float."""
+        return Memory.wrap(self.device, np.full(1, value, np.float32))
+
+    def calls(
+        self, arrays: Sequence[Array], count: int, numbers: Mapping[str, Memory]
+    ) -> Iterator[tuple[Operation, Call]]:
+        """The operations on all pieces of a gradient, weights and history. numbers: those that change."""
+        whole = {
+            name: borrowed(self.device, array[:count], (count,)) for name, array in zip(ARRAYS, arrays, strict=False)
+        }
+        for start in range(0, count, self._most):
+            desc = MemoryDesc.plain((min(self._most, count - start),))
+            named = {name: memory.view(desc, start * FLOAT) for name, memory in whole.items()}
+            named |= {name: memory.view(desc) for name, memory in self._work.items()}
+            named |= self._constants | dict(numbers)
+            for one in self._made(desc.dims[0]):
+                yield one, Call(one.primitive, {arg: named[name] for arg, name in one.arguments.items()})
+
+    def _made(self, count: int) -> list[Operation]:
+        if count not in self._operations:
+            self._operations[count] = operations(self.device, self._rule, count, self._coefficients)
+        return self._operations[count]
 
 
 class _Parameter:
     """One learned blob with its history."""
 
-    def __init__(self, device: Device, blob: Blob, history: Blob, factor: float, decay: float) -> None:
-        self.device, self.blob, self.history = device, blob, history
-        self.factor, self.decay = factor, decay
-        self.spare = np.empty(blob.count if blob.count < LARGE and decay else 0, np.float32)
-        self.scales = {name: np.zeros(1, np.float32) for name in ("momentum", "rate", "decay")}
-        self.scales["decay"][0] = decay
-        self.calls: list[Call] = []
-        self.bound: tuple[Array, ...] = ()
+    def __init__(self, pieces: _Pieces, param: Param, history: Sequence[Blob]) -> None:
+        self.param = param
+        self._pieces, self._history = pieces, history
+        self._memories = {name: pieces.number() for name in CHANGING}
+        self._numbers = [memory.numpy() for memory in self._memories.values()]
+        self._arrays: list[Array] = []
+        self._calls: list[tuple[Operation, Call]] = []
+        self._values: tuple[float, ...] = ()
+        self._runs: list[Callable[[], int]] = []  # of the calls, those that the values need
 
-    def update(self, rate: float, momentum: float) -> None:
-        blob = self.blob
-        arrays = blob.diff_storage.write(), blob.data_storage.write(), self.history.data_storage.write()
-        if blob.count < LARGE:
-            g, w, h = (array[: blob.count] for array in arrays)
-            if self.decay:
-                np.multiply(w, self.decay, out=self.spare)
-                np.add(g, self.spare, out=g)
-            np.multiply(h, momentum, out=h)
-            np.multiply(g, rate * self.factor, out=g)
-            np.add(h, g, out=h)
-            np.copyto(g, h)
-            np.subtract(w, g, out=w)
-            return
-        if len(self.bound) != 3 or any(a is not b for a, b in zip(arrays, self.bound, strict=True)):
-            self.bound = arrays
-            self._prepare()
-        self.scales["momentum"][0] = momentum
-        self.scales["rate"][0] = rate * self.factor
-        for call in self.calls:
-            call()
+    def update(self, values: tuple[float, ...]) -> None:
+        """One step. values: those of the numbers CHANGING."""
+        blob = self.param.blob
+        arrays = [blob.diff_storage.write(), blob.data_storage.write()]
+        arrays += [one.data_storage.write() for one in self._history]
+        if not self._arrays or any(a is not b for a, b in zip(arrays, self._arrays, strict=True)):
+            self._arrays = arrays
+            self._calls = list(self._pieces.calls(arrays, blob.count, self._memories))
+            self._values = ()
+        if values != self._values:
+            self._values = values
+            self._take(values)
+        for run in self._runs:
+            status = run()
+            if status:
+                check(status, f"update of {self.param.name}")
 
-    def _prepare(self) -> None:
-        device, count = self.device, self.blob.count
-        momentum, rate, decay = (Memory.wrap(device, self.scales[name]) for name in ("momentum", "rate", "decay"))
-        whole = [borrowed(device, array[:count], (count,)) for array in self.bound]
-        self.calls = []
-        for start in range(0, count, PIECE):
-            desc = MemoryDesc.plain((min(PIECE, count - start),))
-            g, w, h = (memory.view(desc, start * 4) for memory in whole)
-            add: Callable[..., Call] = partial(_binary, device, Alg.binary_add)
-            if self.decay:
-                self.calls.append(add(g, w, scales={Arg.SRC_1: decay}))
-            self.calls.append(add(h, g, scales={Arg.SRC: momentum, Arg.SRC_1: rate}))
-            self.calls.append(reorder(device, h, g))
-            self.calls.append(_binary(device, Alg.binary_sub, w, g, scales={}))
-
-
-def _binary(device: Device, alg: Alg, target: Memory, other: Memory, *, scales: dict[int, Memory]) -> Call:
-    """Compute target = target (operation) other, each multiplied by its scale where it has one."""
-    primitive = combine.binary(device, alg, target.desc, other.desc, runtime_scales=scales)
-    scaled = {Arg.runtime_scale(arg): memory for arg, memory in scales.items()}
-    return Call(primitive, {Arg.SRC: target, Arg.SRC_1: other, Arg.DST: target, **scaled})
+    def _take(self, values: tuple[float, ...]) -> None:
+        for number, value in zip(self._numbers, values, strict=True):
+            number[0] = value
+        idle = {name for name, value in zip(CHANGING, values, strict=True) if value == IDLE.get(name)}
+        self._runs = [call.execute for operation, call in self._calls if operation.number not in idle]
