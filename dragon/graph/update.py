@@ -70,5 +70,9 @@ class Update(ABC):
         """The factor by which clip_gradients shrinks the present gradients, from their norm; 1 without a limit."""
 
     @abstractmethod
+    def apply_to(self, k: int, rate: float, iteration: int, scale: float) -> None:
+        """What `apply` does for params[k], whose gradient `scale` = clip() shrinks."""
+
+    @abstractmethod
     def decay_of(self, p: Param) -> float:
         """Weight decay of one parameter."""

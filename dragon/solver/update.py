@@ -99,21 +99,24 @@ class Updater(Update):
     def apply(self, rate: float, iteration: int) -> None:
         scale = self.clip()
         for k, p in enumerate(self.params):
-            if p.lr_mult == 0:
-                continue
-            g, w = p.blob.diff.reshape(-1), p.blob.data.reshape(-1)
-            history = [slot[k].data.reshape(-1) for slot in self.history]
-            own_rate = self._rate_of(p, g, w, rate, scale)
-            for part in parts(g):  # rules are element-wise: all passes over a part happen in the cache
-                if scale != 1.0:
-                    g[part] *= scale
-                self.step(g[part], w[part], [h[part] for h in history], p, own_rate, iteration)
-                if not self.rule.step_of_norm:
-                    w[part] -= g[part]
-            if self.rule.step_of_norm:
-                weights, step = math.sqrt(squares(w)), math.sqrt(squares(g))
-                g *= rate * p.lr_mult * (weights / step if weights > 0 and step > 0 else 1.0)
-                w -= g
+            if p.lr_mult:
+                self.apply_to(k, rate, iteration, scale)
+
+    def apply_to(self, k: int, rate: float, iteration: int, scale: float) -> None:
+        p = self.params[k]
+        g, w = p.blob.diff.reshape(-1), p.blob.data.reshape(-1)
+        history = [slot[k].data.reshape(-1) for slot in self.history]
+        own_rate = self._rate_of(p, g, w, rate, scale)
+        for part in parts(g):  # rules are element-wise: all passes over a part happen in the cache
+            if scale != 1.0:
+                g[part] *= scale
+            self.step(g[part], w[part], [h[part] for h in history], p, own_rate, iteration)
+            if not self.rule.step_of_norm:
+                w[part] -= g[part]
+        if self.rule.step_of_norm:
+            weights, step = math.sqrt(squares(w)), math.sqrt(squares(g))
+            g *= rate * p.lr_mult * (weights / step if weights > 0 and step > 0 else 1.0)
+            w -= g
 
     def _rate_of(self, p: Param, g: Array, w: Array, rate: float, scale: float) -> float:
         """The rate of one learned blob, whose gradient is `scale` * g / iter_size."""

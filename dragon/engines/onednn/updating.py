@@ -1,6 +1,8 @@
-"""The update of all learned blobs by oneDNN, piece by piece, so that all passes over a piece happen in the caches.
+"""The update of all learned blobs on all threads.
 
-The order of operations is that of `Update.apply`, which computes what is not supported here.
+Large ones are updated by oneDNN, piece by piece, so that all passes over a piece happen in the caches; small ones in
+NumPy, where waking the threads and making the primitives would take longer than it saves. The order of operations is
+that of `Update.apply`, which computes what is not supported here.
 """
 
 from __future__ import annotations
@@ -24,7 +26,6 @@ from dragon.engines.onednn.kernels.solver import (
 from dragon.engines.onednn.library.binding import check
 from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
 from dragon.engines.onednn.library.primitive import Call
-from dragon.engines.onednn.library.threads import set_threads
 from dragon.engines.onednn.plan.values import borrowed
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PrimitiveUpdate"]
 
-LARGE = 1 << 14  # elements, from which on all threads work on a blob: waking them takes longer than a smaller one
+LARGE = 1 << 14  # elements
 PIECE = 1 << 17  # elements of each thread, of which three to six arrays are worked on
 FLOAT = 4  # bytes
 
@@ -59,28 +60,34 @@ class PrimitiveUpdate:
         """Update all learned blobs with the learning rate `rate`, in update number `iteration`."""
         if self.updater.coefficients != self._coefficients:  # changed by a script
             self._prepare()
-        shrink = self.updater.clip() / self._coefficients.iter_size
-        corrected = self._correction(iteration) if self.updater.rule.bias_correction else 1.0
-        for threads, parameters in ((1, self._small), (self._threads, self._large)):
-            set_threads(threads)
-            for one in parameters:
-                if one.param.lr_mult:
-                    own = rate * one.param.lr_mult
-                    decay = self.updater.decay_of(one.param)
-                    one.update((own, own * corrected, decay, own * decay, shrink))
+        updater = self.updater
+        scale = updater.clip()
+        shrink = scale / self._coefficients.iter_size
+        corrected = self._correction(iteration) if updater.rule.bias_correction else 1.0
+        for k, p in enumerate(updater.params):
+            if not p.lr_mult:
+                continue
+            own, decay = rate * p.lr_mult, updater.decay_of(p)
+            if k in self._large:
+                self._large[k].update((own, own * corrected, decay, own * decay, shrink))
+            elif k in self._small and shrink == 1:
+                self._small[k].update(own, decay, self._coefficients.decay1)
+            else:
+                updater.apply_to(k, rate, iteration, scale)
 
     def _prepare(self) -> None:
         updater = self.updater
         self._coefficients = updater.coefficients
         most = max((p.blob.count for p in updater.params), default=0)
         pieces = _Pieces(self._device, updater, min(PIECE * self._threads, most))
-        parameters = [
-            _Parameter(pieces, p, [slot[k] for slot in updater.history])
-            for k, p in enumerate(updater.params)
-            if p.blob.count
-        ]
-        self._small = [one for one in parameters if one.param.blob.count < LARGE]
-        self._large = [one for one in parameters if one.param.blob.count >= LARGE]
+        self._large: dict[int, _Large] = {}
+        self._small: dict[int, _SmallSGD] = {}
+        for k, p in enumerate(updater.params):
+            history = [slot[k] for slot in updater.history]
+            if p.blob.count >= LARGE:
+                self._large[k] = _Large(pieces, p, history)
+            elif updater.rule.name == "SGD":
+                self._small[k] = _SmallSGD(p.blob, *history)
 
     def _correction(self, iteration: int) -> float:
         """Adam's correction of the rate for averages that began at 0."""
@@ -123,8 +130,30 @@ class _Pieces:
         return self._operations[count]
 
 
-class _Parameter:
-    """One learned blob with its history."""
+class _SmallSGD:
+    """A small learned blob with its history, updated by SGD without arrays made on the way."""
+
+    def __init__(self, blob: Blob, history: Blob) -> None:
+        self._blob, self._history = blob, history
+        self._spare = np.empty(blob.count, np.float32)
+
+    def update(self, rate: float, decay: float, momentum: float) -> None:
+        """One step."""
+        blob = self._blob
+        g, w = blob.diff_storage.write()[: blob.count], blob.data_storage.write()[: blob.count]
+        h = self._history.data_storage.write()[: blob.count]
+        if decay:
+            np.multiply(w, decay, out=self._spare)
+            np.add(g, self._spare, out=g)
+        np.multiply(h, momentum, out=h)
+        np.multiply(g, rate, out=g)
+        np.add(h, g, out=h)
+        np.copyto(g, h)
+        np.subtract(w, g, out=w)
+
+
+class _Large:
+    """A large learned blob with its history."""
 
     def __init__(self, pieces: _Pieces, param: Param, history: Sequence[Blob]) -> None:
         self.param = param
