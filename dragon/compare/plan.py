@@ -220,8 +220,7 @@ def _with_threads(runs: list[Run], threads: int, plan: Plan) -> list[Run]:
         text = run.solver.train_net_param.SerializeToString(deterministic=True) if threads > 1 else b""
         if threads > 1 and text not in small:
             definition = Definition(run.solver.train_net_param, folder=path_or_none(run.net_folder))
-            variant = next(variant for variant in plan.comparison.variants if variant.name == run.variant)
-            with placed(plan.comparison, variant):
+            with placed(plan.comparison, plan.comparison.variant(run.variant)):
                 small[text] = is_small(definition)
         return 1 if small.get(text) else threads
 

@@ -31,7 +31,7 @@ from dragon.compare.results import assemble
 from dragon.compare.solver_fields import with_assignments
 from dragon.compare.store import read_result
 from dragon.compare.summary import closing_lines
-from dragon.compare.tuning import plan_tuning
+from dragon.compare.tuning import Tuning, plan_tuning
 from dragon.counting import how_many
 from dragon.errors import DataError, UsageError
 from dragon.files.atomic import check_writable, write_atomically
@@ -149,6 +149,13 @@ class _Session:
         self.precision = precision
         self.dataset = dataset
         self.plan = make_plan(experiment, engine, precision, dataset, share=self._share)
+        self.tuning = self._plan_tuning()
+
+    def _plan_tuning(self) -> Tuning | None:
+        tune = self.experiment.tune
+        if tune is None:
+            return None
+        return plan_tuning(self.experiment, tune, self.engine, self.precision, self.dataset, self._share)
 
     def _share(self, runs: int) -> int:
         """The threads of each of so many runs."""
@@ -176,10 +183,9 @@ class _Session:
     # -- tuning ---------------------------------------------------------------------------------------------
     def tune(self) -> list[Record]:
         """Run the grid of `tune`, and plan the experiment's runs at the best points; the entries of results.json."""
-        tune = self.experiment.tune
-        if tune is None:
+        tuning = self.tuning
+        if tuning is None:
             return []
-        tuning = plan_tuning(self.experiment, tune, self.engine, self.precision, self.dataset, self._share)
         self.display.say(
             f"tuning: {how_many(len(tuning.plans), 'point')} of the grid for each variant, "
             f"{how_many(len(tuning.runs), 'run')}"
@@ -250,7 +256,8 @@ class _Session:
             name = (titles or {}).get(run.id, run.title)
             totals[name] = run.solver.max_iter
             content = {**run.content(self.engine, self.precision), "kind": "train", "folder": str(self.store / run.id)}
-            jobs.append(Job(name, self._result(run), content, run.threads))
+            place = self.experiment.variant(run.variant).section.at("")
+            jobs.append(Job(name, self._result(run), content, run.threads, place=place))
         self._run(jobs, totals)
 
     def write_events(self, folder: Path) -> None:

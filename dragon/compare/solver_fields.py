@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from dragon.compare.config import Experiment, Value
 from dragon.compare.nets import override
+from dragon.errors import PrototxtError, UsageError
 from dragon.files.yaml_section import Section
 from dragon.graph.changes import NetChanges
 from dragon.proto import dragon_pb2 as pb
@@ -93,6 +94,9 @@ def assign_solver(c: Experiment, solver: pb.SolverParameter) -> None:
 
 
 def check_solver(solver: pb.SolverParameter) -> None:
-    """Raise PrototxtError for settings that no solver takes, such as an unknown type or policy."""
-    check(solver)
-    make_rule(solver)
+    """Raise UsageError for settings that no solver takes, such as an unknown type or policy."""
+    try:
+        check(solver)
+        make_rule(solver)
+    except PrototxtError as error:
+        raise UsageError(str(error)) from None

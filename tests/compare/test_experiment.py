@@ -690,6 +690,32 @@ def test_a_picture_shows_built_in_metrics_too(experiment: Path) -> None:
     assert plan.comparison.picture.metrics == ("train_loss", "area")
 
 
+@pytest.mark.usefixtures("workers_here")
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("equal: [plain, merged]", r':{line}: merged against plain: net .* has no parameter "'),
+        (
+            "probes: [{percentiles: {layer: cov}}]",
+            r':6: plain, .*: probe "percentiles": the net has no layer "cov"',
+        ),
+    ],
+)
+def test_what_a_run_finds_has_a_line(comparison: Path, tmp_path: Path, line: str, message: str) -> None:
+    text = comparison.read_text().replace("equal: [split, merged]\n", "")
+    comparison.write_text(f"{text}{line}\n")
+    expected = message.replace("{line}", str(text.count("\n") + 1))
+    with pytest.raises(UsageError, match=expected):
+        compare(comparison, tmp_path / "out", engine="numpy", display=Silent())
+
+
+def test_tuning_is_checked_before_anything_is_written(comparison: Path, tmp_path: Path) -> None:
+    comparison.write_text(f"{comparison.read_text()}seeds: [1]\ntune: {{over: {{momentum: [0.5]}}, seeds: [1]}}\n")
+    with pytest.raises(UsageError, match=r'"tune\.seeds" must differ'):
+        compare(comparison, tmp_path / "out", engine="numpy", display=Silent())
+    assert not (tmp_path / "out").exists()
+
+
 def test_points_of_costs_are_rounds(experiment: Path) -> None:
     cost = "cost: {settings: {here: {}}}\nmetrics:\n  ms: {series: cost/here/step, take: median, from: 20}\n"
     check_questions(plan_of(add(experiment, "metrics:\n", cost)))

@@ -37,6 +37,10 @@ from dragon.compare.reading import read_experiment
             '"factors.power": power has no effect with lr_policy fixed, in variant "plain"',
         ),
         ("set: {gamma: 0.5, lr_policy: exp}", ""),
+        (
+            "set: {momentum: 1.5}",
+            '"set.momentum": momentum is 1.5: steps grow without end; it is below 1, in variant "plain"',
+        ),
         ("metrics: {late: {series: train/loss, take: mean, from: 10%, to: 90%}}", ""),
         ("statistics: [global, {exact: 1}]", ""),
     ],
