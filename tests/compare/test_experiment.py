@@ -589,6 +589,16 @@ WITHOUT_EFFECT = {
     "against itself": ("eps: small}, against", "eps: usual}, against", 'against" selects the runs of "of" too'),
     "infinite bound": ('expect: "within 1"', 'expect: "> 1e999"', 'got "> 1e999"'),
     "rate of no run": ("quick:", "picture: {metric: accuracy, over: momentum}\nquick:", 'over" names no factor'),
+    "picture of a metric over a factor": (
+        "quick:",
+        "picture: {metrics: [accuracy, best_rate]}\nquick:",
+        '"picture.metrics": best_rate is over base_lr, and not of a run; {metric: best_rate} shows it',
+    ),
+    "picture over a factor twice": (
+        "quick:",
+        "picture: {metric: best_rate, over: base_lr}\nquick:",
+        '"picture.metric": best_rate is over base_lr, and',
+    ),
     "picture": ("quick:", "picture: {metrics: [accuracy, los]}\nquick:", 'no metric "los" .did you mean "loss"'),
     "tuned by what is not there": (
         "",
