@@ -65,7 +65,7 @@ def compare(
     tensorboard: str | Path | None = None,
     executor: str = "local",
     scheduler: str | None = None,
-    assignments: Sequence[Assignment] = (),
+    assignments: Sequence[Assignment | str] = (),
     command: str | None = None,
     display: Display | None = None,
 ) -> Path:
@@ -76,7 +76,8 @@ def compare(
     data`, which replaces that of the file. quick: with the changes of the file's key `quick`. seeds: how many, in
     place of the file's. store: folder of finished runs, compare/runs by default, OUTPUT/runs when an output is given.
     tensorboard: a folder for the runs' series as event files. executor: "local", "mpi" or "dask". scheduler: the
-    address of Dask's; by default workers are started here. assignments: to fields of every variant's solver and nets.
+    address of Dask's; by default workers are started here. assignments: to fields of every variant's solver and nets,
+    also as texts such as "base_lr=0.1".
     Raises DragonError for wrong definitions or data.
     """
     began = time.perf_counter()
@@ -84,13 +85,14 @@ def compare(
         need_tensorboard()
     path = find_experiment(file)
     experiment = read_experiment(path, quick, seeds)
-    if assignments:
-        experiment = with_assignments(experiment, assignments)
+    parsed = [Assignment.parse(one) if isinstance(one, str) else one for one in assignments]
+    if parsed:
+        experiment = with_assignments(experiment, parsed)
     options = {
         "quick": experiment.quick, "output": output, "store": store, "jobs": jobs, "engine": engine, "dataset": dataset,
         "seeds": seeds, "tensorboard": tensorboard, "precision": None if precision == "fp32" else precision,
         "tf32": tf32,
-        "set": [one.text for one in assignments],
+        "set": [one.text for one in parsed],
         "executor": None if executor == "local" else executor, "scheduler": scheduler,
     }  # fmt: skip
     store = Path(store or (Path(output, _STORE) if output else Path(_OUTPUT, _STORE)))
