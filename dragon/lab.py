@@ -71,7 +71,7 @@ def metric(found: Results, name: str, /, **of: Any) -> list[dict[str, Any]]:
     chosen = []
     for cell in select(found["cells"], of):
         if name not in cell["metrics"]:
-            known = [*cell["metrics"], *(entry["metric"] for entry in found["factor_metrics"])]
+            known = dict.fromkeys([*cell["metrics"], *(entry["metric"] for entry in found["factor_metrics"])])
             raise UsageError(f'no metric "{name}"{nearest(name, known)}; known: {", ".join(known)}')
         named = {key: cell[key] for key in ("variant", "levels", "seeds")}
         chosen.append({**named, "metric": name, **cell["metrics"][name]})

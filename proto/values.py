@@ -12,7 +12,7 @@ from dragon.proto.refused import about_value
 
 __all__ = ["Field", "ValueReader"]
 
-_INTEGERS = {
+INTEGERS = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
     FieldDescriptor.CPPTYPE_UINT32: (0, 2**32 - 1),
     FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
@@ -72,7 +72,7 @@ class ValueReader:
             return known
         if cpp == FieldDescriptor.CPPTYPE_ENUM:
             return self._enum(field)
-        return self._integer(field, *_INTEGERS[cpp])
+        return self._integer(field, *INTEGERS[cpp])
 
     def _minus(self) -> bool:
         if self._values[self._at] == "-" and self._kinds[self._at] == SYMBOL:

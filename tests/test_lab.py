@@ -25,18 +25,19 @@ def cell(variant: str, rate: float) -> dict[str, Any]:
 
 def test_metrics_of_chosen_cells(tmp_path: Path) -> None:
     over = [{"variant": "bn", "levels": {}, "metric": "best", "seeds": [1, 2], "values": [0.1, 0.2], "mean": 0.15}]
-    content = {"cells": [cell("bn", 0.1), cell("bn", 0.2), cell("plain", 0.1)], "factor_metrics": over}
+    content = {"cells": [cell("bn", 0.1), cell("bn", 0.2), cell("plain", 0.1)], "factor_metrics": over * 2}
     (tmp_path / "results.json").write_text(json.dumps(content))
     found = lab.results(tmp_path)
     assert [entry["values"][0] for entry in lab.metric(found, "accuracy", variant="bn")] == [0.1, 0.2]
     (one,) = lab.metric(found, "accuracy", variant="plain", base_lr=0.1)
     assert (one["seeds"], one["mean"]) == ([1, 2], 0.5)
-    assert lab.metric(found, "best") == over
+    assert lab.metric(found, "best") == over * 2
     for one in found["cells"]:
         one["levels"] = {"name": one["levels"]["base_lr"], "found": "a"}
     assert [entry["variant"] for entry in lab.metric(found, "accuracy", name=0.1, found="a")] == ["bn", "plain"]
-    with pytest.raises(UsageError, match="did you mean"):
+    with pytest.raises(UsageError, match=r'no metric "acuracy" \(did you mean "accuracy"\?\); .*, best$') as caught:
         lab.metric(found, "acuracy")
+    assert str(caught.value).count("best") == 1
     with pytest.raises(UsageError, match="did you mean"):
         lab.metric(found, "accuracy", variant="plan")
 

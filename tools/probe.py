@@ -137,13 +137,9 @@ def _look(
     try:
         series: dict[str, list[list[Any]]] = {}
         for probe in probes:
-            try:
+            with probe.named():
                 probe.start(run)
                 values = measure(probe, run)
-            except UsageError as error:
-                if not error.message.startswith("probe "):
-                    error.task = f'probe "{probe.title}"'
-                raise
             series |= {f"probe/{probe.title}/{key}": [[0], [value]] for key, value in values.items()}
         return series, opened[0].layer_names
     finally:

@@ -19,7 +19,7 @@ from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.rng import Stream
 
-__all__ = ["FILLERS", "fill", "may_wait"]
+__all__ = ["FILLERS", "fill", "may_wait", "unknown_filler"]
 
 
 def _constant(out: Array, p: pb.FillerParameter, rng: Stream) -> None:
@@ -123,6 +123,11 @@ def may_wait(shape: Sequence[int], param: pb.FillerParameter) -> bool:
 _KNOWN = (_constant, _uniform, _gaussian, _xavier, _msra)  # the others are rare
 
 
+def unknown_filler(name: str) -> str:
+    """The message for a type that no filler has, with the nearest known one."""
+    return f'unknown filler type "{name}"{nearest(name, FILLERS)}'
+
+
 def fill(out: Array, param: pb.FillerParameter, rng: Stream, who: str) -> None:
     """Fill `out` in place as `param` says.
 
@@ -132,7 +137,7 @@ def fill(out: Array, param: pb.FillerParameter, rng: Stream, who: str) -> None:
     try:
         filler = FILLERS[param.type]
     except KeyError:
-        raise PrototxtError(f'{who}: unknown filler type "{param.type}"{nearest(param.type, FILLERS)}') from None
+        raise PrototxtError(f"{who}: {unknown_filler(param.type)}") from None
     if param.sparse >= 0 and param.type != "gaussian":
         raise PrototxtError(f"{who}: sparse is for the gaussian filler, not for {param.type}")
     for field in ("branches", "branch_layers"):

@@ -6,7 +6,7 @@ What is known about a type is in the class attributes of `dragon.bases.layer.Lay
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -28,6 +28,7 @@ __all__ = [
     "register",
     "spelled",
     "unknown_type",
+    "unread_by_all",
     "unread_settings",
 ]
 
@@ -110,6 +111,12 @@ def unread_settings(param: pb.LayerParameter) -> dict[str, str]:
     given = [field.name for field, _ in param.ListFields() if field.message_type is not None]
     why = f"the type reads {', '.join(cls.settings) or 'none'}"
     return {name: why for name in given if name.endswith("_param") and name not in read}
+
+
+def unread_by_all(layers: Sequence[pb.LayerParameter], field: str) -> str:
+    """What the first of the layers reads in place of a field that was set in all; empty if one of them reads it."""
+    whys = [unread_settings(layer).get(field, "") for layer in layers]
+    return whys[0] if whys and all(whys) else ""
 
 
 def create(param: pb.LayerParameter, phase: int = pb.TRAIN, context: Context | None = None) -> Layer:

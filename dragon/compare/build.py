@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -31,7 +32,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.proto.text import read_net_definition, read_solver
 
-__all__ = ["Built", "Settings", "Tested", "build", "forget_nets"]
+__all__ = ["Built", "Settings", "Tested", "build", "forget_nets", "placed"]
 
 Levels = dict[str, Value]
 
@@ -68,15 +69,29 @@ class Built:
 
 
 def build(c: Experiment, variant: Variant, levels: Levels, settings: Settings) -> Built:
-    """A variant at some levels. Raises DragonError for definitions and data that are wrong."""
+    """A variant at some levels. Raises UsageError or DataError, with the place in the file, for what is wrong."""
+    with placed(c, variant):
+        return _build(c, variant, levels, settings)
+
+
+@contextmanager
+def placed(c: Experiment, variant: Variant) -> Iterator[None]:
+    """Give an error without a place, in the experiment's file or on the command line, that of a variant."""
+    try:
+        yield
+    except DragonError as error:
+        if str(error).startswith((f"{c.file}:", "--set ")):
+            raise
+        kind = UsageError if isinstance(error, UsageError) else DataError
+        raise kind(variant.section.at(f'variant "{variant.name}": {error}')) from None
+
+
+def _build(c: Experiment, variant: Variant, levels: Levels, settings: Settings) -> Built:
     solver = read_solver(variant.solver)
     definition = _net_read(str(variant.net or _net_of(solver, variant)), solver.profile or None)
-    try:
-        fix_paths(definition)
-        if settings.dataset:
-            use_dataset(definition.message, settings.dataset, settings.test)
-    except DragonError as error:
-        raise DataError(f'{c.file}: variant "{variant.name}": {error}') from None
+    fix_paths(definition)
+    if settings.dataset:
+        use_dataset(definition.message, settings.dataset, settings.test)
     if c.set is not None:
         override_solver(c, solver, c.set)
     net = definition.message
@@ -92,11 +107,8 @@ def build(c: Experiment, variant: Variant, levels: Levels, settings: Settings) -
         net = c.net_changes.apply(Definition(net)).message
     if c.shuffle is not None:
         set_shuffle(net, c.shuffle)
-    try:
-        sizes = _sizes(net)
-        averages = _rules(net, variant)
-    except DragonError as error:
-        raise DataError(f'{c.file}: variant "{variant.name}": {error}') from None
+    sizes = _sizes(net)
+    averages = _rules(net, variant)
     for name in ("net", "train_net", "test_net", "test_state", "train_state", "net_param"):
         solver.ClearField(name)
     if averages:
@@ -118,10 +130,10 @@ def build(c: Experiment, variant: Variant, levels: Levels, settings: Settings) -
     start = [path for text in solver.weights for path in split_paths(text, variant.solver.parent)]
     for path in start:
         if not Path(path).is_file():
-            raise DataError(f'{c.file}: variant "{variant.name}": weights: no such file: {path}')
+            raise DataError(f"weights: no such file: {path}")
     solver.ClearField("weights")
     solver.weights.extend(start)
-    check_solver(c, variant, solver)
+    check_solver(solver)
     folder = None if definition.folder is None else str(definition.folder.resolve())
     return Built(solver, tests, averages, folder)
 

@@ -246,3 +246,7 @@ class Experiment:
     top: Section
     assignments: tuple[Assignment, ...] = ()  # to the solver of every variant, as `--set`
     net_changes: NetChanges | None = None  # to its nets
+
+    def variant(self, name: str) -> Variant:
+        """The variant of a name that there is."""
+        return next(variant for variant in self.variants if variant.name == name)

@@ -20,7 +20,8 @@ Message = dict[str, Any]
 class Job:
     """A job for a worker, which writes its answer, JSON, to the file `result`. content: see dragon.compare.worker.
 
-    threads: in place of its share of the cores. fresh: in a process of its own.
+    threads: in place of its share of the cores. fresh: in a process of its own. place: what its errors begin with, the
+    file and line of what it is of.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Job:
     content: dict[str, Any]
     threads: int | None = None
     fresh: bool = False
+    place: str = ""
 
 
 OnMessage = Callable[[Job, Message], None]
@@ -63,4 +65,4 @@ def job_error(job: Job, message: Message) -> DragonError:
     """The error that a worker reported, as its own type."""
     cls = getattr(dragon.errors, str(message.get("type")), DragonError)
     kind = cls if isinstance(cls, type) and issubclass(cls, DragonError) else DragonError
-    return kind(f"{job.name}: {message['error']}")
+    return kind(f"{job.place}{job.name}: {message['error']}")

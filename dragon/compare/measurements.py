@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,9 @@ class Measurements:
             texts = self._train_net(first), self._train_net(second)
             content = {"first": texts[0], "second": texts[1], "seed": self._seed, "seconds": PAIR_S}
             name = f"{second} against {first}"
-            jobs[first, second] = self._job(name, "pair", self.path("pair", *texts), content, first)
+            job = self._job(name, "pair", self.path("pair", *texts), content, first)
+            top = self.plan.comparison.top
+            jobs[first, second] = replace(job, place=top.at("", "pairs" if "pairs" in top.values else "equal"))
         return jobs
 
     def _memory_jobs(self) -> dict[str, Job]:
@@ -103,4 +105,5 @@ class Measurements:
         """A job. variant: the one whose files it reads."""
         usual = {"kind": kind, "engine": self.plan.engine, "precision": self.plan.precision}
         folder = self.plan.first(variant).net_folder
-        return Job(name, path, {**usual, **content, "net_folder": folder}, fresh=fresh)
+        place = self.plan.comparison.variant(variant).section.at("")
+        return Job(name, path, {**usual, **content, "net_folder": folder}, fresh=fresh, place=place)

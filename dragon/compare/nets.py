@@ -19,7 +19,7 @@ from dragon.files.yaml_section import Section, plain
 from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
-from dragon.surgery.fields import find_field, set_value
+from dragon.surgery.fields import check_read, find_field, set_value
 
 __all__ = [
     "fix_paths",
@@ -56,7 +56,10 @@ def _fail(changes: Section, key: str, text: str) -> NoReturn:
 
 
 def override_layers(net: pb.NetParameter, changes: Section) -> None:
-    """Set fields of all layers of a type or name, by YAML mappings. Raises UsageError if there is no such layer."""
+    """Set fields of all layers of a type or name, by YAML mappings.
+
+    Raises UsageError if there is no such layer, or a field is a setting that none of them reads.
+    """
     for key, fields in changes.values.items():
         matching = [layer for layer in net.layer if key == layer.name or canonical(key) == canonical(layer.type)]
         if not matching:
@@ -66,6 +69,8 @@ def override_layers(net: pb.NetParameter, changes: Section) -> None:
             changes.fail(f'"{changes.name(key)}" must be a mapping of layer fields, got {fields!r}', key)
         for layer in matching:
             override(layer, fields)
+        for name in fields.values:
+            check_read(matching, name, partial(_fail, fields, name))
 
 
 # -- data ----------------------------------------------------------------------------------------------------
@@ -104,6 +109,8 @@ def use_dataset(net: pb.NetParameter, folder: str, test: str = "test") -> None:
     root = Path(folder)
     if not root.exists():
         raise DataError(f'the data folder "{folder}" does not exist{missing_hint(root / "train")}')
+    if not root.is_dir():
+        raise DataError(f'"{folder}" is a file, expected a folder made by `dragon data`')
     layers = reads_data(net)
     readers = [layer for layer in net.layer if class_of(layer).reads_data and not class_of(layer).is_input]
     others = [layer for layer in readers if layer not in layers]

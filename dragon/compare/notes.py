@@ -12,6 +12,7 @@ from dragon.compare.questions import unreached_stop
 from dragon.counting import how_many
 from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
+from dragon.solver.definition import warnings
 
 __all__ = ["notes"]
 
@@ -19,7 +20,7 @@ __all__ = ["notes"]
 def notes(plan: Plan) -> list[str]:
     """Lines with file and line. Raises DataError for training data that cannot be opened."""
     longest = max(run.solver.max_iter for run in plan.runs)
-    found = [*_exact(plan), *_stop(plan)]
+    found = [*_exact(plan), *_stop(plan), *_useless_fields(plan)]
     if not plan.comparison.quick:  # which leaves places as they are at full size
         for metric in plan.comparison.metrics.values():
             found += _behind_the_end(metric, longest)
@@ -49,6 +50,23 @@ def _stop(plan: Plan) -> Iterator[str]:
     """An early stop behind the end of a short form, which leaves it as it is at full size; there it is an error."""
     if plan.comparison.quick and (why := unreached_stop(plan)):
         yield plan.comparison.top.at(why, "stop")
+
+
+def _useless_fields(plan: Plan) -> Iterator[str]:
+    """Fields of the solver that the experiment sets or varies, and that do nothing, or no good, in some run."""
+    c = plan.comparison
+    changes = [change for variant in c.variants for change in variant.changes]
+    changes += [level.change for factor in c.factors for level in factor.levels if level.change is not None]
+    sections = [c.top.section("factors"), c.set, *(change.set for change in changes)]
+    lines: dict[str, str] = {}  # with the first variant that each is of
+    for run in plan.runs:
+        for line in warnings(run.solver):
+            lines.setdefault(line, run.variant)
+    for line, variant in lines.items():
+        field = line.partition(" ")[0]
+        section = next((one for one in sections if one is not None and field in one.values), None)
+        if section is not None:
+            yield section.at(f'"{section.name(field)}": {line}, in variant "{variant}"', field)
 
 
 def _behind_the_end(metric: Metric, longest: int) -> Iterator[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dragon.compare.averages import Rule
-from dragon.compare.build import Built, Levels, Settings, Tested, build, forget_nets
+from dragon.compare.build import Built, Levels, Settings, Tested, build, forget_nets, placed
 from dragon.compare.config import Experiment, Level, Variant
 from dragon.compare.data_files import forget_files
 from dragon.compare.nets import reads_data
@@ -219,7 +219,9 @@ def _with_threads(runs: list[Run], threads: int, plan: Plan) -> list[Run]:
     def of(run: Run) -> int:
         text = run.solver.train_net_param.SerializeToString(deterministic=True) if threads > 1 else b""
         if threads > 1 and text not in small:
-            small[text] = is_small(Definition(run.solver.train_net_param, folder=path_or_none(run.net_folder)))
+            definition = Definition(run.solver.train_net_param, folder=path_or_none(run.net_folder))
+            with placed(plan.comparison, plan.comparison.variant(run.variant)):
+                small[text] = is_small(definition)
         return 1 if small.get(text) else threads
 
     return [run if run.threads else plan._named(replace(run, threads=of(run))) for run in runs]

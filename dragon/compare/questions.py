@@ -52,11 +52,21 @@ def check_questions(plan: Plan) -> None:
             _check_series(c, c.picture.series, series, section, "series")
         if c.picture.metric is not None:
             _check_metric(c.picture.metric, metrics, section, "metric")
+            if c.picture.over is not None:
+                _check_of_a_run(c.picture.metric, metrics, section, "metric")
         for name in c.picture.metrics:
             _check_metric(name, metrics, section, "metrics")
+            _check_of_a_run(name, metrics, section, "metrics")
         if c.picture.over is not None and not any(c.picture.over in cell[0].levels for cell in plan.cells()):
             section.fail(f'"{section.name("over")}": no run has levels of {c.picture.over}', "over")
     _check_stop(plan, series, metrics)
+
+
+def _check_of_a_run(name: str, metrics: Mapping[str, Metric], section: Section, key: str) -> None:
+    """Fail for a metric over a factor, of which no single run or cell has a value."""
+    if metrics[name].over:
+        what = f"{name} is over {metrics[name].over}, and not of a run"
+        section.fail(f'"{section.name(key)}": {what}; {{metric: {name}}} shows it', key)
 
 
 def _check_stop(plan: Plan, series: list[str], metrics: dict[str, Metric]) -> None:

@@ -135,8 +135,11 @@ def _words(top: Section, key: str) -> str:
 
 
 def _seeds(section: Section, key: str, default: list[int]) -> list[int]:
-    """A list, or {first: F, count: N}."""
+    """A list, or {first: F, count: N}. A number alone may be meant as a count, as --seeds is, or as a seed."""
     given = section.values.get(key)
+    if isinstance(given, int):
+        name = section.name(key)
+        section.fail(f'"{name}" must be a list such as [1, 2, 3], or {{first: 1, count: 3}}, got {given}', key)
     if not isinstance(given, Section):
         return section.integers(key, default)
     given.check_keys(("first", "count"), ("count",))

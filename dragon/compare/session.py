@@ -31,7 +31,7 @@ from dragon.compare.results import assemble
 from dragon.compare.solver_fields import with_assignments
 from dragon.compare.store import read_result
 from dragon.compare.summary import closing_lines
-from dragon.compare.tuning import plan_tuning
+from dragon.compare.tuning import Tuning, plan_tuning
 from dragon.counting import how_many
 from dragon.errors import DataError, UsageError
 from dragon.files.atomic import check_writable, write_atomically
@@ -65,7 +65,7 @@ def compare(
     tensorboard: str | Path | None = None,
     executor: str = "local",
     scheduler: str | None = None,
-    assignments: Sequence[Assignment] = (),
+    assignments: Sequence[Assignment | str] = (),
     command: str | None = None,
     display: Display | None = None,
 ) -> Path:
@@ -76,7 +76,8 @@ def compare(
     data`, which replaces that of the file. quick: with the changes of the file's key `quick`. seeds: how many, in
     place of the file's. store: folder of finished runs, compare/runs by default, OUTPUT/runs when an output is given.
     tensorboard: a folder for the runs' series as event files. executor: "local", "mpi" or "dask". scheduler: the
-    address of Dask's; by default workers are started here. assignments: to fields of every variant's solver and nets.
+    address of Dask's; by default workers are started here. assignments: to fields of every variant's solver and nets,
+    also as texts such as "base_lr=0.1".
     Raises DragonError for wrong definitions or data.
     """
     began = time.perf_counter()
@@ -84,13 +85,14 @@ def compare(
         need_tensorboard()
     path = find_experiment(file)
     experiment = read_experiment(path, quick, seeds)
-    if assignments:
-        experiment = with_assignments(experiment, assignments)
+    parsed = [Assignment.parse(one) if isinstance(one, str) else one for one in assignments]
+    if parsed:
+        experiment = with_assignments(experiment, parsed)
     options = {
         "quick": experiment.quick, "output": output, "store": store, "jobs": jobs, "engine": engine, "dataset": dataset,
         "seeds": seeds, "tensorboard": tensorboard, "precision": None if precision == "fp32" else precision,
         "tf32": tf32,
-        "set": [one.text for one in assignments],
+        "set": [one.text for one in parsed],
         "executor": None if executor == "local" else executor, "scheduler": scheduler,
     }  # fmt: skip
     store = Path(store or (Path(output, _STORE) if output else Path(_OUTPUT, _STORE)))
@@ -149,6 +151,13 @@ class _Session:
         self.precision = precision
         self.dataset = dataset
         self.plan = make_plan(experiment, engine, precision, dataset, share=self._share)
+        self.tuning = self._plan_tuning()
+
+    def _plan_tuning(self) -> Tuning | None:
+        tune = self.experiment.tune
+        if tune is None:
+            return None
+        return plan_tuning(self.experiment, tune, self.engine, self.precision, self.dataset, self._share)
 
     def _share(self, runs: int) -> int:
         """The threads of each of so many runs."""
@@ -176,10 +185,9 @@ class _Session:
     # -- tuning ---------------------------------------------------------------------------------------------
     def tune(self) -> list[Record]:
         """Run the grid of `tune`, and plan the experiment's runs at the best points; the entries of results.json."""
-        tune = self.experiment.tune
-        if tune is None:
+        tuning = self.tuning
+        if tuning is None:
             return []
-        tuning = plan_tuning(self.experiment, tune, self.engine, self.precision, self.dataset, self._share)
         self.display.say(
             f"tuning: {how_many(len(tuning.plans), 'point')} of the grid for each variant, "
             f"{how_many(len(tuning.runs), 'run')}"
@@ -250,7 +258,8 @@ class _Session:
             name = (titles or {}).get(run.id, run.title)
             totals[name] = run.solver.max_iter
             content = {**run.content(self.engine, self.precision), "kind": "train", "folder": str(self.store / run.id)}
-            jobs.append(Job(name, self._result(run), content, run.threads))
+            place = self.experiment.variant(run.variant).section.at("")
+            jobs.append(Job(name, self._result(run), content, run.threads, place=place))
         self._run(jobs, totals)
 
     def write_events(self, folder: Path) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from dragon.compare.config import Experiment, Value, Variant
+from dragon.compare.config import Experiment, Value
 from dragon.compare.nets import override
 from dragon.errors import PrototxtError, UsageError
 from dragon.files.yaml_section import Section
@@ -24,23 +24,31 @@ _DECIDED: Mapping[str, str] = {
     "random_seed": "seeds", "test_iter": "test_batches", "test_state": "variants", "train_state": "variants",
     **dict.fromkeys(("net", "net_param", "train_net", "train_net_param", "test_net", "test_net_param"), "variants"),
     **dict.fromkeys(
-        ("display", "snapshot", "snapshot_prefix", "snapshot_after_train", "snapshot_format", "test_initialization"), ""
+        (
+            "debug_info", "display", "snapshot", "snapshot_prefix", "snapshot_after_train", "snapshot_diff",
+            "snapshot_format", "test_initialization",
+        ), "",
     ),
 }  # fmt: skip
+_OF_COMMAND = {"device_id": "--engine", "engine": "--engine", "precision": "--precision", "solver_mode": "--engine"}
 
 
-def _deciding(c: Experiment, field: str) -> str | None:
-    """The key of the experiment that decides a field, empty for one that it sets by itself; None for a free field."""
+def _decided(c: Experiment, field: str) -> str:
+    """What decides a field, so that a value has no effect, in words; empty for a free field."""
+    if field in _OF_COMMAND:
+        return f"{_OF_COMMAND[field]} of the command decides it"
     if (field == "max_iter" and c.iterations) or (field == "test_interval" and c.test_interval):
-        return "iterations" if field == "max_iter" else field
-    return _DECIDED.get(field)
+        key: str | None = "iterations" if field == "max_iter" else field
+    else:
+        key = _DECIDED.get(field)
+    if key is None:
+        return ""
+    return f'"{key}" of the experiment decides it' if key else "an experiment decides it by itself"
 
 
 def check_free(c: Experiment, field: str, section: Section) -> None:
     """Raise UsageError, at its line, for a field that the experiment decides: a value would have no effect."""
-    key = _deciding(c, field)
-    if key is not None:
-        how = f'"{key}" of the experiment decides it' if key else "an experiment decides it by itself"
+    if how := _decided(c, field):
         section.fail(f'"{section.name(field)}" has no effect: {how}', field)
 
 
@@ -79,17 +87,16 @@ def assign_solver(c: Experiment, solver: pb.SolverParameter) -> None:
     for assignment in c.assignments:
         path = solver_path(assignment) or ""
         field = re.split(r"[.\[]", path, maxsplit=1)[0]
-        key = _deciding(c, field)
-        if key is not None or field in varied:
-            how = f'"{key}" of the experiment decides it' if key else "an experiment decides it by itself"
+        how = _decided(c, field)
+        if how or field in varied:
             assignment.fail("the experiment varies it" if field in varied else f"it would have no effect: {how}")
         assignment.set(solver, path)
 
 
-def check_solver(c: Experiment, variant: Variant, solver: pb.SolverParameter) -> None:
+def check_solver(solver: pb.SolverParameter) -> None:
     """Raise UsageError for settings that no solver takes, such as an unknown type or policy."""
     try:
         check(solver)
         make_rule(solver)
     except PrototxtError as error:
-        raise UsageError(f'{c.file}: variant "{variant.name}": {error}') from None
+        raise UsageError(str(error)) from None

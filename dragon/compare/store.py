@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,16 @@ __all__ = ["data_digest", "key_of", "read_result", "run_key"]
 Record = dict[str, Any]
 
 _KEY_DIGITS = 20
+# what the results of each kind have; those of runs, which have no kind in their name, first
+_NEEDED: Mapping[str, Mapping[str, Any]] = {
+    "": {
+        "series": dict, "chance": dict, "iterations": int, "done": int, "train_s": int | float, "batch_size": int,
+        "diverged": object, "stopped": object,
+    },
+    "pair": {"settings": list, "own_start": list},
+    "budget": {"iterations": int},
+    "cost": {"series": list},
+}  # fmt: skip
 # fields of the solver that decide nothing: of what is shown, stored or sent between ranks, or given beside the solver
 _IRRELEVANT = (
     "average_loss", "debug_info", "device_id", "display", "engine", "layer_wise_reduce", "precision",
@@ -97,9 +108,15 @@ def _source_digest_at(path: str, backend: int, *stamps: int) -> str:
 
 
 def read_result(path: Path) -> Record | None:
-    """A finished result; None when the file is missing or damaged."""
+    """A finished result; None when the file is missing, damaged, or without what a result of its kind has."""
     try:
         content = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError):
         return None
-    return content if isinstance(content, dict) else None
+    kind, _, key = path.stem.rpartition("_")
+    needed = _NEEDED.get(kind, {}) if len(key) == _KEY_DIGITS else {}
+    if not isinstance(content, dict) or not all(
+        name in content and isinstance(content[name], of) for name, of in needed.items()
+    ):
+        return None
+    return content

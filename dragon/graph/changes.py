@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from dragon.bases.registry import canonical, class_of, unread_settings
+from dragon.bases.registry import canonical, class_of, unread_by_all
 from dragon.errors import nearest
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.assign import Assignment, has_field
@@ -69,12 +69,10 @@ class NetChanges:
                 return True
         if found is None or not found[0]:
             return False
-        unread = []
         for layer in found[0]:
             path = _with_settings(layer, found[1])
             assignment.set(layer, path)
-            unread.append(unread_settings(layer).get(re.split(r"[.\[]", path, maxsplit=1)[0]))
-        if why := all(unread) and unread[0]:
+        if why := unread_by_all(found[0], re.split(r"[.\[]", path, maxsplit=1)[0]):
             assignment.fail(f'layer "{found[0][0].name}" ({found[0][0].type}) does not read this: {why}')
         return True
 

@@ -94,7 +94,8 @@ class ProbeObserver(Observer):
         for probe in self.probes:
             if probe.title in self._loaded:
                 probe.load_state(self._loaded.pop(probe.title))
-            probe.start(run)
+            with probe.named():
+                probe.start(run)
         self._at(solver, run)
         self.seconds += time.perf_counter() - began
 
@@ -103,7 +104,8 @@ class ProbeObserver(Observer):
             return
         began = time.perf_counter()
         for probe in self._following:
-            probe.after_iteration(self._run)
+            with probe.named():
+                probe.after_iteration(self._run)
         self._at(solver, self._run)
         self.seconds += time.perf_counter() - began
 
@@ -137,12 +139,14 @@ class ProbeObserver(Observer):
         for probe in self._due(solver.iter):
             self._measure(probe, solver, run)
         for probe in self._next(solver):
-            probe.before_measure(run)
+            with probe.named():
+                probe.before_measure(run)
 
     def _measure(self, probe: Probe, solver: Solver, run: Run) -> None:
         if self._done.get(probe.title) == solver.iter:
             return
-        values = measure(probe, run)
+        with probe.named():
+            values = measure(probe, run)
         self._done[probe.title] = solver.iter
         for key, value in values.items():
             iterations, numbers = self._series.setdefault(f"probe/{probe.title}/{key}", [[], []])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -70,6 +71,16 @@ class Probe:
         """Raise UsageError where `learned`, what training changes, is empty."""
         if not learned:
             raise self.wrong("nothing learns in this net: every lr_mult is 0, or it has no weights")
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Name the probe in an error of what a user asked of it."""
+        try:
+            yield
+        except UsageError as error:
+            if not error.message.startswith("probe "):
+                error.task = error.task or f'probe "{self.title}"'
+            raise
 
     def wrong(self, message: str) -> UsageError:
         """The error for a setting that cannot be."""

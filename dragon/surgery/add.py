@@ -8,7 +8,7 @@ from typing import Any
 from dragon.bases.registry import find_class, layer_types
 from dragon.errors import UsageError, nearest
 from dragon.proto import dragon_pb2 as pb
-from dragon.surgery.fields import set_fields
+from dragon.surgery.fields import set_layers_fields
 from dragon.surgery.model import Model, Note, silent_note
 from dragon.surgery.rules import copy_rules
 from dragon.surgery.selection import Words, find_type, suitable
@@ -56,7 +56,7 @@ def add(
     for index in reversed(chosen):
         owner = new.net.layer[index]
         fresh = pb.LayerParameter(name=names[owner.name], type=kind, top=[names[owner.name]])
-        set_fields(fresh, fields, kind)
+        set_layers_fields([fresh], fields, kind)
         copy_rules(owner, fresh)
         (_behind if after is not None else _in_front)(new.net, index, fresh)
     for target, name in names.items():

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.bases.fillers import FILLERS, unknown_filler
 from dragon.bases.registry import class_of
 from dragon.bases.weighted import Weighted
 from dragon.errors import UsageError, nearest
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.biases import Bias, add_bias, drop_bias, give_zero_bias, has_bias
-from dragon.surgery.fields import set_fields
+from dragon.surgery.fields import set_fields, set_layers_fields
 from dragon.surgery.learning import filler_fields
 from dragon.surgery.model import Model, Note, silent_note
 from dragon.surgery.normalisations import PhaseGraphs
@@ -30,7 +31,8 @@ def initialise(model: Model, layers: Mapping[str, _Fields], note: Note = silent_
 
     layers: for each selector the fields of a filler, which is that of the weight, such as `{type: msra}`; or one such
     mapping for each blob, `{weight: {type: msra}, bias: {value: 0.1}}`. Fillers replace the present ones as a whole.
-    Raises UsageError for a layer without such a filler that is chosen by its name; a pattern leaves it out.
+    Raises UsageError for an unknown filler, and for a layer without such a one that is chosen by its name; a pattern
+    leaves it out.
     """
     new = model.copy()
     for word, given in pairs(layers, "initialise"):
@@ -41,6 +43,8 @@ def initialise(model: Model, layers: Mapping[str, _Fields], note: Note = silent_
                 filler = getattr(getattr(layer, class_of(layer).settings[0]), known[blob])
                 filler.Clear()
                 set_fields(filler, fields, f"{layer.name}.{known[blob]}")
+                if filler.type not in FILLERS:
+                    raise UsageError(f"{layer.name}.{known[blob]}: {unknown_filler(filler.type)}")
             note(f"initialised {layer.name}")
     return new
 
@@ -131,13 +135,13 @@ def _before_norms(net: pb.NetParameter) -> list[int]:
 def set_layers(model: Model, layers: Mapping[str, _Fields], note: Note = silent_note) -> Model:
     """A model in which fields of chosen layers have other values: for each selector the fields of LayerParameter.
 
-    Raises UsageError for an unknown field or a value of another type.
+    Raises UsageError for an unknown field, a value of another type, and settings that no chosen layer reads.
     """
     new = model.copy()
     for word, given in pairs(layers, "set"):
-        for index in select(new.net, word):
-            layer = new.net.layer[index]
-            set_fields(layer, given, layer.name)
+        chosen = [new.net.layer[index] for index in select(new.net, word)]
+        set_layers_fields(chosen, given, word)
+        for layer in chosen:
             note(f"set {', '.join(given)} of {layer.name}")
     return new
 

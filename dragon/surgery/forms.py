@@ -11,7 +11,7 @@ from dragon.bases.batch_statistics import normalization_of
 from dragon.bases.registry import class_of, find_class, layer_types
 from dragon.errors import UsageError, nearest
 from dragon.proto import dragon_pb2 as pb
-from dragon.surgery.fields import set_fields
+from dragon.surgery.fields import set_layers_fields
 from dragon.surgery.learning import learned_blobs
 from dragon.surgery.selection import check_choice, find_type
 from dragon.surgery.values import free_name
@@ -46,7 +46,7 @@ class NormalisationType:
     def layers(self, name: str, scale_name: str, bottom: str, top: str) -> list[pb.LayerParameter]:
         """The layer, and behind it, in place, a Scale if it learns no scale of its own."""
         layer = pb.LayerParameter(name=name, type=self.type, bottom=[bottom], top=[top])
-        set_fields(layer, self.fields, self.type)
+        set_layers_fields([layer], self.fields, self.type)
         settings = normalization_of(layer)
         if settings is None:
             self._learn_affine(layer)

@@ -10,7 +10,7 @@ from dragon.bases.weighted import Weighted
 from dragon.errors import UsageError, nearest
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.changes import pairs
-from dragon.surgery.fields import set_fields
+from dragon.surgery.fields import set_layers_fields
 from dragon.surgery.forms import add_specs, is_normalisation, normalisation_type, scale_name
 from dragon.surgery.learning import learned_blobs
 from dragon.surgery.model import Model, Note, silent_note
@@ -63,7 +63,7 @@ def _replace_layers(model: Model, chosen: list[int], kind: str, fields: _Fields)
         layer = model.net.layer[index]
         fresh = pb.LayerParameter(name=layer.name, type=found, bottom=layer.bottom, top=layer.top)
         copy_rules(layer, fresh)
-        set_fields(fresh, fields, layer.name)
+        set_layers_fields([fresh], fields, layer.name)
         layer.CopyFrom(fresh)
         model.arrays.pop(layer.name, None)
 

@@ -53,5 +53,8 @@ class _Here:
     def close(self) -> None:
         self.closed = True
 
+    def terminate(self) -> None:
+        pass
+
     def wait(self, timeout: float | None = None) -> int:
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -131,8 +132,38 @@ MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
         add("layers: {bn: {batch_norm_param: {epsi: 1}}}"),
         r'has no field "epsi" \(did you mean "eps"',
     ),
+    "a layer field of no layer": (
+        add("layers: {conv: {batch_norm_param: {eps: 1}}}"),
+        r'yaml:12: "variants\[2\]\.layers\.conv\.batch_norm_param": Convolution does not read batch_norm_param: the '
+        r"type reads convolution_param",
+    ),
+    "wrong average": (
+        add("layers: {bn: {batch_norm_param: {average: EMMA}}}"),
+        r"""yaml:12: .*"average" is one of CAFFE, EMA, CUMULATIVE, LATEST, got 'EMMA' \(did you mean "EMA"\?\)$""",
+    ),
+    "wrong kind of value": (
+        add("layers: {bn: {batch_norm_param: 3}}"),
+        r'yaml:12: .*"batch_norm_param" is a mapping of fields to values, got 3$',
+    ),
+    "empty value": (add("layers: {bn: {batch_norm_param: {eps: }}}"), r'yaml:12: .*"eps" has no value$'),
+    "a number of seeds": (
+        swap("name: A", "seeds: 3\nname: A"),
+        r'yaml:2: "seeds" must be a list such as \[1, 2, 3\], or \{first: 1, count: 3\}, got 3$',
+    ),
+    "engine": (
+        add("set: {solver_mode: GPU}"),
+        r'yaml:12: .*solver_mode" has no effect: --engine of the command decides',
+    ),
+    "unknown rule": (add("set: {type: Admn}"), r'yaml:10: variant "merged": type is one of .*did you mean "Adam"'),
     "wrong value": (add("set: {max_iter: soon}"), r"yaml:12: .*max_iter"),
-    "no data": (swap("dataset: ", "dataset: /nowhere"), r'the data folder ".*" does not exist'),
+    "no data": (
+        swap("dataset: ", "dataset: /nowhere"),
+        r'yaml:\d+: variant "plain": the data folder ".*" does not exist',
+    ),
+    "data in a file": (
+        lambda text: re.sub("dataset: .*", "dataset: solver.prototxt", text),
+        r"solver\.prototxt\" is a file, expected a folder made by `dragon data`$",
+    ),
 }
 
 

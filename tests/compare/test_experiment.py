@@ -589,6 +589,16 @@ WITHOUT_EFFECT = {
     "against itself": ("eps: small}, against", "eps: usual}, against", 'against" selects the runs of "of" too'),
     "infinite bound": ('expect: "within 1"', 'expect: "> 1e999"', 'got "> 1e999"'),
     "rate of no run": ("quick:", "picture: {metric: accuracy, over: momentum}\nquick:", 'over" names no factor'),
+    "picture of a metric over a factor": (
+        "quick:",
+        "picture: {metrics: [accuracy, best_rate]}\nquick:",
+        '"picture.metrics": best_rate is over base_lr, and not of a run; {metric: best_rate} shows it',
+    ),
+    "picture over a factor twice": (
+        "quick:",
+        "picture: {metric: best_rate, over: base_lr}\nquick:",
+        '"picture.metric": best_rate is over base_lr, and',
+    ),
     "picture": ("quick:", "picture: {metrics: [accuracy, los]}\nquick:", 'no metric "los" .did you mean "loss"'),
     "tuned by what is not there": (
         "",
@@ -688,6 +698,32 @@ def test_a_picture_shows_built_in_metrics_too(experiment: Path) -> None:
     check_questions(plan)
     assert plan.comparison.picture is not None
     assert plan.comparison.picture.metrics == ("train_loss", "area")
+
+
+@pytest.mark.usefixtures("workers_here")
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("equal: [plain, merged]", r':{line}: merged against plain: net .* has no parameter "'),
+        (
+            "probes: [{percentiles: {layer: cov}}]",
+            r':6: plain, .*: probe "percentiles": the net has no layer "cov"',
+        ),
+    ],
+)
+def test_what_a_run_finds_has_a_line(comparison: Path, tmp_path: Path, line: str, message: str) -> None:
+    text = comparison.read_text().replace("equal: [split, merged]\n", "")
+    comparison.write_text(f"{text}{line}\n")
+    expected = message.replace("{line}", str(text.count("\n") + 1))
+    with pytest.raises(UsageError, match=expected):
+        compare(comparison, tmp_path / "out", engine="numpy", display=Silent())
+
+
+def test_tuning_is_checked_before_anything_is_written(comparison: Path, tmp_path: Path) -> None:
+    comparison.write_text(f"{comparison.read_text()}seeds: [1]\ntune: {{over: {{momentum: [0.5]}}, seeds: [1]}}\n")
+    with pytest.raises(UsageError, match=r'"tune\.seeds" must differ'):
+        compare(comparison, tmp_path / "out", engine="numpy", display=Silent())
+    assert not (tmp_path / "out").exists()
 
 
 def test_points_of_costs_are_rounds(experiment: Path) -> None:

@@ -31,6 +31,16 @@ from dragon.compare.reading import read_experiment
             "quick: {seeds: [1], stop: {chance: {accuracy: 0.1, at: 99}}}",
             '"stop.chance.at" is 99, and the longest run takes 10 iterations: no run is stopped',
         ),
+        ("set: {gamma: 0.5}", '"set.gamma": gamma has no effect with lr_policy fixed, in variant "plain"'),
+        (
+            "factors: {power: [1, 2]}",
+            '"factors.power": power has no effect with lr_policy fixed, in variant "plain"',
+        ),
+        ("set: {gamma: 0.5, lr_policy: exp}", ""),
+        (
+            "set: {momentum: 1.5}",
+            '"set.momentum": momentum is 1.5: steps grow without end; it is below 1, in variant "plain"',
+        ),
         ("metrics: {late: {series: train/loss, take: mean, from: 10%, to: 90%}}", ""),
         ("statistics: [global, {exact: 1}]", ""),
     ],

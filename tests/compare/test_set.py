@@ -51,7 +51,7 @@ def test_solver_and_nets_of_every_variant(comparison: Path) -> None:
 def test_mistakes(comparison: Path, tmp_path: Path, text: str, message: str) -> None:
     comparison.write_text(comparison.read_text() + FACTOR)
     with pytest.raises(UsageError) as raised:
-        compare(comparison, tmp_path / "out", engine="numpy", assignments=[Assignment.parse(text)])
+        compare(comparison, tmp_path / "out", engine="numpy", assignments=[text])
     assert str(raised.value).startswith(f"--set {text}: ")
     assert message in str(raised.value)
     assert not (tmp_path / "out").exists()

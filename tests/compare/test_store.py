@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +129,30 @@ def test_keys_of_experiments_that_ship(name: str, tmp_path: Path, monkeypatch: p
     file = find_experiment(name)
     found = [make_plan(read_experiment(file, quick), "onednn", "fp32").runs[0].id for quick in (False, True)]
     assert tuple(found) == KEYS[name]
+
+
+RUN = {
+    "series": {}, "chance": {}, "iterations": 4, "done": 4, "train_s": 0.1, "batch_size": 20, "diverged": None,
+    "stopped": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "wrong"),
+    [
+        *(("", RUN, {name: [1]}) for name in ("series", "chance", "iterations", "done", "train_s", "batch_size")),
+        ("pair_", {"settings": [], "own_start": []}, {"settings": 1}),
+        ("budget_", {"iterations": 4}, {"iterations": "4"}),
+        ("cost_", {"series": []}, {"series": {}}),
+    ],
+)
+def test_a_result_without_what_its_kind_has_is_damaged(
+    kind: str, content: dict[str, Any], wrong: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / f"{kind}{store.key_of('x')}.json"
+    for found, given in ((True, content), (False, content | wrong), (False, {}), (False, [])):
+        path.write_text(json.dumps(given))
+        assert (store.read_result(path) is not None) == found
+    for name in content:
+        path.write_text(json.dumps({key: value for key, value in content.items() if key != name}))
+        assert store.read_result(path) is None

@@ -84,3 +84,10 @@ def test_two_probes_of_one_name_need_labels() -> None:
     solver.solve()
     series = observer.series()
     assert series["probe/weight_norm/conv"] == series["probe/again/conv"]
+
+
+def test_an_error_in_a_training_names_the_probe() -> None:
+    solver = make_solver()
+    observe(solver, ("percentiles", {"layer": "cov"}))
+    with pytest.raises(UsageError, match=r'^probe "percentiles": the net has no layer "cov" \(did you mean "conv"'):
+        solver.solve()

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 
 from dragon.proto.text import read_net
-from dragon.surgery.model import read_model
+from dragon.surgery.model import read_model, write_model
 from dragon.surgery.prove import prove
 from dragon.tools.bn import command as group
 from dragon.tools.common.arguments import plain_booleans
@@ -132,6 +133,16 @@ def test_insert_and_remove_with_weights(folder: Path, dragon: Dragon, place: str
     assert "folded bn_conv1 into conv1" in back.out
     old, new = (read_model(*pair) for pair in (("net.prototxt", WEIGHTS[1]), ("b.prototxt", "b.caffemodel")))
     assert max(d.relative for d in prove(old, new, batches=2)) < 1e-5
+
+
+def test_a_net_that_was_not_finite_before_is_said_to_be(folder: Path, dragon: Dragon) -> None:
+    model = read_model("net.prototxt", "s_iter_3.caffemodel")
+    model.arrays["conv1"][0][0] = np.nan
+    write_model(model, None, "nan.caffemodel")
+    broken = dragon("bn", "insert", *MODEL, "--weights", "nan.caffemodel", "--type", "FRN", "--out-model", "o")
+    words = 'in TRAIN is not finite; in the net as it was, blob "conv1" in TRAIN is not finite'
+    assert (broken.code, words in broken.err) == (2, True), broken.err
+    assert not Path("o").exists()
 
 
 def test_short_names_are_the_same_commands(folder: Path, dragon: Dragon) -> None:

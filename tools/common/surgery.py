@@ -11,7 +11,7 @@ import click
 
 from dragon.bases.layer import TEST, TRAIN
 from dragon.counting import how_many
-from dragon.errors import UsageError
+from dragon.errors import NumericError, UsageError
 from dragon.models import zoo
 from dragon.proto.assign import Assignment
 from dragon.surgery.builds import check_builds, prove_others
@@ -52,6 +52,18 @@ class SurgeryChoice:
         """The net with its weights. Raises DragonError."""
         return read_model(self.model, self.weights, self.profile, self.assignments, self.level, self.stages)
 
+    def _run_new(self, old: Model, new: Model, batches: int) -> list[str]:
+        """Run the new net, and return its phases. Raises DragonError, which says where the old one failed alike."""
+        with progress_bar() as progress:
+            try:
+                return check_runs(new, batches, self.shape, progress)
+            except NumericError as error:
+                try:
+                    check_runs(old, batches, self.shape, progress)
+                except NumericError as before:
+                    error.hint = f"in the net as it was, {before.message}"
+                raise
+
     def finish(
         self,
         old: Model,
@@ -70,14 +82,12 @@ class SurgeryChoice:
         proof: dict[str, Any] | None = None
         check_builds(old, new)
         if differs or (runs and not old.arrays):
-            with progress_bar() as progress:
-                found_phases = check_runs(new, self.batches, self.shape, progress)
+            found_phases = self._run_new(old, new, self.batches)
             why = differs or "without weights there is nothing to compare"
             click.echo(f"runs in {' and '.join(found_phases)}, forward and backward; not proved equal: {why}")
         elif old.arrays:
             if trains:
-                with progress_bar() as progress:
-                    check_runs(new, 1, self.shape, progress)
+                self._run_new(old, new, 1)
             warnings: list[str] = []
             with progress_bar() as progress:
                 found = prove(old, new, phases, self.batches, self.shape, progress=progress, note=warnings.append)

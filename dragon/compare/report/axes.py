@@ -13,6 +13,8 @@ WIDTH, HEIGHT = 420, 270  # user units; on a phone about three quarters of a pix
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 50
 _CHARACTERS = 44  # that fit below the x axis
 _LOW, _HIGH = 1e-300, 1e300
+_DIGITS = (4, 5, 6, 7, 8)
+_EQUAL = 1e-6
 
 
 @dataclass(frozen=True)
@@ -44,18 +46,28 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     return [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def tick_text(value: float) -> str:
-    """A tick's number, as short as it can be said."""
+def tick_text(value: float, digits: int = 4) -> str:
+    """A tick's number, as short as it can be said in so many digits."""
     if value and not 1e-4 <= abs(value) < 1e5:
         return f"{value:.0e}".replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")
-    return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,.{digits}g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _told_apart(values: Sequence[float]) -> list[tuple[float, str]]:
+    """Ticks with as many digits as tell them apart."""
+    texts: list[str] = []
+    for digits in _DIGITS:
+        texts = [tick_text(value, digits) for value in values]
+        if len(set(texts)) == len(texts):
+            break
+    return list(zip(values, texts, strict=True))
 
 
 def linear(name: str, low: float, high: float, about: int = 5) -> Axis:
-    """A linear axis."""
-    if not high > low:
+    """A linear axis. Ends that are equal but for the rounding of float32 are apart by as much as they are."""
+    if not high - low > _EQUAL * max(abs(low), abs(high)):
         low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
-    return Axis(name, low, high, False, [(t, tick_text(t)) for t in ticks(low, high, about)])
+    return Axis(name, low, high, False, _told_apart(ticks(low, high, about)))
 
 
 def logarithmic(name: str, low: float, high: float, at: Sequence[float] = ()) -> Axis:

@@ -204,8 +204,9 @@ def _dots(view: View, metric: str, cells: Sequence[Record]) -> str:
 
 
 def _rows(view: View, metrics: Sequence[str], cells: Sequence[Record]) -> str:
-    """A figure for each cell, with a row for each of the metrics that it has; all of them have the first one's unit."""
-    k, axis_name = unit_of(view, metrics[0])[0], "%" if view.share(metrics[0]) else ""
+    """A figure for each cell, with a row for each of the metrics that it has; in percent if all are shares of 1."""
+    percent = all(view.share(name) for name in metrics)
+    k, axis_name = (unit_of(view, metrics[0])[0], "%") if percent else (1.0, "")
     figures = []
     for c in cells:
         entries = [(name, c["metrics"].get(name) or {}) for name in metrics]

@@ -44,6 +44,15 @@ def test_logarithmic_places() -> None:
     assert (axis.place(1e-9), axis.place(5.0)) == (0, 1), "outside values are drawn at the ends"
 
 
+@pytest.mark.parametrize(("low", "high"), [(10, 10), (9.9999999, 10.0000001), (2.30251, 2.30256), (0, 1), (-5, 5)])
+def test_ticks_differ_in_their_text(low: float, high: float) -> None:
+    axis = linear("y", low, high)
+    texts = [text for _, text in axis.ticks]
+    assert len(set(texts)) == len(texts) >= 3
+    assert all(axis.low <= value <= axis.high for value, _ in axis.ticks)
+    assert [float(text) for text in texts] == pytest.approx([value for value, _ in axis.ticks], rel=1e-7)
+
+
 def test_tick_texts() -> None:
     assert [tick_text(v) for v in (0, 0.5, 2000, 1e5, 1e-5, 1e12, -3, 0.25)] == [
         "0", "0.5", "2,000", "1e5", "1e-5", "1e12", "-3", "0.25",

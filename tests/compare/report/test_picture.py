@@ -7,6 +7,8 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from dragon.compare.report import picture, write_report
 from tests.compare.report.results import HOSTILE
 
@@ -71,12 +73,14 @@ def test_an_experiment_without_claims_has_one_too(results: Results, tmp_path: Pa
     assert "agrees" not in "".join(re.findall(r"<text.*?</text>", text))
 
 
-def test_several_metrics_are_rows_of_each_cell(results: Results) -> None:
+@pytest.mark.parametrize(("other", "rows"), [("train_accuracy", (": 50", ": 25")), ("loss", (": 0.500", ": 0.250"))])
+def test_several_metrics_are_rows_of_each_cell(results: Results, other: str, rows: tuple[str, str]) -> None:
     results["about"].pop("picture", None)
-    results["picture"] = {"metrics": ["accuracy", "loss"], "where": {}}
+    results["picture"] = {"metrics": ["accuracy", other], "where": {}}
     for cell in results["cells"]:
         cell["metrics"]["accuracy"] = {"mean": 0.5, "low": 0.4, "high": 0.6}
-        cell["metrics"]["loss"] = {"mean": 0.25, "low": None, "high": None}
+        cell["metrics"][other] = {"mean": 0.25, "low": None, "high": None}
     shown = texts(results)
-    assert shown.count("accuracy: 50") == shown.count("loss: 25") == len(results["cells"])
+    own = other.replace("_", " ") + rows[1]
+    assert shown.count(" accuracy" + rows[0]) == shown.count(own) == len(results["cells"])
     assert picture(results).count("<svg ") == 1 + len(results["cells"])
