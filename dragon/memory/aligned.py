@@ -1,7 +1,8 @@
 """Zeroed memory on 64-byte boundaries: small pieces from NumPy, large ones straight from the system.
 
 The C library keeps freed pieces of up to 32 MiB and seldom finds one that fits when sizes change: the training of a
-detector whose images have a new size in each iteration took twice the memory that it used. A mapping goes back at once.
+detector whose images have a new size in each iteration took twice the memory that it used. A mapping goes back at once,
+and none of its pages is taken before it is used: a plan moves most of its memory into an arena.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 __all__ = ["ALIGNMENT", "aligned_bytes"]
 
 ALIGNMENT = 64  # bytes: a cache line and the widest vector
-LARGE = 1 << 20  # bytes from which on memory is a mapping of its own
+LARGE = 1 << 16  # bytes from which on memory is a mapping of its own
 _HUGE = 1 << 22  # bytes from which on large pages are asked for, as NumPy does
 
 

@@ -66,6 +66,13 @@ def test_large_memory_goes_back_at_once() -> None:
     assert before - _resident() > 60 * LARGE
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="no figures of the process")
+def test_memory_is_taken_when_it_is_used() -> None:
+    size, before = 100_000, _resident()
+    made = [aligned_bytes(size) for _ in range(400)]
+    assert _resident() - before < len(made) * size / 10
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_fork_has_memory_of_its_own() -> None:
     made = aligned_bytes(LARGE)
