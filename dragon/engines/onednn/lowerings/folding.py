@@ -178,7 +178,8 @@ class _Fold:
         scale, self.shift[...] = self._affine()
         weight = self.layer.weight.peek()
         out = np.empty(weight.shape, np.float32) if out is None else out.reshape(weight.shape)
-        return np.multiply(weight, self._by_output(scale), out=out)
+        folded: Array = np.multiply(weight, self._by_output(scale), out=out)
+        return folded
 
     def _by_output(self, factors: Array) -> Array:
         """Factors of the outputs in a shape that the weights are multiplied by."""
