@@ -5,11 +5,12 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 
-from dragon.memory.aligned import ALIGNMENT, LARGE, aligned_bytes
+from dragon.memory.aligned import ALIGNMENT, LARGE, address_of, aligned_bytes
 from dragon.memory.storage import Storage
 
 SIZES = [0, 1, 63, 4097, LARGE - 1, LARGE, LARGE + 1, 5 * LARGE + 3]
@@ -37,6 +38,14 @@ def test_numpy_is_asked_where_there_is_no_mapping(monkeypatch: pytest.MonkeyPatc
     assert aligned_bytes(2 * LARGE).size == 2 * LARGE
     with pytest.raises(MemoryError):
         aligned_bytes(1 << 50)
+
+
+@pytest.mark.parametrize("part", [np.s_[:], np.s_[2:], np.s_[:, 1:], np.s_[3:3], np.s_[::-1, ::2]])
+@pytest.mark.parametrize("writable", [True, False])
+def test_addresses(part: Any, writable: bool) -> None:
+    array = np.zeros((4, 6), np.float32)
+    array.flags.writeable = writable
+    assert address_of(array[part]) == array[part].ctypes.data
 
 
 def test_memory_that_is_nowhere() -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dragon.counting import how_many
 from dragon.engines.onednn.library.binding import check, dims, library
 from dragon.engines.onednn.library.constants import DataType, FormatKind, Query, Tag
-from dragon.memory.aligned import aligned_bytes
+from dragon.memory.aligned import address_of, aligned_bytes
 
 __all__ = ["Device", "Memory", "MemoryDesc", "Owner", "Shape"]
 
@@ -45,7 +45,7 @@ class Owner:
     _destroy: Callable[[Any], Any] | None = None
 
     def __init__(self, handle: c_void_p, destroy: Callable[[Any], Any] | None) -> None:
-        self._as_parameter_ = handle
+        self._as_parameter_ = handle.value  # a number, for the search for cycles has no need to look at it
         self._destroy = destroy
 
     def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
@@ -326,7 +326,7 @@ class Memory(Owner):
             raise ValueError(f"a buffer of {how_many(buffer.nbytes, 'byte')} for {self.desc} from byte {self.start}")
         self.buffer = buffer
         self._elements: NDArray[Any] | None = None
-        return int(buffer.ctypes.data) + self.start
+        return address_of(buffer) + self.start
 
     def view(self, desc: MemoryDesc, start: int = 0) -> Memory:
         """The bytes from `start` on under another descriptor."""

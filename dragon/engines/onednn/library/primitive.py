@@ -242,7 +242,7 @@ class Call:
         )
         self._run = partial(
             library().primitive_execute,
-            primitive._as_parameter_,
+            c_void_p(primitive._as_parameter_),
             primitive.device.stream,
             c_int(len(self.memories)),
             ctypes.cast(self._arguments, ctypes.POINTER(ExecArg)),
