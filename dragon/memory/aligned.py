@@ -34,7 +34,7 @@ def aligned_bytes(size: int) -> NDArray[np.uint8]:
 
 
 def address_of(array: NDArray[Any]) -> int:
-    """The address of an array's first element, in a third of the time that `array.ctypes` takes."""
+    """The address of an array's first element, in less than half the time that `array.ctypes` takes."""
     try:
         return ctypes.addressof(ctypes.c_char.from_buffer(array.data))
     except (TypeError, ValueError):  # read-only, with gaps, or empty
