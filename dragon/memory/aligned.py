@@ -1,22 +1,25 @@
 """Zeroed memory on 64-byte boundaries: small pieces from NumPy, large ones straight from the system.
 
 The C library keeps freed pieces of up to 32 MiB and seldom finds one that fits when sizes change: the training of a
-detector whose images have a new size in each iteration took twice the memory that it used. A mapping goes back at once.
+detector whose images have a new size in each iteration took twice the memory that it used. A mapping goes back at once,
+and none of its pages is taken before it is used: a plan moves most of its memory into an arena.
 """
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import sys
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ALIGNMENT", "aligned_bytes"]
+__all__ = ["ALIGNMENT", "address_of", "aligned_bytes"]
 
 ALIGNMENT = 64  # bytes: a cache line and the widest vector
-LARGE = 1 << 20  # bytes from which on memory is a mapping of its own
+LARGE = 1 << 16  # bytes from which on memory is a mapping of its own
 _HUGE = 1 << 22  # bytes from which on large pages are asked for, as NumPy does
 
 
@@ -26,8 +29,16 @@ def aligned_bytes(size: int) -> NDArray[np.uint8]:
     if raw is not None:
         return raw[:size]
     raw = np.zeros(size + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
+    start = -address_of(raw) % ALIGNMENT
     return raw[start : start + size]
+
+
+def address_of(array: NDArray[Any]) -> int:
+    """The address of an array's first element, in less than half the time that `array.ctypes` takes."""
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array.data))
+    except (TypeError, ValueError):  # read-only, with gaps, or empty
+        return int(array.ctypes.data)
 
 
 def _mapped(size: int) -> NDArray[np.uint8] | None:

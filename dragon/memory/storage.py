@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from dragon.memory.aligned import aligned_bytes
+from dragon.memory.aligned import address_of, aligned_bytes
 
 __all__ = [
     "HOST",
@@ -250,8 +250,10 @@ class Storage:
         So an engine that has brought its storages up to date need only look at those in `changes`. It belongs to the
         engine, which empties it.
         """
-        if not any(known is changes for known in self._followers):
-            self._followers += (changes,)
+        for known in self._followers:
+            if known is changes:
+                return
+        self._followers += (changes,)
 
     def unfollow(self, changes: set[Storage]) -> None:
         """Undo `follow`."""
@@ -274,7 +276,7 @@ class Storage:
     @property
     def address(self) -> int:
         """Memory address of the host copy; 0 while it has no memory."""
-        return 0 if self._host is None else int(self._host.ctypes.data)
+        return 0 if self._host is None else address_of(self._host)
 
     @property
     def held(self) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 
-from dragon.memory.aligned import ALIGNMENT, LARGE, aligned_bytes
+from dragon.memory.aligned import ALIGNMENT, LARGE, address_of, aligned_bytes
 from dragon.memory.storage import Storage
 
 SIZES = [0, 1, 63, 4097, LARGE - 1, LARGE, LARGE + 1, 5 * LARGE + 3]
@@ -39,6 +40,14 @@ def test_numpy_is_asked_where_there_is_no_mapping(monkeypatch: pytest.MonkeyPatc
         aligned_bytes(1 << 50)
 
 
+@pytest.mark.parametrize("part", [np.s_[:], np.s_[2:], np.s_[:, 1:], np.s_[3:3], np.s_[::-1, ::2]])
+@pytest.mark.parametrize("writable", [True, False])
+def test_addresses(part: Any, writable: bool) -> None:
+    array = np.zeros((4, 6), np.float32)
+    array.flags.writeable = writable
+    assert address_of(array[part]) == array[part].ctypes.data
+
+
 def test_memory_that_is_nowhere() -> None:
     with pytest.raises(MemoryError):
         aligned_bytes(1 << 50)
@@ -64,6 +73,13 @@ def test_large_memory_goes_back_at_once() -> None:
     before = _resident()
     del kept[:-1]  # the last one has the highest address in a heap, which so cannot shrink
     assert before - _resident() > 60 * LARGE
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="no figures of the process")
+def test_memory_is_taken_when_it_is_used() -> None:
+    size, before = 100_000, _resident()
+    made = [aligned_bytes(size) for _ in range(400)]
+    assert _resident() - before < len(made) * size / 10
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")

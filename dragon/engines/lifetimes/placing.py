@@ -97,13 +97,13 @@ def place(lifetimes: Sequence[Lifetime]) -> tuple[list[int], int]:
 
 def _placed(lifetimes: Sequence[Lifetime], order: Callable[[Lifetime], tuple[int, ...]]) -> tuple[list[int], int]:
     offsets = [0] * len(lifetimes)
-    placed: list[int] = []
+    placed: list[tuple[int, int, int, int]] = []  # first and last step, first byte and the one after the last
     for i in sorted(range(len(lifetimes)), key=lambda i: order(lifetimes[i])):
-        one = lifetimes[i]
-        taken = sorted((offsets[j], offsets[j] + lifetimes[j].padded) for j in placed if lifetimes[j].overlaps(one))
-        offsets[i] = _narrowest_gap(taken, one.padded)
-        placed.append(i)
-    return offsets, max((offset + one.padded for offset, one in zip(offsets, lifetimes, strict=True)), default=0)
+        start, end, size = lifetimes[i].start, lifetimes[i].end, lifetimes[i].padded
+        taken = sorted((begin, stop) for first, last, begin, stop in placed if start <= last and first <= end)
+        offsets[i] = _narrowest_gap(taken, size)
+        placed.append((start, end, offsets[i], offsets[i] + size))
+    return offsets, max((stop for *_, stop in placed), default=0)
 
 
 def _narrowest_gap(taken: Sequence[tuple[int, int]], size: int) -> int:

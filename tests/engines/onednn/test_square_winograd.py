@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -156,6 +158,21 @@ def test_a_sum_is_added_to_where_no_strips_overlap(height: int, tiles: bool, oth
     net = agree(residual(height, other), phase=dragon.TEST, backward=False, passes=2)
     assert ("Winograd" in notes(net)["d"]) == tiles
     assert "Winograd" in notes(net)["b"]
+
+
+@pytest.mark.usefixtures("device", "square_tiles_everywhere")
+def test_folded_weights_are_computed_in_place() -> None:
+    net = make_net(LAYERS["normalised"].replace("num_output: 16", "num_output: 512"), "onednn", dragon.TEST)
+    net.run_forward()
+    weights = net.params["c"][0].data
+    weights[...] = 1
+    tracemalloc.start()
+    try:
+        net.run_forward()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < weights.nbytes
 
 
 @pytest.mark.usefixtures("device", "square_tiles_everywhere")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from ctypes import c_float
 
+from dragon.engines.onednn.library.binding import floats
 from dragon.engines.onednn.library.constants import Alg, Arg
 from dragon.engines.onednn.library.memory import Device, MemoryDesc
 from dragon.engines.onednn.library.primitive import Attributes, PostOp, Primitive, binary_operands, handles
@@ -48,7 +48,7 @@ def weighted_sum(
     layer: str = "",
 ) -> Primitive:
     """MULTIPLE_SRC + i -> DST = sum of weights[i] times source i; layouts of the sources may differ."""
-    factors = (c_float * len(sources))(*(weights or [1.0] * len(sources)))
+    factors = floats(weights or [1.0] * len(sources))
     return Primitive(
         device,
         "sum_primitive_desc_create",

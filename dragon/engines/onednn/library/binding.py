@@ -9,16 +9,17 @@ import ctypes
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ctypes import POINTER, Structure, c_char_p, c_float, c_int, c_int64, c_size_t, c_uint, c_void_p
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from dragon.engines.onednn.library.constants import MAX_NDIMS, Status
 from dragon.errors import EngineError
 from dragon.memory.shortage import LESS
 
-__all__ = ["ExecArg", "Library", "UnimplementedError", "check", "dims", "library"]
+__all__ = ["CArray", "ExecArg", "Library", "UnimplementedError", "check", "dims", "floats", "library"]
 
 LIBRARY_VARIABLE = "ONEDNN_LIBRARY"
 WHEEL = "onednn-cpu-gomp"
@@ -67,7 +68,6 @@ _FUNCTIONS: dict[str, list[Any]] = {
     "memory_desc_create_submemory": [_OUT, _P, _DIMS, _DIMS],
     "memory_desc_reshape": [_OUT, _P, c_int, _DIMS],
     "memory_desc_permute_axes": [_OUT, _P, POINTER(c_int)],
-    "memory_desc_clone": [_OUT, _P],
     "memory_desc_destroy": [_P],
     "memory_desc_query": [_P, c_int, c_void_p],
     "memory_desc_equal": [_P, _P],
@@ -170,9 +170,23 @@ class Library:
         return int(version.major), int(version.minor), int(version.patch)
 
 
-def dims(values: tuple[int, ...]) -> Any:
+@dataclass(frozen=True)
+class CArray:
+    """A C array as an argument; equal for equal values. The pointer keeps the array alive."""
+
+    values: tuple[Any, ...]
+    _as_parameter_: Any = field(compare=False)
+
+
+@lru_cache(4096)
+def dims(values: tuple[int, ...]) -> CArray:
     """A C array of dimensions; the library reads as many as the descriptor has."""
-    return _Dims(*values)
+    return CArray(values, ctypes.cast(_Dims(*values), _DIMS))
+
+
+def floats(values: Sequence[float]) -> CArray:
+    """A C array of floats."""
+    return CArray(tuple(values), ctypes.cast((c_float * len(values))(*values), POINTER(c_float)))
 
 
 class _Candidate(NamedTuple):

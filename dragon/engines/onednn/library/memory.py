@@ -5,9 +5,9 @@ from __future__ import annotations
 import ctypes
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from ctypes import byref, c_int, c_int64, c_void_p
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import prod
 from typing import Any
 
@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from dragon.counting import how_many
 from dragon.engines.onednn.library.binding import check, dims, library
 from dragon.engines.onednn.library.constants import DataType, FormatKind, Query, Tag
-from dragon.memory.aligned import aligned_bytes
+from dragon.memory.aligned import address_of, aligned_bytes
 
 __all__ = ["Device", "Memory", "MemoryDesc", "Owner", "Shape"]
 
 Shape = tuple[int, ...]
+
+_KEPT = 4096  # descriptors: equal ones are one object, which has its properties looked up once
 
 NUMPY_TYPES: dict[DataType, Any] = {
     DataType.f32: np.float32,
@@ -42,8 +44,8 @@ class Owner:
 
     _destroy: Callable[[Any], Any] | None = None
 
-    def __init__(self, handle: c_void_p, destroy: Callable[[Any], Any]) -> None:
-        self._as_parameter_ = handle
+    def __init__(self, handle: c_void_p, destroy: Callable[[Any], Any] | None) -> None:
+        self._as_parameter_ = handle.value  # a number, for the search for cycles has no need to look at it
         self._destroy = destroy
 
     def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
@@ -52,14 +54,18 @@ class Owner:
 
 
 class Device:
-    """The CPU engine with one in-order stream: a primitive has finished when its call returns."""
+    """The CPU engine with one in-order stream: a primitive has finished when its call returns.
+
+    compiled: what `Primitive` has had the library make, as long as something uses it.
+    """
 
     def __init__(self) -> None:
+        self.compiled: weakref.WeakValueDictionary[Hashable, Any] = weakref.WeakValueDictionary()
         lib = library()
-        self.engine, self.stream = c_void_p(), c_void_p()
-        check(lib.engine_create(byref(self.engine), 1, 0), "engine_create")
+        engine, self.stream = c_void_p(), c_void_p()
+        check(lib.engine_create(byref(engine), 1, 0), "engine_create")
+        self.engine = Owner(engine, lib.engine_destroy)
         check(lib.stream_create(byref(self.stream), self.engine, 1), "stream_create")
-        weakref.finalize(self, lib.engine_destroy, self.engine).atexit = False
         weakref.finalize(self, lib.stream_destroy, self.stream).atexit = False
 
     @property
@@ -97,9 +103,15 @@ class MemoryDesc(Owner):
     ``any`` leaves the layout to the primitive; ``plain`` is row-major or the strides given (in elements).
     """
 
-    def __init__(self, handle: c_void_p) -> None:
-        super().__init__(handle, library().memory_desc_destroy)
-        self.dims: Shape = self._list(Query.dims, self._int(Query.ndims_s32))
+    def __init__(self, handle: c_void_p, whole: Owner | None = None) -> None:
+        """whole: the object of the library that this is a part of, and ends with."""
+        super().__init__(handle, library().memory_desc_destroy if whole is None else None)
+        self._whole = whole
+
+    @cached_property
+    def dims(self) -> Shape:
+        """The shape."""
+        return self._list(Query.dims, self._int(Query.ndims_s32))
 
     @cached_property
     def dtype(self) -> DataType:
@@ -122,24 +134,12 @@ class MemoryDesc(Owner):
     @staticmethod
     def plain(shape: Shape, dtype: DataType = DataType.f32, strides: Shape | None = None) -> MemoryDesc:
         """A descriptor with strides in elements, row-major by default."""
-        if strides is None:
-            strides = tuple(prod(shape[i + 1 :]) for i in range(len(shape)))
-        handle = c_void_p()
-        create = library().memory_desc_create_with_strides
-        status = create(byref(handle), len(shape), dims(shape), dtype, dims(strides))
-        if status:
-            check(status, f"memory descriptor {shape} with strides {strides}")
-        return MemoryDesc(handle)
+        return _with_strides(shape, dtype, strides)
 
     @staticmethod
     def tagged(shape: Shape, dtype: DataType, tag: Tag) -> MemoryDesc:
         """A descriptor with one of the named layouts."""
-        handle = c_void_p()
-        create = library().memory_desc_create_with_tag
-        status = create(byref(handle), len(shape), dims(shape), dtype, tag)
-        if status:
-            check(status, f"memory descriptor {shape} {tag.name}")
-        return MemoryDesc(handle)
+        return _with_tag(shape, dtype, tag)
 
     @staticmethod
     def any(shape: Shape, dtype: DataType = DataType.f32) -> MemoryDesc:
@@ -162,14 +162,10 @@ class MemoryDesc(Owner):
         return MemoryDesc.plain(shape, dtype, tuple(strides))
 
     @staticmethod
-    def clone(handle: int | None) -> MemoryDesc | None:
-        """A copy of a descriptor that the library owns; None if it is null or describes nothing."""
-        if not handle:
-            return None
-        copy = c_void_p()
-        check(library().memory_desc_clone(byref(copy), handle), "memory_desc_clone")
-        desc = MemoryDesc(copy)
-        return desc if desc.dims else None
+    def part_of(whole: Owner, handle: int | None) -> MemoryDesc | None:
+        """A descriptor that an object of the library contains; None if it is null or describes nothing."""
+        desc = MemoryDesc(c_void_p(handle), whole) if handle else None
+        return desc if desc is not None and desc.dims else None
 
     def submemory(self, shape: Shape, offsets: Shape) -> MemoryDesc:
         """A block of this tensor seen in place (EngineError where the layout cannot express it)."""
@@ -199,7 +195,7 @@ class MemoryDesc(Owner):
         """Whether the layout is left to the primitive."""
         return self._int(Query.format_kind) == FormatKind.any
 
-    @property
+    @cached_property
     def is_plain(self) -> bool:
         """Whether strides alone say where an element lies."""
         return self._int(Query.format_kind) == FormatKind.blocked and self._int(Query.inner_nblks_s32) == 0
@@ -214,12 +210,12 @@ class MemoryDesc(Owner):
         """Whether the bytes are those of (N, C, spatial...) with the channel as the fastest index."""
         return len(self.dims) > 2 and self == MemoryDesc.channels_last(self.dims, self.dtype)
 
-    @property
+    @cached_property
     def strides(self) -> Shape:
         """Strides in elements, of the outer blocks where the layout is blocked."""
         return self._list(Query.strides, len(self.dims))
 
-    @property
+    @cached_property
     def offset(self) -> int:
         """The number of elements before the first one, for a part of a larger tensor."""
         value = c_int64()
@@ -261,6 +257,28 @@ class MemoryDesc(Owner):
         if status:
             check(status, f"query {what.name}")
         return tuple(pointer[:count])
+
+
+@lru_cache(_KEPT)
+def _with_strides(shape: Shape, dtype: DataType, strides: Shape | None) -> MemoryDesc:
+    if strides is None:
+        strides = tuple(prod(shape[i + 1 :]) for i in range(len(shape)))
+    handle = c_void_p()
+    create = library().memory_desc_create_with_strides
+    status = create(byref(handle), len(shape), dims(shape), dtype, dims(strides))
+    if status:
+        check(status, f"memory descriptor {shape} with strides {strides}")
+    return MemoryDesc(handle)
+
+
+@lru_cache(_KEPT)
+def _with_tag(shape: Shape, dtype: DataType, tag: Tag) -> MemoryDesc:
+    handle = c_void_p()
+    create = library().memory_desc_create_with_tag
+    status = create(byref(handle), len(shape), dims(shape), dtype, tag)
+    if status:
+        check(status, f"memory descriptor {shape} {tag.name}")
+    return MemoryDesc(handle)
 
 
 class Memory(Owner):
@@ -308,7 +326,7 @@ class Memory(Owner):
             raise ValueError(f"a buffer of {how_many(buffer.nbytes, 'byte')} for {self.desc} from byte {self.start}")
         self.buffer = buffer
         self._elements: NDArray[Any] | None = None
-        return int(buffer.ctypes.data) + self.start
+        return address_of(buffer) + self.start
 
     def view(self, desc: MemoryDesc, start: int = 0) -> Memory:
         """The bytes from `start` on under another descriptor."""

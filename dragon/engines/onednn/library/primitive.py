@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from ctypes import byref, c_char_p, c_int, c_void_p
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from dragon.engines.onednn.library.binding import ExecArg, check, library
+from dragon.engines.onednn.library.binding import CArray, ExecArg, check, library
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType, Query
 from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, Owner
 from dragon.errors import EngineError
@@ -56,7 +56,7 @@ class BinaryPost:
 PostOp = EltwisePost | SumPost | BinaryPost
 
 
-class Attributes(Owner):
+class Attributes:
     """Attributes of one primitive: scratchpad from the user, post-ops, arguments scaled when it runs.
 
     runtime_scales: for each argument that a float32 memory scales, the axes that its scales belong to, bit k for axis
@@ -64,27 +64,36 @@ class Attributes(Owner):
     """
 
     def __init__(self, post_ops: Sequence[PostOp] = (), runtime_scales: Mapping[int, int] | None = None) -> None:
-        lib = library()
         self.post_ops = tuple(post_ops)
         self.runtime_scales = dict(runtime_scales or {})
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for equal attributes."""
+        return self.post_ops, tuple(self.runtime_scales.items())
+
+    def made(self) -> Owner:
+        """The attributes for the library."""
+        lib = library()
         handle = c_void_p()
         check(lib.primitive_attr_create(byref(handle)), "attributes")
-        super().__init__(handle, lib.primitive_attr_destroy)
-        check(lib.primitive_attr_set_scratchpad_mode(self, USER_SCRATCHPAD), "scratchpad mode")
+        attributes = Owner(handle, lib.primitive_attr_destroy)
+        check(lib.primitive_attr_set_scratchpad_mode(attributes, USER_SCRATCHPAD), "scratchpad mode")
         for arg, axes in self.runtime_scales.items():
-            check(lib.primitive_attr_set_scales_mask(self, arg, axes), "runtime scale")
-        if not post_ops:
-            return
+            check(lib.primitive_attr_set_scales_mask(attributes, arg, axes), "runtime scale")
+        if not self.post_ops:
+            return attributes
         chain = c_void_p()
         check(lib.post_ops_create(byref(chain)), "post-ops")
         try:
-            for post in post_ops:
+            for post in self.post_ops:
                 status = self._append(chain, post)
                 if status:
                     check(status, f"post-op {post}")
-            check(lib.primitive_attr_set_post_ops(self, chain), "post-ops")
+            check(lib.primitive_attr_set_post_ops(attributes, chain), "post-ops")
         finally:
             lib.post_ops_destroy(chain)
+        return attributes
 
     @staticmethod
     def _append(chain: c_void_p, post: PostOp) -> int:
@@ -98,7 +107,49 @@ class Attributes(Owner):
                 return int(lib.post_ops_append_binary(chain, alg, operand))
 
 
-class Primitive(Owner):
+class _Compiled(Owner):
+    """What the library makes of an operation. Primitives of one device that do the same share it: it has no state."""
+
+    def __init__(
+        self,
+        device: Device,
+        create: str,
+        arguments: Sequence[Any],
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        attributes: Attributes,
+        prefix: Sequence[Any] | None,
+        layer: str,
+    ) -> None:
+        lib = library()
+        self.operation = create.removesuffix("_primitive_desc_create").replace("_", " ")
+        desc, handle = c_void_p(), c_void_p()
+        head = [device.engine] if prefix is None else prefix
+        status = getattr(lib, create)(byref(desc), *head, *arguments, attributes.made())
+        check(status, self.operation, layer)
+        self.desc = Owner(desc, lib.primitive_desc_destroy)
+        check(lib.primitive_create(byref(handle), desc), self.operation, layer)
+        super().__init__(handle, lib.primitive_destroy)
+        self.inputs = self._descs(inputs)
+        self.outputs = self._descs(outputs)
+        self.scratchpad_desc = self._desc(Query.scratchpad_md)
+
+    def _descs(self, args: Iterable[int]) -> dict[int, MemoryDesc]:
+        found = {}
+        for arg in args:
+            what, index = (Query.workspace_md, 0) if arg == Arg.WORKSPACE else (Query.exec_arg_md, arg)
+            desc = self._desc(what, index)
+            if desc is None and arg != Arg.WORKSPACE:  # a kernel without a workspace has no descriptor of one
+                raise EngineError(f"oneDNN {self.operation} has no argument {arg}")
+            if desc is not None:
+                found[arg] = desc
+        return found
+
+    def _desc(self, what: Query, index: int = 0) -> MemoryDesc | None:
+        return MemoryDesc.part_of(self.desc, library().primitive_desc_query_md(self.desc, what, index))
+
+
+class Primitive:
     """One operation compiled for fixed shapes and layouts.
 
     ``inputs`` and ``outputs`` have the descriptor of each execution argument. A workspace appears under Arg.WORKSPACE,
@@ -121,25 +172,21 @@ class Primitive(Owner):
         prefix: Sequence[Any] | None = None,
         layer: str = "",
     ) -> None:
-        lib = library()
-        self.device, self.layer = device, layer
-        self.operation = create.removesuffix("_primitive_desc_create").replace("_", " ")
         attributes = attributes or Attributes()
+        made_of = create, tuple(arguments), tuple(inputs), tuple(outputs)
+        key = made_of, attributes.key
+        compiled: _Compiled | None = device.compiled.get(key)
+        if compiled is None:
+            compiled = device.compiled[key] = _Compiled(device, *made_of, attributes, prefix, layer)
+        self.device, self.layer = device, layer
+        self.operation, self.desc = compiled.operation, compiled.desc
+        self.inputs, self.outputs = compiled.inputs, compiled.outputs
+        self.scratchpad_desc = compiled.scratchpad_desc
+        self.scratchpad = self.scratchpad_desc.size if self.scratchpad_desc else 0
         self.post_ops = attributes.post_ops
-        self._made_of = create, arguments, tuple(inputs), tuple(outputs), prefix
-        self._runtime_scales = attributes.runtime_scales
-        desc, handle = c_void_p(), c_void_p()
-        head = [device.engine] if prefix is None else prefix
-        status = getattr(lib, create)(byref(desc), *head, *arguments, attributes)
-        check(status, self.operation, layer)
-        self.desc = Owner(desc, lib.primitive_desc_destroy)
-        check(lib.primitive_create(byref(handle), desc), self.operation, layer)
-        super().__init__(handle, lib.primitive_destroy)
-        self.inputs = self._descs(inputs)
-        self.outputs = self._descs(outputs)
-        scratchpad = self._desc(Query.scratchpad_md)
-        self.scratchpad_desc = scratchpad
-        self.scratchpad = scratchpad.size if scratchpad else 0
+        self._made_of, self._prefix, self._runtime_scales = made_of, prefix, attributes.runtime_scales
+        self._compiled = compiled  # alive
+        self._as_parameter_ = compiled._as_parameter_
 
     def __getitem__(self, arg: int) -> MemoryDesc:
         """The descriptor of an execution argument."""
@@ -147,11 +194,8 @@ class Primitive(Owner):
 
     def with_post_ops(self, post_ops: Sequence[PostOp]) -> Primitive:
         """The same operation with other post-ops."""
-        create, arguments, inputs, outputs, prefix = self._made_of
         attributes = Attributes(post_ops, self._runtime_scales)
-        return Primitive(
-            self.device, create, arguments, inputs, outputs, attributes=attributes, prefix=prefix, layer=self.layer
-        )
+        return Primitive(self.device, *self._made_of, attributes=attributes, prefix=self._prefix, layer=self.layer)
 
     @property
     def implementation(self) -> str:
@@ -164,20 +208,6 @@ class Primitive(Owner):
     def is_reference(self) -> bool:
         """Whether the kernel chosen is the library's reference, which computes value by value."""
         return self.implementation.startswith("ref")
-
-    def _descs(self, args: Iterable[int]) -> dict[int, MemoryDesc]:
-        found = {}
-        for arg in args:
-            what, index = (Query.workspace_md, 0) if arg == Arg.WORKSPACE else (Query.exec_arg_md, arg)
-            desc = self._desc(what, index)
-            if desc is None and arg != Arg.WORKSPACE:  # a kernel without a workspace has no descriptor of one
-                raise EngineError(f"oneDNN {self.operation} has no argument {arg}")
-            if desc is not None:
-                found[arg] = desc
-        return found
-
-    def _desc(self, what: Query, index: int = 0) -> MemoryDesc | None:
-        return MemoryDesc.clone(library().primitive_desc_query_md(self.desc, what, index))
 
 
 class Call:
@@ -212,7 +242,7 @@ class Call:
         )
         self._run = partial(
             library().primitive_execute,
-            primitive._as_parameter_,
+            c_void_p(primitive._as_parameter_),
             primitive.device.stream,
             c_int(len(self.memories)),
             ctypes.cast(self._arguments, ctypes.POINTER(ExecArg)),
@@ -229,9 +259,10 @@ class Call:
             check(status, self.primitive.operation, self.primitive.layer)
 
 
-def handles(descs: Sequence[MemoryDesc]) -> Any:
+def handles(descs: Sequence[MemoryDesc]) -> CArray:
     """A C array of descriptors, for operations with any number of sources."""
-    return (c_void_p * len(descs))(*(desc._as_parameter_ for desc in descs))
+    array = (c_void_p * len(descs))(*(desc._as_parameter_ for desc in descs))
+    return CArray(tuple(descs), ctypes.cast(array, ctypes.POINTER(c_void_p)))
 
 
 def binary_operands(post_ops: Sequence[PostOp]) -> list[int]:

@@ -164,7 +164,7 @@ class _Fold:
         convert = reorder(self.b.device, self.staged, memory)
 
         def refresh() -> None:
-            self.compute()
+            self.row_major(self.staged.buffer.view(np.float32)[: self.size])
             convert()
 
         self.b.when_changed(self.blobs, refresh)
@@ -173,9 +173,12 @@ class _Fold:
     def bias(self) -> Memory:
         return Memory.wrap(self.b.device, self.shift)
 
-    def row_major(self) -> Array:
+    def row_major(self, out: Array | None = None) -> Array:
+        """W' and b' from the present parameters, in float64."""
         scale, self.shift[...] = self._affine()
-        folded: Array = (self.layer.weight.peek() * self._by_output(scale)).astype(np.float32)
+        weight = self.layer.weight.peek()
+        out = np.empty(weight.shape, np.float32) if out is None else out.reshape(weight.shape)
+        folded: Array = np.multiply(weight, self._by_output(scale), out=out)
         return folded
 
     def _by_output(self, factors: Array) -> Array:
@@ -202,13 +205,6 @@ class _Fold:
             set_gains(gains, self.layer.weight.peek(), self.axis, scale, shift)
 
         return measure
-
-    def compute(self) -> None:
-        """W' and b' from the present parameters, in float64."""
-        scale, self.shift[...] = self._affine()
-        source = self.layer.weight.peek()
-        staged = self.staged.buffer.view(np.float32)[: source.size].reshape(source.shape)
-        np.multiply(source, self._by_output(scale), out=staged)
 
     def _affine(self) -> tuple[Array, Array]:
         """The factor and the shift of each output."""

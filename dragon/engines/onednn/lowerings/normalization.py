@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -93,8 +93,15 @@ class Normalization:
         self.mean, self.variance = Memory(b.device, vector), Memory(b.device, vector)
         self.constants = np.zeros((2, self.channels), np.float32)
         self.gamma, self.beta = Memory(b.device, vector), Memory(b.device, vector)
-        self.gamma_in_backward, self.beta_in_backward = Memory(b.device, vector), Memory(b.device, vector)
         self.skipped = SkippedBlobs(self)
+
+    @cached_property
+    def gamma_in_backward(self) -> Memory:
+        return Memory(self.b.device, self.gamma.desc)
+
+    @cached_property
+    def beta_in_backward(self) -> Memory:
+        return Memory(self.b.device, self.beta.desc)
 
     def _affine(self) -> list[Blob | None] | None:
         """Scale and shift blobs (the shift may be missing), of the layer or of the Scale after it."""

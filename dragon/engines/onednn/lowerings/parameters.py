@@ -46,8 +46,11 @@ class Parameters(Protocol):
         """The bias, float32 (outputs,)."""
         ...
 
-    def row_major(self) -> Array:
-        """The present weights, in the order and shape of the layer's blob; brings `bias` up to date."""
+    def row_major(self, out: Array | None = None) -> Array:
+        """The present weights, in the order and shape of the layer's blob; brings `bias` up to date.
+
+        out: where to write them, row-major.
+        """
         ...
 
     @property
@@ -113,8 +116,12 @@ class Learned(Parameters):
         assert self._bias is not None
         return self._b.host_vector(self._bias)
 
-    def row_major(self) -> Array:
-        return self._weight.peek()
+    def row_major(self, out: Array | None = None) -> Array:
+        if out is None:
+            return self._weight.peek()
+        out = out.reshape(self._weight.shape)
+        out[...] = self._weight.peek()
+        return out
 
     @property
     def size(self) -> int:

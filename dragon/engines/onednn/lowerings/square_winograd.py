@@ -175,7 +175,7 @@ class _Steps:
             found.append(target)
 
         def refresh() -> None:
-            source.buffer.view(np.float32)[: taps * size] = parameters.row_major().reshape(-1)
+            parameters.row_major(source.buffer.view(np.float32)[: taps * size])
             for step in steps:
                 step()
 

@@ -80,8 +80,9 @@ class Buffers:
     def of(self, memory: Memory) -> Buffer:
         """The buffer that a memory lies in."""
         origin = memory.origin
-        buffer = self._buffers.setdefault(id(origin), Buffer(origin))
-        buffer.memories[id(origin)] = origin
+        buffer = self._buffers.get(id(origin))
+        if buffer is None:
+            buffer = self._buffers[id(origin)] = Buffer(origin, {id(origin): origin})
         buffer.memories[id(memory)] = memory
         return buffer
 

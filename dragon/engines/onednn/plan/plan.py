@@ -103,7 +103,7 @@ class Plan:
             state = builder.checkpoint()
             builder.steps, builder.remark = group.forward, ""
             try:
-                group.build_backward = lowering(builder, node)
+                backward = lowering(builder, node)
             except (NotLoweredError, UnimplementedError) as error:
                 self._notice("%s: not as one primitive: %s", layer.where, error)
                 builder.rollback(state)
@@ -112,6 +112,7 @@ class Plan:
                     return [group for part in parts for group in self._forward(part)]
                 group = Group(first, last)
             else:
+                group.build_backward = backward if self.training else None
                 if others:
                     group.watched += [top for each in (node, *others) for top in each.tops]
                 together = [f"with {', '.join(each.name for each in others)}"] if others else []
@@ -122,7 +123,8 @@ class Plan:
         group.note = "reference"
         builder.steps = group.forward
         reference.add_forward(builder, node)
-        group.build_backward = lambda: reference.add_backward(builder, node)
+        if self.training:
+            group.build_backward = lambda: reference.add_backward(builder, node)
         return [group]
 
     def _free_backward(self, node: Node) -> Backward | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from dragon.engines.onednn.plan.bound import Measured
 from dragon.engines.onednn.plan.values import HostValue, Value
@@ -62,6 +63,12 @@ class Steps:
     bounds: list[Step] = field(default_factory=list)
 
 
+@cache
+def _no_steps() -> Steps:
+    """Of all groups without a backward."""
+    return Steps()
+
+
 @dataclass
 class Group:
     """Layers that run together: one, or several that were fused."""
@@ -70,6 +77,6 @@ class Group:
     last: int
     note: str = ""
     forward: Steps = field(default_factory=Steps)
-    backward: Steps = field(default_factory=Steps)
+    backward: Steps = field(default_factory=_no_steps)
     build_backward: Backward | None = None
     watched: list[Blob] = field(default_factory=list)  # `backward` uses their data of forward

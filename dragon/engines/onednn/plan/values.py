@@ -182,7 +182,7 @@ class HostValue:
         self.device = device
         self.storage = storage
         host = storage.read()
-        self._address = host.ctypes.data
+        self._address = storage.address
         self.memory = borrowed(device, host, shape)
         self.derived: dict[Layout, Memory] = {}
         self.refresh: list[Call] = []

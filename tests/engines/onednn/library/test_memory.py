@@ -150,3 +150,10 @@ def test_layouts_with_the_same_bytes(shape: tuple[int, ...], alike: bool) -> Non
         reorder_call = reorder(source.device, source.desc, target.desc)
         Call(reorder_call, {Arg.SRC: source, Arg.DST: target})()
         np.testing.assert_array_equal(source.elements(), target.elements())
+
+
+def test_equal_descriptors_are_one_object(device: Device) -> None:
+    assert MemoryDesc.plain((2, 3)) is MemoryDesc.plain((2, 3))
+    assert MemoryDesc.channels_last((2, 3, 4, 4)) is MemoryDesc.channels_last((2, 3, 4, 4))
+    assert MemoryDesc.plain((2, 3)) is not MemoryDesc.plain((2, 3), strides=(1, 2))
+    assert MemoryDesc.tagged((1, 8, 2, 2), DataType.f32, Tag.aBcd8b) is not MemoryDesc.any((1, 8, 2, 2))

@@ -7,12 +7,12 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from dragon.engines.onednn.kernels import combine, eltwise
 from dragon.engines.onednn.kernels import convolution as conv
-from dragon.engines.onednn.kernels import eltwise
 from dragon.engines.onednn.kernels.convolution import ConvSpec
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType, Tag
 from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
-from dragon.engines.onednn.library.primitive import Call
+from dragon.engines.onednn.library.primitive import BinaryPost, Call, EltwisePost, PostOp, Primitive
 from dragon.errors import EngineError
 
 SHAPE = (1, 16, 2, 2)
@@ -60,3 +60,36 @@ def test_running_allocates_nothing(device: Device) -> None:
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert grown < 1000
+
+
+def test_layers_that_do_the_same_share_what_the_library_makes() -> None:
+    device = Device()
+    descs = [MemoryDesc.plain(SHAPE), MemoryDesc.tagged(SHAPE, DataType.f32, Tag.aBcd8b)]
+
+    def made(layer: str, *post_ops: PostOp, strides: tuple[int, int] = (1, 1)) -> Primitive:
+        spec = ConvSpec(SHAPE, SHAPE, (1, 1), strides, (0, 0), (1, 1))
+        return conv.forward(device, spec, src=descs[0], training=False, post_ops=post_ops, layer=layer)
+
+    one, same = made("one"), made("same")
+    others = [
+        made("other", EltwisePost(Alg.eltwise_relu)),
+        made("other", BinaryPost(Alg.binary_add, descs[0])),
+        made("other", BinaryPost(Alg.binary_add, descs[1])),
+    ]
+    assert (one.layer, same.layer) == ("one", "same")
+    assert one._as_parameter_ is same._as_parameter_
+    assert len({id(each.desc) for each in (one, *others)}) == 4
+    assert len(device.compiled) == 4
+    with pytest.raises(EngineError, match="layer more: oneDNN convolution forward: no memory for argument"):
+        Call(made("more"), {})
+    del one, same, others
+    assert not device.compiled
+
+
+def test_concatenations_and_sums_are_shared_by_what_they_join() -> None:
+    device = Device()
+    half, whole = MemoryDesc.plain((1, 8, 2, 2)), MemoryDesc.plain(SHAPE)
+    joined = [combine.concat(device, [half, half], 1, dst=whole) for _ in range(2)]
+    sums = [combine.weighted_sum(device, [whole, whole], weights) for weights in ([1.0, 2.0], [1.0, 2.0], [1.0, 3.0])]
+    assert joined[0].desc is joined[1].desc
+    assert sums[0].desc is sums[1].desc is not sums[2].desc

@@ -197,3 +197,19 @@ def test_the_sizes_in_the_middle_before_decide_nothing(device: Device, precision
     for some, fewer in ((5, 4), (5, 4), (7, 2)):
         assert_same_bits(first, second, partial(run_pass, first=some, second=fewer, seed=9))
         second = make_net(BRANCHED, "onednn", precision=precision)
+
+
+@pytest.mark.parametrize("phase", [0, 1])
+def test_a_plan_of_test_keeps_nothing_for_backward(phase: int) -> None:
+    text = """
+        layer { name: "i" type: "Input" top: "x" input_param { shape { dim: [2, 16, 6, 6] } } }
+        layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param { num_output: 16 kernel_size: 3 } }
+        layer { name: "t" type: "TanH" bottom: "c" top: "t" }
+        layer { name: "n" type: "BatchNorm" bottom: "t" top: "n" }
+        layer { name: "l" type: "Reduction" bottom: "n" top: "l" loss_weight: 1 }"""
+    net = make_net(text, "onednn", phase)
+    net.run_forward()
+    executor: Any = net.executor
+    groups = [group for plan in executor.plans for group in plan.groups]
+    assert any(group.build_backward is not None for group in groups) == (phase == 0)
+    assert len({id(group.backward) for group in groups}) == 1 + sum(bool(group.backward.calls) for group in groups)
