@@ -232,15 +232,15 @@ def write_caffemodel(
     if unknown:
         raise WeightsError(f'{path}: weights for "{min(unknown)}", but the net has no such layer')
     head = pb.NetParameter()
-    for field, value in net.ListFields():
-        if field.name == "layer":
+    for descriptor, value in net.ListFields():
+        if descriptor.name == "layer":
             continue
-        if field.is_repeated:
-            getattr(head, field.name).extend(value)
-        elif field.message_type is not None:
-            getattr(head, field.name).CopyFrom(value)
+        if descriptor.is_repeated:
+            getattr(head, descriptor.name).extend(value)
+        elif descriptor.message_type is not None:
+            getattr(head, descriptor.name).CopyFrom(value)
         else:
-            setattr(head, field.name, value)
+            setattr(head, descriptor.name, value)
     try:
         with atomic_write(path) as file:
             summed = SummedFile(file)
