@@ -17,7 +17,7 @@ from dragon.engines.onednn.kernels import batch_norm, combine, convolution, lrn,
 from dragon.engines.onednn.library.binding import library
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType, Norm, Prop, Tag
 from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
-from dragon.engines.onednn.library.primitive import BinaryPost, Call, Primitive
+from dragon.engines.onednn.library.primitive import BinaryPost, Call, EltwisePost, Primitive
 from dragon.engines.onednn.library.threads import set_threads
 from dragon.engines.onednn.plan.places import blocks
 from dragon.errors import EngineError
@@ -201,6 +201,27 @@ def _response_of_large_values(device: Device) -> tuple[bool, str]:
     return bool(abs(float(y[0, 8, 2, 2]) / expected - 1) > 1e-3), f"{y[0, 8, 2, 2]:g}, expected {expected:g}"
 
 
+def _running_sums(device: Device) -> tuple[bool, str]:
+    x = np.ones((1, 16, 4, 4), np.float32)
+    x[0, 2] = 1e4
+    y = np.zeros_like(x)
+    primitive = lrn.forward(device, lrn.LrnSpec(5, alpha=0.5, beta=0.75), MemoryDesc.plain(x.shape), training=False)
+    Call(primitive, {Arg.SRC: Memory.wrap(device, x), Arg.DST: Memory.wrap(device, y)})()
+    expected = (1 + 0.5) ** -0.75
+    return bool(abs(float(y[0, 8, 2, 2]) / expected - 1) > 1e-3), f"{y[0, 8, 2, 2]:g}, expected {expected:g}"
+
+
+def _logistic_of_nan(device: Device) -> tuple[bool, str]:
+    spec = convolution.ConvSpec((1, 1, 1, 1), (1, 8, 1, 1), (3, 3), (1, 1), (1, 1), (1, 1), bias=False)
+    src, dst = MemoryDesc.plain(spec.src), MemoryDesc.channels_last(spec.dst)
+    plain = convolution.forward(device, spec, src=src, dst=dst)
+    call = _call(plain.with_post_ops([EltwisePost(Alg.eltwise_logistic)]))
+    call.memories[Arg.SRC].numpy()[...] = np.nan
+    call()
+    found = call.memories[Arg.DST].elements()[0]
+    return not np.isnan(found), f"{found:g} by {call.primitive.implementation}"
+
+
 def _response_gradient(device: Device) -> tuple[bool, str]:
     spec, desc = lrn.LrnSpec(5, alpha=1e-4, beta=0.75), MemoryDesc.plain((4, 64, 28, 28))
     used = lrn.backward(device, spec, lrn.forward(device, spec, desc), desc).implementation
@@ -305,6 +326,19 @@ QUIRKS = (
         "kernel only, and another scale takes a further pass.",
         ("lowerings/lrn.py",),
         _response_of_large_values,
+    ),
+    Quirk(
+        "response by running sums",
+        "LRN over channels of row-major data adds a square and subtracts it again: behind a large value all further "
+        "channels of its pixel are wrong, and NaN behind NaN or infinity.",
+        ("lowerings/lrn.py",),
+        _running_sums,
+    ),
+    Quirk(
+        "logistic of NaN",
+        "The logistic function as a post-op of a convolution by unfolded images, or of the reference, makes 0 of NaN.",
+        ("kernels/weighted.py",),
+        _logistic_of_nan,
     ),
     Quirk(
         "gradient of a response",

@@ -72,6 +72,15 @@ def test_on_two_rows(name: str, phase: int) -> None:
     _agrees(Chain(CHAINS[name], (2, 3, 2, 5)), phase)
 
 
+@PHASES
+@pytest.mark.parametrize("shape", [(2, 1, 1, 1), (1, 3, 1, 1), (2, 2, 1, 2)])
+@pytest.mark.parametrize("outputs", [1, 8])
+def test_sigmoid_by_kernels_that_lose_nan(outputs: int, shape: tuple[int, ...], phase: int) -> None:
+    """On small maps convolutions unfold images, or take the library's reference: quirk "logistic of NaN"."""
+    layers = CONV.replace("num_output: 4", f"num_output: {outputs}") + layer("Sigmoid", "y", "y")
+    _agrees(Chain(layers, shape), phase)
+
+
 @pytest.mark.parametrize("large", [1e28, 1e38])
 def test_overflow_in_a_fused_convolution_is_not_finite(large: float) -> None:
     """Finite bottoms and weights, but the bound does not hold. All products of an output have one sign."""

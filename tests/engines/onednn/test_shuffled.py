@@ -138,3 +138,14 @@ def test_training_runs_them_by_themselves() -> None:
         net.backward()
     np.testing.assert_allclose(nets[0].blobs["x"].diff, nets[1].blobs["x"].diff, rtol=1e-4, atol=1e-4)
     assert not {"onednn, with s, t", "onednn, with t"} & set(_notes(nets[0]))
+
+
+@pytest.mark.parametrize("tops", [[6, 6], []])
+def test_a_concatenation_of_one_blob_is_that_blob(tops: list[int]) -> None:
+    """It copies nothing, so it is not part of the copy: what is read is not skipped either."""
+    text = _net([12], 2, tops, 1).replace('bottom: "b0" top: "s"', 'bottom: "c" top: "s"')
+    ahead = text.index('layer { name: "s"')
+    nets = on_both(text[:ahead] + 'layer { name: "c" type: "Concat" bottom: "b0" top: "c" }\n' + text[ahead:])
+    forward(nets, np.random.default_rng(1).standard_normal((1, 4, 5, 6)))
+    for name in ("b0", "c", "s", "y0"):
+        np.testing.assert_allclose(nets[0].blobs[name].peek(), nets[1].blobs[name].peek(), atol=1e-5)

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from dragon.engines.onednn.library.constants import Arg, DataType, Prop
+from dragon.engines.onednn.library.constants import Alg, Arg, DataType, Prop
 from dragon.engines.onednn.library.memory import Device, MemoryDesc, Shape
-from dragon.engines.onednn.library.primitive import Attributes, PostOp, Primitive, binary_operands
+from dragon.engines.onednn.library.primitive import Attributes, EltwisePost, PostOp, Primitive, binary_operands
 
 __all__ = ["WeightedSpec", "backward_data", "backward_weights", "forward", "forward_int8"]
+
+_LOSING = ("ref", "x64:gemm")  # kernels whose post-ops make 0 of NaN: quirk "logistic of NaN"
 
 
 class WeightedSpec(Protocol):
@@ -76,7 +78,7 @@ def forward(
     layer: str = "",
 ) -> Primitive:
     """SRC, WEIGHTS, (BIAS) -> DST; a layout not given is the library's choice."""
-    return Primitive(
+    primitive = Primitive(
         device,
         f"{spec.family}_forward_primitive_desc_create",
         [
@@ -93,6 +95,21 @@ def forward(
         attributes=Attributes(post_ops),
         layer=layer,
     )
+    if any(map(_is_logistic, post_ops)) and primitive.implementation.startswith(_LOSING):
+        return primitive.with_post_ops([each for post in post_ops for each in _by_tanh(post)])
+    return primitive
+
+
+def _is_logistic(post: PostOp) -> bool:
+    return isinstance(post, EltwisePost) and post.alg == Alg.eltwise_logistic
+
+
+def _by_tanh(post: PostOp) -> list[PostOp]:
+    """A logistic function as (1 + tanh(x / 2)) / 2, which keeps NaN; other post-ops as they are."""
+    if not _is_logistic(post):
+        return [post]
+    half = EltwisePost(Alg.eltwise_linear, 0.5), EltwisePost(Alg.eltwise_linear, 0.5, 0.5)
+    return [half[0], EltwisePost(Alg.eltwise_tanh), half[1]]
 
 
 def forward_int8(

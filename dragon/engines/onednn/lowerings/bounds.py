@@ -40,6 +40,7 @@ __all__ = [
     "of_function",
     "of_product",
     "pass_on",
+    "product_of",
     "set_bound",
 ]
 
@@ -247,7 +248,7 @@ def joined(
 ) -> Bound | None:
     """A bound from those of all bottoms; None where one is not known.
 
-    how: makes one magnitude of theirs, NaN if one is: `sum` for a sum, `math.prod` for a product, `np.max` for a
+    how: makes one magnitude of theirs, NaN if one is: `sum` for a sum, `product_of` for a product, `np.max` for a
     maximum, or where they lie beside each other. positive: whether no element of the result is below 0; by default,
     whether the bottoms have none.
     """
@@ -266,6 +267,11 @@ def joined(
 
     b.compute_bound(step)
     return bound
+
+
+def product_of(largest: Sequence[float]) -> float:
+    """A bound of the product of some factors, and of the products on the way to it, which must not overflow."""
+    return float(np.max(np.cumprod(largest)))
 
 
 def of_function(b: Builder, source: Bound | None, top: Blob, functions: Sequence[tuple[Alg, float, float]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -12,7 +11,7 @@ from dragon.engines.onednn.kernels import combine, eltwise
 from dragon.engines.onednn.library.constants import Alg, Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
-from dragon.engines.onednn.lowerings.bounds import joined, may_measure, pass_on
+from dragon.engines.onednn.lowerings.bounds import joined, may_measure, pass_on, product_of
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.graph.node import Node
 from dragon.layers.eltwise import PROD, SUM
@@ -54,7 +53,7 @@ def product(b: Builder, node: Node, stable: bool) -> Backward:
     bounds = [b.value_of(bottom).bound for bottom in bottoms]
     multiply(sources, b.make(top, desc))
     if b.ahead:
-        pass_on(b, bounds, top, how=math.prod)
+        pass_on(b, bounds, top, how=product_of)
         may_measure(b, top)
 
     def backward() -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 from dragon.engines.onednn.kernels import lrn
 from dragon.engines.onednn.library.constants import Alg, Arg
-from dragon.engines.onednn.library.memory import Memory
+from dragon.engines.onednn.library.layouts import BLOCKED
+from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.bounds import pass_on
 from dragon.engines.onednn.lowerings.response_gradient import composes, response_gradient
@@ -33,6 +34,9 @@ def local_response(b: Builder, node: Node) -> Backward | None:
     spec = lrn.LrnSpec(layer.local_size, layer.alpha, layer.beta, layer.k, alg)
     x = b.kept_source(bottom, top)
     primitive = lrn.forward(b.device, spec, x.desc, training=b.training, layer=layer.name)
+    if layer.across and bottom.ndim == 4 and x.desc.is_row_major and not primitive.is_reference:
+        x = b.data(bottom, _otherwise(x.desc))
+        primitive = lrn.forward(b.device, spec, x.desc, training=b.training, layer=layer.name)
     backwards = b.training and node.propagate_down[0]
     down = lrn.backward(b.device, spec, primitive, x.desc, layer=layer.name) if backwards else None
     composed = down is not None and composes(spec, down)
@@ -57,3 +61,9 @@ def local_response(b: Builder, node: Node) -> Backward | None:
             b.call(down, memories | {Arg.SRC: source, Arg.DIFF_DST: dy, Arg.DIFF_SRC: dx})
 
     return backward
+
+
+def _otherwise(desc: MemoryDesc) -> MemoryDesc:
+    """Channels last; maps of one pixel, which are row-major then, in blocks (quirk "response by running sums")."""
+    last = MemoryDesc.channels_last(desc.dims, desc.dtype)
+    return MemoryDesc.tagged(desc.dims, desc.dtype, BLOCKED[8][4]) if last.is_row_major else last

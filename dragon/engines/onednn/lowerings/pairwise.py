@@ -9,7 +9,7 @@ from dragon.engines.onednn.library.constants import Alg, Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.library.primitive import BinaryPost
 from dragon.engines.onednn.lowerings import lowers
-from dragon.engines.onednn.lowerings.bounds import may_measure, pass_on
+from dragon.engines.onednn.lowerings.bounds import may_measure, pass_on, product_of
 from dragon.engines.onednn.lowerings.eltwise import preferred, product, weighted_total
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.graph.node import Node
@@ -63,7 +63,7 @@ def _repeated(b: Builder, node: Node, alg: Alg) -> None:
         step = combine.binary(b.device, alg, x.desc, other.desc, layer=node.name)
         b.call(step, {Arg.SRC: x if i == 0 else y, Arg.SRC_1: other, Arg.DST: y})
     if b.ahead:
-        pass_on(b, bounds, top, how=math.prod if alg == Alg.binary_mul else sum)
+        pass_on(b, bounds, top, how=product_of if alg == Alg.binary_mul else sum)
         may_measure(b, top)
 
 

@@ -122,7 +122,8 @@ class _Finder:
             return self.graph.reader(j) == j + 1 and nodes[j + 1].layer.type == kind and along_channels(nodes[j + 1])
 
         def along_channels(node: Node) -> bool:
-            return node.layer.type == "ShuffleChannel" or cast("Concat | Slice", node.layer).along == 1
+            copies = node.tops[0].data_storage is not node.bottoms[0].data_storage  # not of one bottom, or of one top
+            return node.layer.type == "ShuffleChannel" or (copies and cast("Concat | Slice", node.layer).along == 1)
 
         concat = i if nodes[i].layer.type == "Concat" and along_channels(nodes[i]) else None
         k = i if concat is None else i + 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dragon.engines.onednn.plan.steps import Steps
-from dragon.engines.onednn.plan.values import HostValue, Value
+from dragon.engines.onednn.plan.values import HostValue, LazyCopy, Value
 from dragon.memory.storage import Storage
 
 __all__ = ["Program"]
@@ -36,6 +36,9 @@ class Program:
 
     def run(self) -> None:
         """Fetch the values that are read, then run all steps."""
+        for value in self.fetches:  # first what the plan's layers compute, from other values than those of this run
+            if isinstance(value.storage.newest_copy(), LazyCopy):
+                value.storage.read()
         for value in self.fetches:
             value.fetch()
         for call in self.calls:

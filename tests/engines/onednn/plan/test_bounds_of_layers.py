@@ -210,3 +210,19 @@ def test_without_a_bound_a_chain_loses_its_limits_alone(monkeypatch: pytest.Monk
     np.testing.assert_allclose(nets[0].blobs["y"].peek(), nets[1].blobs["y"].peek(), rtol=1e-4, atol=1e-4)
     groups = nets[0].executor.plans.plan(True).groups  # type: ignore[attr-defined]
     assert [group.note for group in groups][1:] == ["onednn, with n", "onednn"]
+
+
+@pytest.mark.parametrize("kind", ["Eltwise", "Mul"])
+def test_a_product_may_overflow_on_the_way_to_a_small_one(kind: str) -> None:
+    """Here 1e18^3 is infinite, and NaN times 0, though the bound of all five factors together is below 1e30."""
+    text = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 2 } } }\n'
+    for i in range(5):
+        bias = f"bias_filler {{ type: 'constant' value: {'1e18' if i < 3 else '0'} }}"
+        param = f"inner_product_param {{ num_output: 2 {bias} }}"
+        text += f'layer {{ name: "x{i}" type: "InnerProduct" bottom: "x" top: "x{i}" {param} }}\n'
+    setting = "eltwise_param { operation: PROD }" if kind == "Eltwise" else ""
+    bottoms = " ".join(f'bottom: "x{i}"' for i in range(5))
+    text += f'layer {{ name: "p" type: "{kind}" {bottoms} top: "y" {setting} }}\n'
+    net, _ = on_both(text + 'layer { name: "r" type: "ReLU" bottom: "y" top: "y" }')
+    forward([net], np.ones((2, 2)))
+    assert np.isnan(net.blobs["y"].peek()).all()
