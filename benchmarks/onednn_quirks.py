@@ -16,7 +16,9 @@ import numpy as np
 from dragon.engines.onednn.kernels import batch_norm, combine, convolution, lrn, pooling, softmax
 from dragon.engines.onednn.library.binding import library
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType, Norm, Prop, Tag
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.device import Device
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import BinaryPost, Call, EltwisePost, Primitive
 from dragon.engines.onednn.library.threads import set_threads
 from dragon.engines.onednn.plan.places import blocks

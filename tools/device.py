@@ -125,7 +125,7 @@ def _numpy() -> str:
 def _onednn() -> tuple[str, str]:
     try:
         from dragon.engines.onednn.library.binding import library
-        from dragon.engines.onednn.library.memory import Device
+        from dragon.engines.onednn.library.device import Device
 
         found = library()
         device = Device()

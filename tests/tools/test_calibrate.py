@@ -10,7 +10,7 @@ import pytest
 
 from dragon.engines.int8.arithmetic import Range
 from dragon.engines.int8.table import Calibration
-from dragon.engines.onednn.library.memory import Device
+from dragon.engines.onednn.library.device import Device
 from tests.tools.conftest import Dragon
 
 MODEL = ("--model", "net.prototxt", "--weights", "net.caffemodel")

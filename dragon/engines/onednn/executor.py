@@ -16,7 +16,7 @@ from dragon.engines.base import Executor, LayerTime, Options, is_watched, watche
 from dragon.engines.int8.run import Int8Run
 from dragon.engines.onednn.held_arrays import HeldArrays
 from dragon.engines.onednn.library.constants import DataType
-from dragon.engines.onednn.library.memory import Device
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.library.threads import default_threads, set_threads
 from dragon.engines.onednn.library.waiting import waiting
 from dragon.engines.onednn.plan.cache import PlanCache

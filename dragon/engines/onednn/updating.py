@@ -24,7 +24,9 @@ from dragon.engines.onednn.kernels.solver import (
     operations,
 )
 from dragon.engines.onednn.library.binding import check
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.device import Device
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import Call
 from dragon.engines.onednn.plan.values import borrowed
 from dragon.memory.blob import Blob

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dragon.engines.onednn.library.memory import Device
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.library.threads import set_threads
 from dragon.engines.onednn.lowerings import filtering as _filtering
 from dragon.engines.onednn.lowerings import images_last as _images_last

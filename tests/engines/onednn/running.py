@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from dragon.engines.onednn.kernels.combine import reorder
 from dragon.engines.onednn.library.constants import Arg, DataType
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.device import Device
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import Call, Primitive
 from dragon.memory.bf16 import from_bf16, to_bf16
 

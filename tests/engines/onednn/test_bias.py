@@ -7,7 +7,7 @@ import pytest
 
 import dragon
 from dragon.engines import Options
-from dragon.engines.onednn.library.memory import Device
+from dragon.engines.onednn.library.device import Device
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
 

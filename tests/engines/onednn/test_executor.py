@@ -17,7 +17,8 @@ import pytest
 import dragon
 from dragon.engines import Options
 from dragon.engines.onednn.executor import OneDNNExecutor
-from dragon.engines.onednn.library.memory import Device, Memory
+from dragon.engines.onednn.library.device import Device
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import Call, Primitive
 from tests.engines.onednn.comparing import agree, close, compare, fill, inputs, make_net
 from tests.engines.onednn.test_interleaving import AVE, BN, CONV, DROP, FULL, MAX, NORM, RELU, SCALE, chain

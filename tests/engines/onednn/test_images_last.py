@@ -8,7 +8,7 @@ import pytest
 import dragon
 from dragon.engines.onednn.kernels.convolution import ConvSpec
 from dragon.engines.onednn.library.constants import DataType
-from dragon.engines.onednn.library.memory import Device
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.lowerings.images_last import Pass, is_faster
 from tests.engines.onednn.comparing import agree, agree_after_changes, fill, inputs, make_net, notes, set_output_diffs
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import dragon
 from dragon.engines.int8.table import products
-from dragon.engines.onednn.library.memory import Device
+from dragon.engines.onednn.library.device import Device
 from dragon.errors import NumericError
 from dragon.surgery.calibrate import calibrate
 from tests.engines.onednn.comparing import LEAST, fill, make_net

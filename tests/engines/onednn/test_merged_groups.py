@@ -7,7 +7,7 @@ import pytest
 
 import dragon
 from dragon.engines.onednn.kernels.convolution import ConvSpec
-from dragon.engines.onednn.library.memory import Device
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.lowerings.merged_groups import merged
 from tests.engines.onednn.comparing import forward, notes, on_both
 

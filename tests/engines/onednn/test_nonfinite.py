@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import dragon
-from dragon.engines.onednn.library.memory import Device, Memory
+from dragon.engines.onednn.library.device import Device
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.plan import guarded
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text

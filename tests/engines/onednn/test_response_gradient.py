@@ -8,7 +8,8 @@ import pytest
 from dragon.engines.onednn.kernels import lrn
 from dragon.engines.onednn.kernels.lrn import LrnSpec
 from dragon.engines.onednn.library.constants import Arg
-from dragon.engines.onednn.library.memory import Device, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.lowerings import lrn as lowering
 from dragon.engines.onednn.lowerings import response_gradient
 from dragon.engines.onednn.plan.builder import Builder

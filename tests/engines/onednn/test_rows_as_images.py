@@ -9,7 +9,7 @@ import dragon
 from dragon.engines import Options
 from dragon.engines.onednn.executor import OneDNNExecutor
 from dragon.engines.onednn.library.constants import Arg
-from dragon.engines.onednn.library.memory import Device
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.library.primitive import Call
 from dragon.engines.onednn.plan.settled import SettledProgram
 from dragon.proto import dragon_pb2 as pb

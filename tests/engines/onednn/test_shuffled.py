@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import dragon
-from dragon.engines.onednn.library.memory import Device
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.lowerings.shuffled import copies
 from tests.engines.onednn.comparing import forward, on_both
 

@@ -9,7 +9,7 @@ import pytest
 
 import dragon
 from dragon.engines.onednn.kernels.convolution import ConvSpec
-from dragon.engines.onednn.library.memory import Device
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.lowerings import square_tiles as cutting
 from dragon.engines.onednn.lowerings.square_tiles import MOST, POINTS, SquareTiles, square_tiles
 from tests.engines.onednn.comparing import agree, compare, fill, inputs, make_net, notes

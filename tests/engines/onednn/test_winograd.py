@@ -9,7 +9,7 @@ import pytest
 
 import dragon
 from dragon.engines.onednn.kernels.winograd import ONE, POINTS, Tiling, toom_cook
-from dragon.engines.onednn.library.memory import Device
+from dragon.engines.onednn.library.device import Device
 from tests.engines.onednn.comparing import agree, agree_after_changes, fill, inputs, make_net, notes
 
 CASES = [(m, k) for m, k in itertools.product(range(1, 8), range(1, 8)) if 3 <= m + k - 1 <= len(POINTS) + 1]

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from dragon.engines.onednn.kernels import batch_norm, convolution
 from dragon.engines.onednn.library.constants import DataType
+from dragon.engines.onednn.library.descriptor import MemoryDesc, Shape
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.library.layouts import BLOCKED, block_of
-from dragon.engines.onednn.library.memory import Device, MemoryDesc, Shape
 from dragon.engines.onednn.library.primitive import Primitive
 
 __all__ = ["ChannelParts", "Vector", "channel_vector", "moments", "products"]

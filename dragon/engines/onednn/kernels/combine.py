@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from dragon.engines.onednn.library.binding import floats
 from dragon.engines.onednn.library.constants import Alg, Arg
-from dragon.engines.onednn.library.memory import Device, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.library.primitive import Attributes, PostOp, Primitive, binary_operands, handles
 
 __all__ = ["binary", "concat", "reduction", "reorder", "sum_of", "weighted_sum"]

@@ -9,7 +9,7 @@ from typing import Any
 from dragon.engines.onednn.kernels.weighted import backward_data, backward_weights, forward, forward_int8
 from dragon.engines.onednn.library.binding import dims
 from dragon.engines.onednn.library.constants import Alg, DataType
-from dragon.engines.onednn.library.memory import MemoryDesc, Shape
+from dragon.engines.onednn.library.descriptor import MemoryDesc, Shape
 
 __all__ = ["ConvSpec", "backward_data", "backward_weights", "forward", "forward_int8"]
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dragon.engines.onednn.library.constants import Alg, Arg, Prop
-from dragon.engines.onednn.library.memory import Device, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.library.primitive import Primitive
 
 __all__ = [

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from dragon.engines.onednn.kernels.weighted import backward_data, backward_weights, forward, forward_int8
 from dragon.engines.onednn.library.constants import DataType
-from dragon.engines.onednn.library.memory import MemoryDesc, Shape
+from dragon.engines.onednn.library.descriptor import MemoryDesc, Shape
 
 __all__ = ["InnerProductSpec", "backward_data", "backward_weights", "forward", "forward_int8"]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dragon.engines.onednn.library.constants import Arg, Norm, Prop
-from dragon.engines.onednn.library.memory import Device, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.library.primitive import Primitive
 
 __all__ = ["backward", "forward"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dragon.engines.onednn.library.constants import Arg
-from dragon.engines.onednn.library.memory import Device, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.library.primitive import Attributes, PostOp, Primitive
 
 __all__ = ["matmul"]

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from dragon.engines.onednn.library.binding import dims
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType, Prop
-from dragon.engines.onednn.library.memory import Device, MemoryDesc, Shape
+from dragon.engines.onednn.library.descriptor import MemoryDesc, Shape
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.library.primitive import Attributes, PostOp, Primitive, binary_operands
 
 __all__ = ["PoolSpec", "average_alg", "average_correction", "backward", "forward"]

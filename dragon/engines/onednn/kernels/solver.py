@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from dragon.engines.onednn.kernels import combine, eltwise
 from dragon.engines.onednn.library.constants import Alg, Arg
-from dragon.engines.onednn.library.memory import Device, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.library.primitive import EltwisePost, PostOp, Primitive, SumPost
 from dragon.graph.update import Coefficients, UpdateRule
 

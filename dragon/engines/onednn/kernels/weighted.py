@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType, Prop
-from dragon.engines.onednn.library.memory import Device, MemoryDesc, Shape
+from dragon.engines.onednn.library.descriptor import MemoryDesc, Shape
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.library.primitive import Attributes, EltwisePost, PostOp, Primitive, binary_operands
 
 __all__ = ["WeightedSpec", "backward_data", "backward_weights", "forward", "forward_int8"]

@@ -1,1 +1,1 @@
-"""oneDNN's C interface: signatures, constants, memory, primitives, threads."""
+"""oneDNN's C interface: signatures, constants, devices, descriptors, memory, primitives, threads."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from dragon.engines.onednn.library.constants import DataType, Tag
-from dragon.engines.onednn.library.memory import MemoryDesc, Shape
+from dragon.engines.onednn.library.descriptor import MemoryDesc, Shape
 
 __all__ = ["BLOCKED", "block_of", "like", "same_bytes"]
 

@@ -11,7 +11,9 @@ from typing import Any
 
 from dragon.engines.onednn.library.binding import CArray, ExecArg, check, library
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType, Query
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, Owner
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.device import Device, Owner
+from dragon.engines.onednn.library.memory import Memory
 from dragon.errors import EngineError
 
 __all__ = [

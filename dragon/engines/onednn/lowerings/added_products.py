@@ -10,7 +10,8 @@ import numpy as np
 
 from dragon.engines.onednn.kernels.matmul import matmul
 from dragon.engines.onednn.library.constants import Arg
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import Primitive, SumPost
 from dragon.engines.onednn.plan.builder import Builder
 from dragon.memory.blob import Blob

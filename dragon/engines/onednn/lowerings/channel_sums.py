@@ -9,7 +9,8 @@ import numpy as np
 from dragon.engines.onednn.kernels import batch_norm
 from dragon.engines.onednn.kernels.channel_parts import ChannelParts, Vector, moments, products
 from dragon.engines.onednn.library.constants import Arg, DataType
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.plan.builder import Builder
 from dragon.memory.storage import Array
 

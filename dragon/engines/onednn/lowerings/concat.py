@@ -13,8 +13,9 @@ import numpy as np
 
 from dragon.engines.onednn.kernels import combine
 from dragon.engines.onednn.library.constants import Arg
+from dragon.engines.onednn.library.descriptor import MemoryDesc, Shape
 from dragon.engines.onednn.library.layouts import like
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc, Shape
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.lowerings import int8, lowers
 from dragon.engines.onednn.lowerings.bounds import may_measure, pass_on
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError

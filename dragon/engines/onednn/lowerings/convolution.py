@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dragon.engines.onednn.kernels import convolution as conv
 from dragon.engines.onednn.library.constants import Arg, DataType
-from dragon.engines.onednn.library.memory import MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
 from dragon.engines.onednn.library.primitive import EltwisePost, Primitive
 from dragon.engines.onednn.lowerings import int8, lowers, winograd
 from dragon.engines.onednn.lowerings.bounds import carried, set_bound

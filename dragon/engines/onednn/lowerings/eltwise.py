@@ -9,7 +9,8 @@ import numpy as np
 
 from dragon.engines.onednn.kernels import combine, eltwise
 from dragon.engines.onednn.library.constants import Alg, Arg
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.bounds import joined, may_measure, pass_on, product_of
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError

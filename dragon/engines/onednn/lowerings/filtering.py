@@ -16,8 +16,10 @@ from dragon.engines.onednn.kernels import convolution as conv
 from dragon.engines.onednn.kernels.matmul import matmul
 from dragon.engines.onednn.kernels.winograd import POINTS, Tiling
 from dragon.engines.onednn.library.constants import Arg, DataType, Tag
+from dragon.engines.onednn.library.descriptor import MemoryDesc, Shape
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.library.layouts import BLOCKED, block_of
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, Shape
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import Call, EltwisePost, PostOp, Primitive
 from dragon.engines.onednn.lowerings.parameters import Parameters
 from dragon.engines.onednn.plan.builder import Builder, NotLoweredError

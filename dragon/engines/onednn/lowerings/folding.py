@@ -14,7 +14,8 @@ import numpy as np
 
 from dragon.engines.onednn.kernels.convolution import ConvSpec
 from dragon.engines.onednn.library.constants import Alg
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import BinaryPost, PostOp, SumPost
 from dragon.engines.onednn.lowerings.activated import with_neuron
 from dragon.engines.onednn.lowerings.convolution import convolve

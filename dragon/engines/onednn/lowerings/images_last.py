@@ -16,7 +16,9 @@ from math import prod
 from dragon.engines.onednn.kernels import combine
 from dragon.engines.onednn.kernels.convolution import ConvSpec
 from dragon.engines.onednn.library.constants import Arg, DataType
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, Shape
+from dragon.engines.onednn.library.descriptor import MemoryDesc, Shape
+from dragon.engines.onednn.library.device import Device
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import Primitive
 from dragon.engines.onednn.lowerings.filtering import Slot
 from dragon.engines.onednn.lowerings.row_products import meetings

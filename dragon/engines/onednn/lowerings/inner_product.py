@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, cast
 
 from dragon.engines.onednn.kernels import inner_product as ip
 from dragon.engines.onednn.library.constants import Arg, DataType
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.lowerings import int8, lowers
 from dragon.engines.onednn.lowerings.added_products import add_column_sums, add_outer_products, as_fast
 from dragon.engines.onednn.lowerings.bounds import carried, set_bound

@@ -16,7 +16,8 @@ from dragon.engines.onednn.kernels import combine, pooling
 from dragon.engines.onednn.kernels.pooling import PoolSpec
 from dragon.engines.onednn.kernels.weighted import WeightedSpec, forward_int8
 from dragon.engines.onednn.library.constants import Arg, DataType
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.lowerings.bounds import is_positive, set_bound
 from dragon.engines.onednn.lowerings.parameters import Epilogue, Parameters, operand_arguments
 from dragon.engines.onednn.plan.builder import Backward, Builder

@@ -10,8 +10,9 @@ import numpy as np
 from dragon.engines.int8.arithmetic import Range
 from dragon.engines.onednn.kernels import combine
 from dragon.engines.onednn.library.constants import Alg, Arg
+from dragon.engines.onednn.library.descriptor import MemoryDesc
 from dragon.engines.onednn.library.layouts import like
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import BinaryPost, EltwisePost, PostOp
 from dragon.engines.onednn.lowerings import int8
 from dragon.engines.onednn.lowerings.folding import make_lazy

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, cast
 
 from dragon.engines.onednn.kernels import lrn
 from dragon.engines.onednn.library.constants import Alg, Arg
+from dragon.engines.onednn.library.descriptor import MemoryDesc
 from dragon.engines.onednn.library.layouts import BLOCKED
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.bounds import pass_on
 from dragon.engines.onednn.lowerings.response_gradient import composes, response_gradient

@@ -17,7 +17,8 @@ from dragon.engines.onednn.kernels import combine
 from dragon.engines.onednn.kernels import convolution as conv
 from dragon.engines.onednn.kernels.eltwise import LIMITS, keeping_nan
 from dragon.engines.onednn.library.constants import Arg, DataType
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import Call, EltwisePost, PostOp, Primitive
 from dragon.engines.onednn.lowerings.parameters import Epilogue, Parameters
 from dragon.engines.onednn.plan.builder import Builder

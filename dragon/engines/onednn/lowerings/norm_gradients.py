@@ -16,7 +16,8 @@ from dragon.engines.onednn.kernels import combine
 from dragon.engines.onednn.kernels.batch_norm import NormSpec
 from dragon.engines.onednn.kernels.channel_parts import channel_vector
 from dragon.engines.onednn.library.constants import Alg, Arg
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import BinaryPost
 from dragon.engines.onednn.lowerings.channel_sums import Gradients
 from dragon.memory.storage import Array

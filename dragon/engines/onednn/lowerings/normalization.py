@@ -11,7 +11,8 @@ import numpy as np
 
 from dragon.engines.onednn.kernels import batch_norm
 from dragon.engines.onednn.library.constants import Arg, DataType
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.bounds import of_affine, of_batch
 from dragon.engines.onednn.lowerings.channel_sums import Moments, gradients_by_parts, moments_by_parts

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from dragon.engines.onednn.library.constants import Alg, Arg
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import BinaryPost, PostOp, Primitive
 from dragon.engines.onednn.plan.bound import SMALLEST_SQUARE, Bound, Gains
 from dragon.memory.storage import Array

@@ -13,7 +13,8 @@ from dragon.bases.geometry import Window
 from dragon.bases.pooling import maximum, maximum_backward
 from dragon.engines.onednn.kernels import combine, pooling
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.lowerings import int8, lowers
 from dragon.engines.onednn.lowerings.bounds import may_measure, pass_on
 from dragon.engines.onednn.lowerings.pooling_mask import write_mask

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from dragon.bases.geometry import Window
 from dragon.bases.pooling import maximum_index
 from dragon.engines.onednn.library.constants import Arg
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.plan.builder import Builder
 from dragon.engines.onednn.plan.guarded import GuardedCall, fetch
 from dragon.engines.onednn.plan.values import reorder

@@ -8,7 +8,8 @@ import numpy as np
 
 from dragon.engines.onednn.kernels import eltwise
 from dragon.engines.onednn.library.constants import Arg
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.bounds import of_affine
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 from dragon.engines.onednn.kernels import combine
 from dragon.engines.onednn.library.constants import Arg
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.bounds import pass_on
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError

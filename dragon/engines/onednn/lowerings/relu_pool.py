@@ -8,7 +8,8 @@ import numpy as np
 
 from dragon.engines.onednn.kernels import eltwise
 from dragon.engines.onednn.library.constants import Alg, Arg
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.lowerings.bounds import may_measure, pass_on
 from dragon.engines.onednn.lowerings.neurons import call_relu, from_result
 from dragon.engines.onednn.lowerings.pooling import pool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dragon.engines.onednn.kernels import resampling
 from dragon.engines.onednn.library.constants import Arg
-from dragon.engines.onednn.library.memory import MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.bounds import pass_on
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError

@@ -16,7 +16,8 @@ from math import prod
 from dragon.engines.onednn.kernels import combine, eltwise, pooling
 from dragon.engines.onednn.kernels.lrn import LrnSpec
 from dragon.engines.onednn.library.constants import Alg, Arg
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc, Shape
+from dragon.engines.onednn.library.descriptor import MemoryDesc, Shape
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import BinaryPost, EltwisePost, PostOp, Primitive
 from dragon.engines.onednn.lowerings.filtering import Slot
 from dragon.engines.onednn.plan.builder import Builder

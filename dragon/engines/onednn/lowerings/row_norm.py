@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 from dragon.engines.onednn.kernels import combine, layer_norm
 from dragon.engines.onednn.library.constants import Alg, Arg
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.scale import kept_row_major, learn
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError

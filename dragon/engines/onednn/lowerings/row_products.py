@@ -14,7 +14,8 @@ from math import prod
 from dragon.engines.onednn.kernels.convolution import ConvSpec
 from dragon.engines.onednn.kernels.matmul import matmul
 from dragon.engines.onednn.library.constants import Arg
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc, Shape
+from dragon.engines.onednn.library.descriptor import MemoryDesc, Shape
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import SumPost
 from dragon.engines.onednn.lowerings.added_products import add_column_sums
 from dragon.engines.onednn.plan.builder import Builder

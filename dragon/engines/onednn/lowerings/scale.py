@@ -10,8 +10,9 @@ import numpy as np
 
 from dragon.engines.onednn.kernels import batch_norm, combine
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType
+from dragon.engines.onednn.library.descriptor import MemoryDesc, Shape
 from dragon.engines.onednn.library.layouts import like, same_bytes
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc, Shape
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import BinaryPost, Primitive
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.bounds import may_measure, of_affine, pass_on

@@ -16,7 +16,8 @@ import numpy as np
 
 from dragon.engines.onednn.kernels import combine
 from dragon.engines.onednn.library.constants import Arg, DataType
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.lowerings.bounds import may_measure, pass_on
 from dragon.engines.onednn.lowerings.folding import make_lazy
 from dragon.engines.onednn.plan.builder import Builder, NotLoweredError

@@ -14,7 +14,7 @@ import numpy as np
 from dragon.bases.loss import class_labels
 from dragon.engines.onednn.kernels import softmax
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType
-from dragon.engines.onednn.library.memory import MemoryDesc, Shape
+from dragon.engines.onednn.library.descriptor import MemoryDesc, Shape
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.bounds import of_function
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError

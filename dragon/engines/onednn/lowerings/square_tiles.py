@@ -12,7 +12,7 @@ from math import prod
 from dragon.engines.onednn.kernels.convolution import ConvSpec
 from dragon.engines.onednn.kernels.winograd import Tiling
 from dragon.engines.onednn.library.constants import DataType
-from dragon.engines.onednn.library.memory import Device
+from dragon.engines.onednn.library.device import Device
 
 __all__ = ["POINTS", "SquareTiles", "Strip", "square_tiles"]
 

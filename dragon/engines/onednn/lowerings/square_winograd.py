@@ -24,7 +24,8 @@ from dragon.engines.onednn.kernels import convolution as conv
 from dragon.engines.onednn.kernels.matmul import matmul
 from dragon.engines.onednn.kernels.winograd import ONE, Tiling
 from dragon.engines.onednn.library.constants import Arg
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import EltwisePost, PostOp, Primitive, SumPost
 from dragon.engines.onednn.lowerings.filtering import Slot, constant
 from dragon.engines.onednn.lowerings.parameters import Epilogue, Parameters

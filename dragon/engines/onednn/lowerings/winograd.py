@@ -16,7 +16,8 @@ from dragon.engines.onednn.kernels import combine
 from dragon.engines.onednn.kernels import convolution as conv
 from dragon.engines.onednn.kernels.winograd import ONE
 from dragon.engines.onednn.library.constants import Arg, DataType
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import PostOp, Primitive, SumPost
 from dragon.engines.onednn.lowerings.filtering import Filtering, Slot, filtering
 from dragon.engines.onednn.lowerings.parameters import Epilogue, Learned

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from dragon.engines.int8.arithmetic import Range
 from dragon.engines.onednn.library.constants import Arg, DataType
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.device import Device
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import Attributes, Call, Primitive, SumPost
 from dragon.engines.onednn.plan.bound import Bound
 from dragon.engines.onednn.plan.guarded import BoundedCall, GuardedCall, bounded_call

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dragon.engines.base import Options
 from dragon.engines.int8.arithmetic import Range
 from dragon.engines.onednn.library.constants import DataType
-from dragon.engines.onednn.library.memory import Device
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.plan.arena import ArenaMemory
 from dragon.engines.onednn.plan.builder import Materialize
 from dragon.engines.onednn.plan.plan import Plan

@@ -9,7 +9,9 @@ import numpy as np
 from dragon.bases.source import host_array
 from dragon.engines.onednn.kernels import combine
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.device import Device
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import Call
 from dragon.engines.onednn.plan.values import borrowed, reorder
 from dragon.memory.storage import Array

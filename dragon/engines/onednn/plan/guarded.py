@@ -17,7 +17,8 @@ import numpy as np
 from dragon.engines.onednn.kernels import combine
 from dragon.engines.onednn.kernels.eltwise import LIMITS, keeping_nan
 from dragon.engines.onednn.library.constants import Arg, DataType
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import Call, EltwisePost, Primitive
 from dragon.engines.onednn.plan.bound import Bound, largest_bf16, squares
 from dragon.memory.storage import Array

@@ -12,8 +12,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from dragon.engines.onednn.library.constants import DataType
+from dragon.engines.onednn.library.descriptor import MemoryDesc, Shape
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.library.layouts import BLOCKED
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, Shape
+from dragon.engines.onednn.library.memory import Memory
 from dragon.memory.storage import Storage
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dragon.engines.int8.arithmetic import Range
 from dragon.engines.onednn import lowerings
 from dragon.engines.onednn.library.binding import UnimplementedError
 from dragon.engines.onednn.library.constants import MAX_NDIMS, DataType
-from dragon.engines.onednn.library.memory import Device
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.plan import reference
 from dragon.engines.onednn.plan.arena import Arena, ArenaMemory
 from dragon.engines.onednn.plan.builder import Builder, Materialize

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dragon.engines.lifetimes.sources import Sources
-from dragon.engines.onednn.library.memory import Device, Memory
+from dragon.engines.onednn.library.device import Device
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import Call
 from dragon.engines.onednn.plan.values import HostValue, LazyCopy, Value
 from dragon.engines.onednn.plan.versions import Versions

@@ -16,7 +16,9 @@ import numpy as np
 from dragon.engines.int8.arithmetic import Range
 from dragon.engines.onednn.kernels import combine
 from dragon.engines.onednn.library.constants import MAX_NDIMS, Arg, DataType
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, Shape
+from dragon.engines.onednn.library.descriptor import MemoryDesc, Shape
+from dragon.engines.onednn.library.device import Device
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import Call
 from dragon.engines.onednn.plan.bound import Bound
 from dragon.memory.storage import HOST, Array, Storage

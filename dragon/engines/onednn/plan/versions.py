@@ -13,8 +13,10 @@ from typing import Any
 
 from dragon.engines.int8.arithmetic import Range
 from dragon.engines.onednn.library.constants import DataType
+from dragon.engines.onednn.library.descriptor import MemoryDesc, Shape
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.library.layouts import like, same_bytes
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, Shape
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.plan.bound import of_range
 from dragon.engines.onednn.plan.places import Place
 from dragon.engines.onednn.plan.steps import Steps

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dragon.engines.onednn.library.constants import DataType
-from dragon.engines.onednn.library.memory import Device
+from dragon.engines.onednn.library.device import Device
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,8 @@ import pytest
 from dragon.engines.onednn.kernels import batch_norm
 from dragon.engines.onednn.kernels.batch_norm import NormSpec
 from dragon.engines.onednn.library.constants import Arg, DataType, Tag
-from dragon.engines.onednn.library.memory import Device, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.device import Device
 from tests.engines.onednn.running import Array, close, fetch, rounded, run
 
 SHAPE = (4, 32, 5, 3)

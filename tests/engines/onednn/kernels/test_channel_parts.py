@@ -7,7 +7,9 @@ import pytest
 
 from dragon.engines.onednn.kernels.channel_parts import ChannelParts, channel_vector, moments, products
 from dragon.engines.onednn.library.constants import Arg, DataType, Tag
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.device import Device
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import Call
 from tests.engines.onednn.running import load
 

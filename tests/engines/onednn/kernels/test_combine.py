@@ -7,7 +7,9 @@ import pytest
 
 from dragon.engines.onednn.kernels import combine
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType, Tag
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.device import Device
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import EltwisePost
 from tests.engines.onednn.running import close, fetch, load, rounded, run
 

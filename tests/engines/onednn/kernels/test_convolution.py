@@ -11,7 +11,8 @@ import pytest
 from dragon.engines.onednn.kernels import convolution as conv
 from dragon.engines.onednn.kernels.convolution import ConvSpec
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType, Tag
-from dragon.engines.onednn.library.memory import Device, MemoryDesc, Shape
+from dragon.engines.onednn.library.descriptor import MemoryDesc, Shape
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.library.primitive import BinaryPost, EltwisePost, PostOp, SumPost
 from dragon.errors import EngineError
 from tests.engines.onednn.reference import convolution, convolution_gradients

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from dragon.engines.onednn.kernels import eltwise
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.device import Device
+from dragon.engines.onednn.library.memory import Memory
 from tests.engines.onednn.running import Array, close, fetch, load, rounded, run
 
 SHAPE = (3, 20, 4, 5)

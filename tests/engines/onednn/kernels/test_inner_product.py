@@ -8,7 +8,8 @@ import pytest
 from dragon.engines.onednn.kernels import inner_product
 from dragon.engines.onednn.kernels.inner_product import InnerProductSpec
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType, Tag
-from dragon.engines.onednn.library.memory import Device, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.library.primitive import EltwisePost
 from tests.engines.onednn.running import close, fetch, load, rounded, run
 

@@ -16,7 +16,9 @@ from dragon.engines.onednn.kernels import inner_product as ip
 from dragon.engines.onednn.kernels.combine import reorder
 from dragon.engines.onednn.kernels.weighted import WeightedSpec, forward_int8
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.device import Device
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import BinaryPost, Call, EltwisePost, PostOp
 from tests.engines.onednn.kernels.test_convolution import SPECS
 from tests.engines.onednn.reference import Array, convolution
@@ -144,7 +146,7 @@ from dragon.engines.int8.arithmetic import Range
 from dragon.engines.onednn.kernels.inner_product import InnerProductSpec
 from dragon.engines.onednn.kernels.convolution import ConvSpec
 from dragon.engines.onednn.library.constants import DataType
-from dragon.engines.onednn.library.memory import Device
+from dragon.engines.onednn.library.device import Device
 from tests.engines.onednn.kernels.test_int8 import exact, product
 from tests.engines.onednn.reference import convolution
 device = Device()

@@ -7,7 +7,8 @@ import pytest
 
 from dragon.engines.onednn.kernels import layer_norm
 from dragon.engines.onednn.library.constants import Arg, DataType
-from dragon.engines.onednn.library.memory import Device, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.device import Device
 from tests.engines.onednn.running import close, fetch, rounded, run
 
 SHAPE = (12, 35)

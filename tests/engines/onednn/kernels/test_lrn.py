@@ -8,7 +8,8 @@ import pytest
 from dragon.engines.onednn.kernels import lrn
 from dragon.engines.onednn.kernels.lrn import LrnSpec
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType
-from dragon.engines.onednn.library.memory import Device, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.device import Device
 from tests.engines.onednn import reference
 from tests.engines.onednn.running import Array, close, fetch, rounded, run
 

@@ -10,7 +10,8 @@ import pytest
 from dragon.engines.onednn.kernels import pooling
 from dragon.engines.onednn.kernels.pooling import PoolSpec, average_alg, average_correction
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType
-from dragon.engines.onednn.library.memory import Device, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.device import Device
 from tests.engines.onednn import reference
 from tests.engines.onednn.running import close, fetch, rounded, run
 

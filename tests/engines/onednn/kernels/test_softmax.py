@@ -7,7 +7,8 @@ import pytest
 
 from dragon.engines.onednn.kernels import softmax
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType
-from dragon.engines.onednn.library.memory import Device, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.device import Device
 from tests.engines.onednn.running import close, fetch, rounded, run
 
 

@@ -14,7 +14,7 @@ import pytest
 from dragon.engines.onednn.library import binding
 from dragon.engines.onednn.library.binding import Library, UnimplementedError, check, library
 from dragon.engines.onednn.library.constants import Alg, DataType, Prop, Status, Tag
-from dragon.engines.onednn.library.memory import Device
+from dragon.engines.onednn.library.device import Device
 from dragon.errors import EngineError
 
 

@@ -9,8 +9,10 @@ import pytest
 
 from dragon.engines.onednn.kernels.combine import reorder
 from dragon.engines.onednn.library.constants import Arg, DataType, Tag
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.library.layouts import same_bytes
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import Call
 from dragon.errors import EngineError
 from dragon.memory.aligned import aligned_bytes

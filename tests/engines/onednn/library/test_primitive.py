@@ -11,7 +11,9 @@ from dragon.engines.onednn.kernels import combine, eltwise
 from dragon.engines.onednn.kernels import convolution as conv
 from dragon.engines.onednn.kernels.convolution import ConvSpec
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType, Tag
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.device import Device
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import BinaryPost, Call, EltwisePost, PostOp, Primitive
 from dragon.errors import EngineError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dragon.engines.onednn.library.memory import Device
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.library.threads import set_threads, usable_cores
 
 

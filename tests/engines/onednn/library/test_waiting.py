@@ -15,7 +15,7 @@ import pytest
 
 from dragon.engines.base import Options
 from dragon.engines.onednn.library import waiting as module
-from dragon.engines.onednn.library.memory import Device
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.library.waiting import SLEEP, SPIN, Team, Waiting, waiting
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dragon.bases.layer import Layer
-from dragon.engines.onednn.library.memory import Device
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.plan import cache
 from dragon.engines.onednn.plan.plan import Plan
 from tests.engines.onednn.comparing import make_net

@@ -9,7 +9,7 @@ import pytest
 
 import dragon
 from dragon.engines.onednn.executor import OneDNNExecutor
-from dragon.engines.onednn.library.memory import Device
+from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.plan.values import Value
 from tests.engines.onednn.comparing import agree, compare, fill, inputs, make_net, notes
 from tests.engines.onednn.plan.test_rearranging import conv, norm, on, pooling, relu

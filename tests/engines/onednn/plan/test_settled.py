@@ -10,7 +10,9 @@ import dragon
 from dragon.engines import Options
 from dragon.engines.onednn.executor import OneDNNExecutor
 from dragon.engines.onednn.library.constants import DataType
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
+from dragon.engines.onednn.library.descriptor import MemoryDesc
+from dragon.engines.onednn.library.device import Device
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.lowerings.parameters import set_gains
 from dragon.engines.onednn.plan.bound import Bound, Gains, Measured, largest_bf16
 from dragon.engines.onednn.plan.guarded import is_finite
