@@ -27,12 +27,12 @@ from dragon.engines.onednn.plan.replay import Replay, lend_present_parameters
 from dragon.engines.onednn.plan.values import LazyCopy
 from dragon.engines.onednn.profile import Profile, group_notes
 from dragon.engines.onednn.stretches import Stretch, find_stretches, run_down_to
-from dragon.engines.onednn.updating import PrimitiveUpdate
 from dragon.errors import EngineError
 from dragon.memory.storage import Array, Storage
 
 if TYPE_CHECKING:
     from dragon.engines.int8.arithmetic import Range
+    from dragon.engines.onednn.updating import PrimitiveUpdate
     from dragon.graph.net import Net
     from dragon.graph.update import Update
 
@@ -202,6 +202,8 @@ class OneDNNExecutor(Executor):
                 self._refresh(change.layer + 1)
 
     def update(self, updater: Update, rate: float, iteration: int) -> None:
+        from dragon.engines.onednn.updating import PrimitiveUpdate  # not where nets are only run
+
         if not PrimitiveUpdate.supports(updater):
             super().update(updater, rate, iteration)
             return
