@@ -46,7 +46,7 @@ def members(cls: type) -> Iterator[str]:
 def definitions(module: ModuleType) -> Iterator[tuple[str, str]]:
     """Dotted name and docstring of a module and of all public definitions in it."""
     yield module.__name__, module.__doc__ or ""
-    for name, one in vars(module).items():
+    for name, one in list(vars(module).items()):  # a look at one may import others
         if not is_public(name) or getattr(one, "__module__", None) != module.__name__:
             continue
         if inspect.isfunction(one):

@@ -98,10 +98,12 @@ class Normalization:
 
     @cached_property
     def gamma_in_backward(self) -> Memory:
+        """The scales that backward uses, of shape (C,); made where there is a backward."""
         return Memory(self.b.device, self.gamma.desc)
 
     @cached_property
     def beta_in_backward(self) -> Memory:
+        """The shifts that backward uses, of shape (C,); made where there is a backward."""
         return Memory(self.b.device, self.beta.desc)
 
     def _affine(self) -> list[Blob | None] | None:
