@@ -11,6 +11,7 @@ median.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -33,6 +34,7 @@ __all__ = [
     "Candidate",
     "Series",
     "Worker",
+    "add_peer_options",
     "check_clock",
     "exit_status",
     "interleave",
@@ -61,6 +63,16 @@ def exit_status(program: str, run: Callable[[], None], *errors: type[Exception])
         print(f"{program}: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def add_peer_options(parser: argparse.ArgumentParser, block_ms: float) -> None:
+    """Options of a benchmark of steps beside PyTorch's. block_ms: milliseconds that are timed at a time by default."""
+    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="of all in turn (7)")
+    what = f"of steps timed at a time ({block_ms:g})"
+    parser.add_argument("--block-ms", type=float, default=block_ms, metavar="MS", help=what)
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of each library (1)")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="cpu", help="cpu needs --threads 1 (cpu)")
+    parser.add_argument("--peer-python", default=sys.executable, metavar="PATH", help="an interpreter with PyTorch")
 
 
 def check_clock(clock: str, threads: int | None) -> None:

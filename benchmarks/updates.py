@@ -16,6 +16,7 @@ from benchmarks._harness import (
     BenchmarkError,
     Candidate,
     Worker,
+    add_peer_options,
     check_clock,
     exit_status,
     interleave,
@@ -75,11 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="updates.py", description=__doc__)
     parser.add_argument("--net", action="append", choices=NETS, help="whose weights; by default all")
     parser.add_argument("--rule", action="append", choices=RULES, help="by default all")
-    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="of all in turn (7)")
-    parser.add_argument("--block-ms", type=float, default=200, metavar="MS", help="of steps timed at a time (200)")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of each library (1)")
-    parser.add_argument("--clock", choices=("wall", "cpu"), default="cpu", help="cpu needs --threads 1 (cpu)")
-    parser.add_argument("--peer-python", default=sys.executable, metavar="PATH", help="an interpreter with PyTorch")
+    add_peer_options(parser, block_ms=200)
     return parser
 
 

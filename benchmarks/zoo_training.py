@@ -19,6 +19,7 @@ from benchmarks._harness import (
     BenchmarkError,
     Candidate,
     Worker,
+    add_peer_options,
     check_clock,
     exit_status,
     interleave,
@@ -94,11 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="zoo_training.py", description=__doc__)
     parser.add_argument("--net", action="append", metavar="NAME", help=f"by default all: {', '.join(NETS)}")
     parser.add_argument("--batch", type=int, metavar="N", help="images, by default as many as suit the net")
-    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="of all in turn (7)")
-    parser.add_argument("--block-ms", type=float, default=300, metavar="MS", help="of steps timed at a time (300)")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of each library (1)")
-    parser.add_argument("--clock", choices=("wall", "cpu"), default="cpu", help="cpu needs --threads 1 (cpu)")
-    parser.add_argument("--peer-python", default=sys.executable, metavar="PATH", help="an interpreter with PyTorch")
+    add_peer_options(parser, block_ms=300)
     return parser
 
 
