@@ -108,7 +108,7 @@ def _rearrange(c: Call) -> str:
     """A view of the bottom with its axes in another order."""
     layer = c.layer
     assert isinstance(layer, Rearranging)
-    y = f"{c.x}.permute({', '.join(map(str, layer.order))})"
+    y = f"{c.x}.permute({', '.join(map(str, layer.order)) or '()'})"
     if isinstance(layer, Permute | Transpose):
         return y
     view, top = (", ".join(map(str, shape[1:])) for shape in (layer.view, c.top()))
