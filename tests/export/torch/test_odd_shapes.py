@@ -15,26 +15,26 @@ from tests.export.torch.helpers import make_net, run_source
 torch = pytest.importorskip("torch")
 
 F = 'weight_filler { type: "gaussian" std: 0.3 }'
-CASES = {
-    "recurrent layer over single numbers": [
+CASES: dict[str, tuple[tuple[tuple[int, ...], ...], str]] = {
+    "recurrent layer over single numbers": (
         ((3, 2), (3, 2)),
         f'type: "LSTM" bottom: "x0" bottom: "x1" top: "y" recurrent_param {{ num_output: 2 {F} }}',
-    ],
-    "RNN over single numbers": [
+    ),
+    "RNN over single numbers": (
         ((3, 2), (3, 2)),
         f'type: "RNN" bottom: "x0" bottom: "x1" top: "y" recurrent_param {{ num_output: 2 {F} }}',
-    ],
-    "scale of no axes": [((2, 3), ()), 'type: "Scale" bottom: "x0" bottom: "x1" top: "y" scale_param { axis: 1 }'],
-    "learned scale of no axes": [((2, 3),), 'type: "Scale" bottom: "x0" top: "y" scale_param { axis: 0 num_axes: 0 }'],
-    "permute of no axes": [((),), 'type: "Permute" bottom: "x0" top: "y"'],
-    "windows that end behind the image": [
+    ),
+    "scale of no axes": (((2, 3), ()), 'type: "Scale" bottom: "x0" bottom: "x1" top: "y" scale_param { axis: 1 }'),
+    "learned scale of no axes": (((2, 3),), 'type: "Scale" bottom: "x0" top: "y" scale_param { axis: 0 num_axes: 0 }'),
+    "permute of no axes": (((),), 'type: "Permute" bottom: "x0" top: "y"'),
+    "windows that end behind the image": (
         ((1, 1, 2, 2),),
         'type: "Im2col" bottom: "x0" top: "y" convolution_param { kernel_h: 3 kernel_w: 1 stride_h: 2 stride_w: 1 }',
-    ],
-    "pooling by more than the volume": [
+    ),
+    "pooling by more than the volume": (
         ((1, 2, 1, 3, 4),),
         'type: "Pooling" bottom: "x0" top: "y" pooling_param { pool: AVE kernel_size: 2 stride: 2 }',
-    ],
+    ),
 }
 
 
