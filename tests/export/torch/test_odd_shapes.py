@@ -84,3 +84,16 @@ def test_labels_that_are_found_are_numbers_of_the_net() -> None:
     y = run_source(export(net)).eval()(torch.from_numpy(np.array(net.blobs["x0"].peek())))
     net.forward()
     np.testing.assert_allclose(y.numpy(), net.blobs["y"].peek(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("settings", ["zoom_factor: 2", "shrink_factor: 2 zoom_factor: 3 pad_beg: -1"])
+def test_interp_follows_the_size_of_the_image(settings: str) -> None:
+    text = _text(((1, 2, 5, 4),), f'type: "Interp" bottom: "x0" top: "y" interp_param {{ {settings} }}')
+    net = make_net(text, TEST)
+    module = run_source(export(net)).eval()
+    for size in ((5, 4), (8, 7)):
+        net.blobs["x0"].reshape(1, 2, *size)
+        net.blobs["x0"].data[...] = np.random.default_rng(0).normal(size=(1, 2, *size))
+        y = module(torch.from_numpy(np.array(net.blobs["x0"].peek())))
+        net.forward()
+        np.testing.assert_allclose(y.numpy(), net.blobs["y"].peek(), rtol=1e-9, atol=1e-12)
