@@ -30,7 +30,8 @@ def test_random_net(seed: int) -> None:
     try:
         model = model_of(net, dynamic_batch=seed % 2 == 0)
     except (ShapeError, UsageError) as error:  # a layer that puts items together
-        assert seed % 2 == 0 and "batch" in str(error)
+        if seed % 2 or "batch" not in str(error):
+            raise
         model = model_of(net)
     else:
         if seed % 2 == 0:
