@@ -70,7 +70,7 @@ class ConvolutionBase(Weighted):
         axis = self.axis(self.param.convolution_param.axis, len(shape))
         if len(shape) - axis - 1 != len(self.window.kernel):
             self.bad_shape(f"needs {how_many(len(self.window.kernel), 'spatial axis')}, got a bottom of shape {shape}")
-        if self.weight_shape(shape[axis]) != self.weight.shape:
+        if shape[axis] % self.group or self.weight_shape(shape[axis]) != self.weight.shape:
             self.bad_shape(f"weights of shape {self.weight.shape} do not fit a bottom of shape {shape}")
         size = self.output_size(shape[axis + 1 :])
         if size and min(size) < 1:

@@ -33,7 +33,7 @@ def warn_overwritten(nodes: Sequence[Node]) -> None:
 
 
 def check_values_last(nodes: Sequence[Node], outputs: Sequence[str]) -> None:
-    """Raise UsageError if a layer in place changes the value of another blob, which is read later or is an output.
+    """Raise UsageError if a layer in place changes a learned blob, or another blob that is read later or is an output.
 
     Tops of a Split, a Flatten or a Reshape share the memory of its bottom, here as in Caffe. Programs whose values
     never change compute something else of such a net.
@@ -42,7 +42,24 @@ def check_values_last(nodes: Sequence[Node], outputs: Sequence[str]) -> None:
         raise UsageError(
             f'changes blob "{blob}" too, which has the same memory and is needed afterwards; give its top another name',
             layer=node.layer.where,
+            position=node.position,
         )
+    for node, owner in _relearned(nodes):
+        raise UsageError(
+            f'changes what layer "{owner}" has learned, which has the same memory; give its top another name',
+            layer=node.layer.where,
+            position=node.position,
+        )
+
+
+def _relearned(nodes: Sequence[Node]) -> Iterator[tuple[Node, str]]:
+    """Layers in place on the top of a Parameter, which is its learned blob: each run changes that again."""
+    owners = {id(blob.data_storage): node.name for node in nodes for blob in node.layer.blobs}
+    for node in nodes:
+        for top, name in zip(node.tops, node.top_names, strict=True):
+            owner = owners.get(id(top.data_storage))
+            if owner and name in node.bottom_names and not node.layer.passes_memory:
+                yield node, owner
 
 
 def _overwritten(nodes: Sequence[Node], outputs: Sequence[str]) -> Iterator[tuple[Node, str]]:

@@ -95,13 +95,14 @@ def read_model(
     assignments: Iterable[Assignment] = (),
     level: int = 0,
     stages: Sequence[str] = (),
+    as_written: bool = False,
 ) -> Model:
     """Definition and weights in today's form; layers that only the file has are left out.
 
     weights: a path, or several with commas between them, of which a later one replaces layers of those before.
     profile: of the prototxt and the weights (see dragon.proto.profiles). assignments: changes of the definition. level,
-    stages: of the state in which the model is run. Raises PrototxtError, WeightsError, or UsageError for an assignment
-    that does not fit.
+    stages: of the state in which the model is run. as_written: layers of a dialect stay, with their blobs. Raises
+    PrototxtError, WeightsError, or UsageError for an assignment that does not fit.
     """
     from dragon.files.paths import split_paths
     from dragon.files.shared_blobs import explain_missing, with_shared_blobs
@@ -117,7 +118,8 @@ def read_model(
     places = places_of(replace(changed, message=net))
     model = Model(net, {}, folder, source, net.profile, level, stages, places=places)
     if weights is None:
-        return to_present(model.with_blobs_of_definition())
+        found = model.with_blobs_of_definition()
+        return found if as_written else to_present(found)
     if find_profile(net.profile or None).dialect:
         profile = None  # the blobs are those of the layers as they stand
     names = {layer.name for layer in net.layer}
@@ -138,7 +140,9 @@ def read_model(
     if not known:
         wanted = next(name for name, arrays in stored.items() if arrays)
         raise WeightsError(f"{weights}: weights of another net than {prototxt}{nearest(wanted, names)}")
-    return to_present(replace(model, arrays=known).with_blobs_of_definition())
+    found = replace(model, arrays=known).with_blobs_of_definition()
+    present = to_present(found)  # raises for another number of blobs
+    return found if as_written else present
 
 
 def write_model(model: Model, prototxt: str | Path | None, weights: str | Path | None) -> None:

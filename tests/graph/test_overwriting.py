@@ -135,3 +135,18 @@ def test_memory_that_nobody_needs_may_be_changed_in_place() -> None:
     view = SHARED.replace('"Split" bottom: "p" top: "a" top: "b"', '"Flatten" bottom: "p" top: "b"')
     with dragon.Net(parse_text(view.replace("TOP", "b"), pb.NetParameter()), dragon.TEST, engine="numpy") as net:
         check_values_last(net.nodes, net.outputs)
+
+
+def test_a_layer_in_place_that_changes_a_learned_blob() -> None:
+    """Each run would apply it to the top of the run before, which is the parameter itself."""
+    text = """
+    layer { name: "learned" type: "Parameter" top: "p" parameter_param { shape { dim: 3 } } }
+    layer { name: "flat" type: "Flatten" bottom: "p" top: "f" flatten_param { axis: 0 } }
+    layer { name: "exp" type: "Exp" bottom: "f" top: "TOP" }
+    """
+    changed, kept = (
+        dragon.Net(parse_text(text.replace("TOP", top), pb.NetParameter()), dragon.TEST, engine="numpy") for top in "fg"
+    )
+    with pytest.raises(UsageError, match=r'layer "exp" .*: changes what layer "learned" has learned'):
+        check_values_last(changed.nodes, changed.outputs)
+    check_values_last(kept.nodes, kept.outputs)

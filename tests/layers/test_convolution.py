@@ -197,3 +197,10 @@ def test_im2col() -> None:
     y = One(text, x, dtype=np.float64).forward()
     np.testing.assert_array_equal(y, expected.reshape(2, 18, *expected.shape[4:]))
     check_gradient(text, [x])
+
+
+def test_channels_that_the_groups_do_not_divide_any_more() -> None:
+    """5 // 2 channels in each group are as many as 4 // 2."""
+    one = One('type: "Convolution" convolution_param { num_output: 2 group: 2 kernel_size: 1 }', np.ones((1, 4, 3, 3)))
+    with pytest.raises(ShapeError, match=r"do not fit a bottom of shape \(1, 5, 3, 3\)"):
+        one.forward(np.ones((1, 5, 3, 3)))

@@ -79,6 +79,25 @@ def test_weights_alone(dragon: Dragon, weights: str) -> None:
             np.testing.assert_array_equal(mine.peek(), its.peek())
 
 
+def test_the_weights_of_a_dialect_are_for_the_same_net(dragon: Dragon, tmp_path: Path) -> None:
+    """BatchNorm of dragon-2016 has four blobs, as BN in its place would have five."""
+    text = """
+    layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
+    layer { name: "bn" type: "BatchNorm" bottom: "x" top: "y" profile: "dragon-2016" }
+    """
+    model, weights, out = (str(tmp_path / name) for name in ("net.prototxt", "w.caffemodel", "w.safetensors"))
+    Path(model).write_text(text)
+    with Net(model, phase=TEST, engine="numpy") as net:
+        for i, blob in enumerate(net.params["bn"]):
+            blob.data[...] = i + 1
+        net.save(weights)
+        done = dragon("export", "--model", model, "--weights", weights, "--safetensors", out)
+        assert done.code == 0, done.err
+        with Net(model, phase=TEST, weights=out, engine="numpy") as other:
+            for mine, theirs in zip(net.params["bn"], other.params["bn"], strict=True):
+                np.testing.assert_array_equal(mine.peek(), theirs.peek())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -32,7 +32,7 @@ def _write(source: Source, path: str, *, for_deploy: bool) -> None:
     if for_deploy and source.weights is not None:
         made = deploy_net(deployed, source.weights)
     else:
-        made = whole_net(source.model(), deployed)
+        made = whole_net(source.model(as_written=True), deployed)
     for note in made.notes:
         click.echo(note)
     found = f"the largest relative difference is {made.difference:.2g}"

@@ -20,7 +20,7 @@ def _write(source: Source, path: str) -> None:
         raise UsageError("--shape is of no use to --safetensors, which writes the weights alone")
     if not is_safetensors(path):
         raise UsageError(f"--safetensors {path}: the name ends in .safetensors")
-    model = source.model()
+    model = source.model(as_written=True)  # the same net reads the file
     write_model(model, None, path)
     count = sum(len(arrays) for arrays in model.arrays.values())
     click.echo(f"written: {path}, {how_many(count, 'blob')} of {how_many(len(model.arrays), 'layer')}")

@@ -27,9 +27,13 @@ class Source:
     weights: str | None
     shape: tuple[int, ...] | None
 
-    def model(self) -> Model:
-        """The net as it is read, with the weights where they are given. Raises DragonError."""
-        return read_model(self.which.model, self.weights, self.which.profile, self.which.assignments)
+    def model(self, as_written: bool = False) -> Model:
+        """The net as it is read, with the weights where they are given. Raises DragonError.
+
+        as_written: layers of a dialect stay as they are, with their blobs.
+        """
+        which = self.which
+        return read_model(which.model, self.weights, which.profile, which.assignments, as_written=as_written)
 
     def deployed(self) -> Deployed:
         """The net without what only training and testing need. Raises DragonError."""

@@ -71,8 +71,9 @@ class _Piece:
         return top
 
     def part(self, name: str) -> str:
-        """The name of a blob between the layers."""
-        return f"{self.layer.top[0]}/{name}"
+        """The name of a blob between the layers: the top itself where the layer works in place on its only bottom."""
+        (top,) = self.layer.top
+        return top if [*self.layer.bottom] == [top] else f"{top}/{name}"
 
 
 _Replacement: TypeAlias = Callable[[_Piece], bool]  # whether there was one for these settings

@@ -127,7 +127,7 @@ def _ends_as(net: pb.NetParameter, index: int, blob: str) -> bool:
 
 
 def without_training(net: pb.NetParameter) -> None:
-    """Take out what only training reads: multipliers of parameters that are not shared, and fillers."""
+    """Take out what only training reads: multipliers of parameters that are not shared, and their fillers."""
     net.ClearField("state")
     for layer in net.layer:
         if not any(spec.name for spec in layer.param):
@@ -135,7 +135,8 @@ def without_training(net: pb.NetParameter) -> None:
         for _, settings in layer.ListFields():
             if isinstance(settings, Message):
                 for field, _ in settings.ListFields():
-                    if field.message_type is not None and field.message_type.name == "FillerParameter":
+                    filler = field.message_type is not None and field.message_type.name == "FillerParameter"
+                    if filler and field.name != "data_filler":  # that of DummyData is what it computes
                         settings.ClearField(field.name)
 
 

@@ -23,6 +23,7 @@ from dragon.proto.definition import Definition
 from dragon.proto.layer_blobs import without_blobs
 from dragon.surgery.distance import distances, largest_finite
 from dragon.surgery.model import Arrays, Model, arrays_of, write_model
+from dragon.surgery.present import to_present
 from dragon.surgery.prove import give_arrays
 from dragon.surgery.samples import feed
 
@@ -44,13 +45,14 @@ class CaffeNet:
 def whole_net(model: Model, deployed: Deployed) -> CaffeNet:
     """All layers of a model, for every phase. Raises PrototxtError, NumericError.
 
-    deployed: its part that TEST computes, on which both are compared.
+    model: its layers as they are written, with their blobs. deployed: its part that TEST computes, on which both are
+    compared.
     """
     with _net(deployed.definition, model.arrays) as net:
         _refuse_training(net)
         shapes = bottom_shapes(net)
         given = model if model.arrays else replace(model, arrays=arrays_of(net), from_files=None)
-        new, notes = to_caffe(given, shapes)
+        new, notes = to_caffe(to_present(given), shapes)
         notes += [
             f"no weights for {name}: the file for Caffe has none either"
             for name in net.params
@@ -58,6 +60,9 @@ def whole_net(model: Model, deployed: Deployed) -> CaffeNet:
         ]
         part = deploy(Definition(_of_test(new.net), folder=new.folder), _first_shape(net))
         with _net(part.definition, new.arrays) as other:
+            for name in part.data.keys() - deployed.data.keys():  # a constant that stands for a layer
+                (filler,) = part.data[name].dummy_data_param.data_filler
+                other.blobs[name].data[...] = filler.value
             found = compare(net, other)
     if not model.arrays:
         new.arrays = {}

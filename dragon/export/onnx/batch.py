@@ -66,6 +66,8 @@ def _axes_that_change(net: Net, resize: Callable[[int], None], task: str) -> dic
     found = {}
     for name, blob in net.blobs.items():
         old, new = before[id(blob)], after[id(blob)]
+        if len(old) != len(new):
+            raise ShapeError(f'{task}: blob "{name}" changes from {old} to {new}, to another number of axes')
         axes = frozenset(i for i, (a, b) in enumerate(zip(old, new, strict=True)) if a != b)
         if len(axes) > 1:
             raise ShapeError(f'{task}: blob "{name}" changes from {old} to {new}, on more than one axis')

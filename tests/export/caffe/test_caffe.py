@@ -240,3 +240,38 @@ def test_the_text_parses_with_caffes_schema(tmp_path: Path) -> None:
     made = deploy_net(read_deployed(model), str(weights))
     again = caffe_pb2.NetParameter.FromString(made.model.net.SerializeToString())
     assert [layer.type for layer in again.layer] == types(made)
+
+
+@pytest.mark.parametrize("layer", ['"HardSigmoid"', '"SeLU"', '"ReLU6" relu6_param { negative_slope: 0.5 }'])
+def test_replacements_of_a_layer_in_place_work_in_place(layer: str) -> None:
+    text = CONV_LAYER + f'layer {{ name: "f" bottom: "conv" top: "conv" type: {layer} }}'
+    with Net(parse_text(HEAD + text, pb.NetParameter()), phase=TEST, engine="numpy", seed=1) as net:
+        new, _ = to_caffe(Model(net.param), bottom_shapes(net))
+        assert {name for one in new.net.layer for name in one.top} == {"x", "conv"}
+        with Net(new.net, phase=TEST, engine="numpy", seed=1) as other:
+            assert compare(net, other)[0] < 1e-6
+
+
+INDICATED = """
+layer {
+  name: "marks" type: "ContinuationIndicator" top: "y" continuation_indicator_param { time_step: 3 batch_size: 2 }
+}
+"""
+
+
+def test_constants_in_place_of_a_layer_are_proved(tmp_path: Path) -> None:
+    """DummyData is no data here, and its filler nothing that only training reads."""
+    model, weights = with_random_weights(tmp_path, HEAD + CONV_LAYER + INDICATED)
+    deployed = read_deployed(model)
+    assert "DummyData" in types(whole_net(read_model(model, weights), deployed))
+    assert "DummyData" in types(deploy_net(deployed, str(weights)))
+
+
+@pytest.mark.parametrize("with_weights", [True, False])
+@pytest.mark.parametrize("kind", ["BN", "BatchNorm"])
+def test_layers_of_a_dialect(tmp_path: Path, kind: str, with_weights: bool) -> None:
+    profile = "neopenx" if kind == "BN" else "dragon-2016"
+    text = HEAD + f'layer {{ name: "bn" type: "{kind}" bottom: "x" top: "y" profile: "{profile}" }}'
+    model, weights = with_random_weights(tmp_path, text)
+    found = read_model(model, weights if with_weights else None, as_written=True)
+    assert types(whole_net(found, read_deployed(model))) == ["Input", "BatchNorm", "Scale"]

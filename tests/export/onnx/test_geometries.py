@@ -192,3 +192,14 @@ def test_detections(items: int) -> None:
 
 def test_no_detection() -> None:
     detections("nms_param { nms_threshold: 0.3 top_k: 5 } keep_top_k: 3 confidence_threshold: 0.5", 2, 10, 3, level=1)
+
+
+def test_permute_of_no_axes() -> None:
+    compare('type: "Permute"', ())
+
+
+def test_a_permute_that_moves_nothing_is_no_operator() -> None:
+    text = net('type: "Permute"', (2, 3)) + 'layer { name: "two" type: "AbsVal" bottom: "y0" top: "z" }'
+    inputs = {"x0": np.ones((2, 3))}
+    with filled(text, inputs) as made:
+        assert [one.op_type for one in agree(made, inputs).graph.node] == ["Abs"]

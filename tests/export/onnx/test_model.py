@@ -133,6 +133,14 @@ def test_a_batch_that_a_net_fixes_is_said() -> None:
         model_of(net, dynamic_batch=True)
 
 
+def test_a_batch_that_changes_the_number_of_axes_is_said() -> None:
+    text = INPUT.replace("dim: 2", "dim: 1", 1) + layer("Squeeze", "data", "y")
+    with Net(parse_text(text, pb.NetParameter()), phase=pb.TEST, engine="numpy") as net:
+        assert net.blobs["y"].ndim == 3
+        with pytest.raises(ShapeError, match=r'dynamic batch: blob "y" changes .* to another number of axes'):
+            model_of(net, dynamic_batch=True)
+
+
 # -- opsets ---------------------------------------------------------------------------------------------------
 def test_a_slice_of_the_batch_has_no_open_batch() -> None:
     net = filled(INPUT + layer("Slice", "data", "a b", "slice_param { axis: 0 slice_point: 1 }"), X)

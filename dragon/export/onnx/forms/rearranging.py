@@ -52,7 +52,8 @@ def rearrange(g: Graph, node: Node) -> str:
         if g.growing.get(id(bottom), frozenset()) - {0}:
             raise NoFormError("moves parts of an axis that grows with the batch: leave out dynamic-batch")
         x = g.reshape(x, [g.lead(node, layer.view[0]), *layer.view[1:]])
-    y = g.op("Transpose", x, perm=list(layer.order))
+    moves = [*layer.order] != sorted(layer.order)
+    y = g.op("Transpose", x, perm=list(layer.order)) if moves else x
     return y if layer.moved == top.shape else g.like(y, top)
 
 

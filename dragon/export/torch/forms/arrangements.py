@@ -108,7 +108,7 @@ def _rearrange(c: Call) -> str:
     """A view of the bottom with its axes in another order."""
     layer = c.layer
     assert isinstance(layer, Rearranging)
-    y = f"{c.x}.permute({', '.join(map(str, layer.order))})"
+    y = f"{c.x}.permute({', '.join(map(str, layer.order)) or '()'})"
     if isinstance(layer, Permute | Transpose):
         return y
     view, top = (", ".join(map(str, shape[1:])) for shape in (layer.view, c.top()))
@@ -175,7 +175,13 @@ def _interp(c: Call) -> str:
     if p.pad_beg or p.pad_end:
         inside = f"{-p.pad_beg or ''}:{p.pad_end or ''}"
         x = f"{x}[:, :, {inside}, {inside}]"
-    size = f"{c.xs[1]}.shape[2:4]" if len(c.xs) > 1 else str(c.top()[2:])
+    if len(c.xs) > 1:
+        size = f"{c.xs[1]}.shape[2:4]"
+    elif p.height:
+        size = str(c.top()[2:])
+    else:  # grows with the image
+        edge = 1 - p.pad_beg - p.pad_end
+        size = f"[(n - {edge}) // {p.shrink_factor} * {p.zoom_factor} + 1 for n in {c.x}.shape[2:]]"
     return f'F.interpolate({x}, {size}, mode="bilinear", align_corners=True)'
 
 

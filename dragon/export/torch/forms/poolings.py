@@ -33,7 +33,9 @@ def _pooling(c: Call) -> str | list[str]:
         kind = "Max" if layer.method == MAX else "Avg"
         return c.call(f"nn.Adaptive{kind}Pool{n}d(1)")
     even = w.before == layer.pad_after and all(2 * p <= k for p, k in zip(w.before, w.kernel, strict=True))
-    if layer.method not in (MAX, AVE) or not even or (c.tops > 1 and n == 1):
+    # avg_pool3d refuses windows larger than the image, the padding aside
+    larger = n == 3 and layer.method == AVE and any(k > s for k, s in zip(w.kernel, c.shape()[2:], strict=True))
+    if layer.method not in (MAX, AVE) or not even or larger or (c.tops > 1 and n == 1):
         return _by_part(c, layer)
     settings = [each(w.kernel)]
     for name, values, default in (("stride", w.stride, w.kernel), ("padding", w.before, (0,) * n)):

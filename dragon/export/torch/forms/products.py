@@ -94,9 +94,9 @@ def _im2col(c: Call) -> str:
     """Im2col over two axes, which F.unfold does with all positions as one axis."""
     layer = c.layer
     assert isinstance(layer, Im2col)
-    w = layer.window
-    if len(w.kernel) != 2:
-        raise NoForm(f"unfolds over {how_many(len(w.kernel), 'axis')}, PyTorch over 2", layer=layer.where)
+    if len(layer.window.kernel) != 2:
+        raise NoForm(f"unfolds over {how_many(len(layer.window.kernel), 'axis')}, PyTorch over 2", layer=layer.where)
+    w = layer.window.reaching(c.shape()[-2:], c.top()[-2:])
     x = "{x}" if w.before == w.after else f"F.pad({{x}}, {padding(w.before, w.after)})"
     pad = w.before if w.before == w.after else (0, 0)
     size = c.top()[-2:]

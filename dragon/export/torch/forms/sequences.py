@@ -54,7 +54,7 @@ def _ctc_greedy_decoder(c: Call) -> str | list[str]:
     scored = f"{c.part('reading_accuracies')}(*{path}[:2], *{c.part('label_rows')}({label}, {layer.blank}))"
     if layer.only_scored:
         return f"torch.stack({scored}).reshape(1, 2, 1, 1)"
-    tops = [f"{path}[0][:, :, None, None]"]
+    tops = [f"{path}[0][:, :, None, None].to({c.x}.dtype)"]
     if c.tops == len(c.xs) > 1:
         tops.append(f"-{path}[2][:, None, None, None]")
     if c.tops > 1 and len(c.xs) == 3:

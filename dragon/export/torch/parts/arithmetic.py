@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 def along(value: Tensor, x: Tensor, axis: int) -> Tensor:
     """`value`, which has the axes of x from `axis` on, in a shape that is broadcast to x."""
-    return value.reshape(*value.shape, *[1] * (x.dim() - axis - value.dim()))
+    return value.reshape((*value.shape, *[1] * (x.dim() - axis - value.dim())))
 
 
 class Affine(nn.Module):

@@ -15,7 +15,9 @@ def mean_variance_normalize(x: Tensor, lead: int, scaled: bool, eps: float) -> T
     rows = x.reshape(*x.shape[:lead], -1)
     rows = rows - rows.mean(-1, keepdim=True)
     if scaled:
-        rows = rows / (rows.square().mean(-1, keepdim=True).sqrt() + eps)
+        square = rows.square().mean(-1, keepdim=True)
+        spread = square > 0  # elsewhere all values are equal, and sqrt has no derivative
+        rows = rows / (torch.where(spread, square, 1).sqrt() * spread + eps)
     return rows.reshape(x.shape)
 
 

@@ -28,7 +28,8 @@ class Recurrent(nn.Module):
 
     def start(self, x: Tensor, rest: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """The contribution of the inputs to the gates (T, N, gates), and the states to begin with, (N, size)."""
-        gates = F.linear(x.flatten(2), self.weight_x, self.bias)
+        rows = x.flatten(2) if x.dim() > 2 else x[..., None]
+        gates = F.linear(rows, self.weight_x, self.bias)
         if self.weight_static is not None:
             gates = gates + F.linear(rest[0].flatten(1), self.weight_static)
             rest = rest[1:]
