@@ -124,6 +124,36 @@ def test_nan_and_infinity_as_in_numpy(pair: tuple[Any, Any]) -> None:
     compare(pair)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"type": "RMSProp", "momentum": 0.0, "rms_decay": 0.0},
+        {"type": "AdaDelta", "momentum": 0.0},
+        {"type": "Adam", "momentum2": 0.0},
+    ],
+    ids=str,
+)
+def test_nan_in_an_average_without_memory(settings: dict[str, Any]) -> None:
+    mine, other = solver(**settings), solver("numpy", **settings)
+    for one in (mine, other):
+        for slot in one.updater.history:
+            slot[0].data.flat[[3, -3]] = np.nan, np.inf
+    with np.errstate(invalid="ignore"):
+        update((mine, other), 0)
+    assert np.isnan(other.updater.history[-1][0].data.flat[[3, -3]]).all()
+    compare((mine, other))
+
+
+def test_decay_of_weights_that_are_not_finite_at_rate_0() -> None:
+    mine, other = solver(type="AdamW", momentum2=0.99), solver("numpy", type="AdamW", momentum2=0.99)
+    for one in (mine, other):
+        one.net.params["large"][0].data.flat[[5, -5]] = np.nan, np.inf
+    with np.errstate(invalid="ignore"):
+        update((mine, other), 0, rate=0.0)
+    assert np.isnan(other.net.params["large"][0].data.flat[[5, -5]]).all()
+    compare((mine, other))
+
+
 def test_parameters_that_were_exchanged_or_grew_are_found_again() -> None:
     mine = solver()
     mine.step(1)
