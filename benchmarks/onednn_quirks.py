@@ -19,7 +19,7 @@ from dragon.engines.onednn.library.constants import Alg, Arg, DataType, Norm, Pr
 from dragon.engines.onednn.library.descriptor import MemoryDesc
 from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.library.memory import Memory
-from dragon.engines.onednn.library.primitive import BinaryPost, Call, EltwisePost, Primitive
+from dragon.engines.onednn.library.primitive import BinaryPost, Call, EltwisePost, Primitive, SumPost
 from dragon.engines.onednn.library.threads import set_threads
 from dragon.engines.onednn.plan.places import blocks
 from dragon.errors import EngineError
@@ -252,6 +252,15 @@ def _narrow_groups(device: Device) -> tuple[bool, str]:
     return "gemm" in slow and "gemm" not in fast, f"{slow} against {fast}"
 
 
+def _sum_with_factor_0(device: Device) -> tuple[bool, str]:
+    desc = MemoryDesc.plain((16,))
+    call = _call(combine.binary(device, Alg.binary_mul, desc, desc, post_ops=[SumPost(0.0)]))
+    result = call.memories[Arg.DST].numpy()
+    result[:] = np.nan
+    call()
+    return not np.isnan(result).any(), f"{result[0]} where NaN was"
+
+
 QUIRKS = (
     Quirk(
         "operand of a blocked tensor",
@@ -341,6 +350,12 @@ QUIRKS = (
         "The logistic function as a post-op of a convolution by unfolded images, or of the reference, makes 0 of NaN.",
         ("kernels/weighted.py",),
         _logistic_of_nan,
+    ),
+    Quirk(
+        "sum with factor 0",
+        "A sum with factor 0 as a post-op does not read its operand, so NaN there do not become part of the result.",
+        ("kernels/solver.py",),
+        _sum_with_factor_0,
     ),
     Quirk(
         "gradient of a response",

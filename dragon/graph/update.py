@@ -9,6 +9,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+from dragon.counting import how_many
+from dragon.errors import ShapeError
 from dragon.graph.parameters import Param
 from dragon.memory.blob import Blob
 
@@ -60,6 +62,14 @@ class Update(ABC):
     @abstractmethod
     def coefficients(self) -> Coefficients:
         """The present coefficients: a script may change those of the solver between two steps."""
+
+    def history_of(self, k: int) -> list[Blob]:
+        """The history of params[k]. ShapeError where a script has made the parameter, unless frozen, larger than it."""
+        history, p = [slot[k] for slot in self.history], self.params[k]
+        if p.lr_mult and any(one.count < p.blob.count for one in history):
+            wanted, there = how_many(p.blob.count, "element"), f"{history[0].count:,}"
+            raise ShapeError(f"parameter {p.name} has {wanted}, its history of updates {there}: make a new solver")
+        return history
 
     @abstractmethod
     def apply(self, rate: float, iteration: int) -> None:

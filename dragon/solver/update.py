@@ -105,7 +105,7 @@ class Updater(Update):
     def apply_to(self, k: int, rate: float, iteration: int, scale: float) -> None:
         p = self.params[k]
         g, w = p.blob.diff.reshape(-1), p.blob.data.reshape(-1)
-        history = [slot[k].data.reshape(-1) for slot in self.history]
+        history = [one.data.reshape(-1)[: g.size] for one in self.history_of(k)]
         own_rate = self._rate_of(p, g, w, rate, scale)
         for part in parts(g):  # rules are element-wise: all passes over a part happen in the cache
             if scale != 1.0:

@@ -98,7 +98,7 @@ class DeviceUpdate:
         """For each parameter the arrays of weight, gradient and history, up to date on the GPU."""
         found = []
         for k, p in self._params:
-            history = (slot[k].data_storage for slot in self.updater.history)
+            history = (one.data_storage for one in self.updater.history_of(k))
             with memory_for(self._net, self._gpu, p):
                 found.append([self._arrays.of(s) for s in (p.blob.data_storage, p.blob.diff_storage, *history)])
         return found

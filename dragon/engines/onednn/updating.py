@@ -60,7 +60,7 @@ class PrimitiveUpdate:
 
     def __call__(self, rate: float, iteration: int) -> None:
         """Update all learned blobs with the learning rate `rate`, in update number `iteration`."""
-        if self.updater.coefficients != self._coefficients:  # changed by a script
+        if self.updater.coefficients != self._coefficients or self._present_counts() != self._counts:  # by a script
             self._prepare()
         updater = self.updater
         scale = updater.clip()
@@ -80,16 +80,21 @@ class PrimitiveUpdate:
     def _prepare(self) -> None:
         updater = self.updater
         self._coefficients = updater.coefficients
-        most = max((p.blob.count for p in updater.params), default=0)
+        self._counts = self._present_counts()
+        most = max(self._counts, default=0)
         pieces = _Pieces(self._device, updater, min(PIECE * self._threads, most))
         self._large: dict[int, _Large] = {}
         self._small: dict[int, _SmallSGD] = {}
         for k, p in enumerate(updater.params):
-            history = [slot[k] for slot in updater.history]
-            if p.blob.count >= LARGE:
+            history = updater.history_of(k)
+            if self._counts[k] >= LARGE:
                 self._large[k] = _Large(pieces, p, history)
             elif updater.rule.name == "SGD":
                 self._small[k] = _SmallSGD(p.blob, *history)
+
+    def _present_counts(self) -> list[int]:
+        """The number of elements of each parameter; 0 of a frozen one."""
+        return [p.blob.count if p.lr_mult else 0 for p in self.updater.params]
 
     def _correction(self, iteration: int) -> float:
         """Adam's correction of the rate for averages that began at 0."""

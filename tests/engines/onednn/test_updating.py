@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 
 from dragon.engines.onednn.updating import LARGE, PrimitiveUpdate
+from dragon.errors import ShapeError
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
 from dragon.solver.types import get_solver
@@ -121,6 +123,63 @@ def test_nan_and_infinity_as_in_numpy(pair: tuple[Any, Any]) -> None:
         one.net.params["large"][0].data.flat[[5, -5]] = np.nan, np.inf
     with np.errstate(invalid="ignore"):
         update(pair, 0)
+    compare(pair)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"type": "RMSProp", "momentum": 0.0, "rms_decay": 0.0},
+        {"type": "AdaDelta", "momentum": 0.0},
+        {"type": "Adam", "momentum2": 0.0},
+    ],
+    ids=str,
+)
+def test_nan_in_an_average_without_memory(settings: dict[str, Any]) -> None:
+    mine, other = solver(**settings), solver("numpy", **settings)
+    for one in (mine, other):
+        for slot in one.updater.history:
+            slot[0].data.flat[[3, -3]] = np.nan, np.inf
+    with np.errstate(invalid="ignore"):
+        update((mine, other), 0)
+    assert np.isnan(other.updater.history[-1][0].data.flat[[3, -3]]).all()
+    compare((mine, other))
+
+
+def test_decay_of_weights_that_are_not_finite_at_rate_0() -> None:
+    mine, other = solver(type="AdamW", momentum2=0.99), solver("numpy", type="AdamW", momentum2=0.99)
+    for one in (mine, other):
+        one.net.params["large"][0].data.flat[[5, -5]] = np.nan, np.inf
+    with np.errstate(invalid="ignore"):
+        update((mine, other), 0, rate=0.0)
+    assert np.isnan(other.net.params["large"][0].data.flat[[5, -5]]).all()
+    compare((mine, other))
+
+
+@pytest.mark.parametrize("engine", ["onednn", "numpy"])
+@pytest.mark.parametrize("name", ["large", "small"])
+def test_a_parameter_larger_than_its_history_is_refused(engine: str, name: str) -> None:
+    one = solver(engine)
+    one.step(1)
+    grown = one.net.params[name][0]
+    before = f"{grown.count:,}"
+    grown.reshape(9, grown.count)
+    expected = f"parameter {name}/0 has {grown.count:,} elements, its history of updates {before}: make a new solver"
+    with pytest.raises(ShapeError, match=re.escape(expected)):
+        one.apply_update()
+
+
+def test_parameters_of_other_sizes(pair: tuple[Any, Any]) -> None:
+    """A frozen one may grow, as a Python layer's memory does; a smaller one has the first part of its history."""
+    update(pair, 0)
+    for one in pair:
+        one.net.params["fixed"][0].reshape(9, one.net.params["fixed"][0].count)
+        one.net.params["large"][0].reshape(PIECE + 3)
+    update(pair, 1)
+    compare(pair)
+    for one in pair:
+        one.net.params["large"][0].reshape(LARGE - 1)
+    update(pair, 2)
     compare(pair)
 
 

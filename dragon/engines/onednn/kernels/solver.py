@@ -22,7 +22,7 @@ __all__ = ["ARRAYS", "CHANGING", "IDLE", "RULES", "WORK", "Operation", "constant
 ARRAYS = ("g", "w", "h", "k")
 WORK = ("s", "t")  # arrays that hold nothing between two steps
 CHANGING = ("rate", "corrected", "decay", "rate_decay", "shrink")
-IDLE = {"decay": 0.0, "rate_decay": 0.0, "shrink": 1.0}  # values that change nothing
+IDLE = {"decay": 0.0, "shrink": 1.0}  # values that change nothing
 _NUMBER = MemoryDesc.plain((1,))
 
 
@@ -56,25 +56,33 @@ class _Piece:
         right: str,
         scales: tuple[str, str] = ("", ""),
         post_ops: Sequence[PostOp] = (),
+        number: str = "",
     ) -> None:
-        """Target = left (operation) right, of which each is multiplied by the number in `scales`, where it is named."""
+        """Target = left (operation) right, of which each is multiplied by the number in `scales`, where it is named.
+
+        number: the one in IDLE that decides whether there is something to do; by default that in `scales`.
+        """
         scaled = {arg: name for arg, name in zip((Arg.SRC, Arg.SRC_1), scales, strict=True) if name}
         primitive = combine.binary(self.device, alg, self.desc, self.desc, post_ops=post_ops, runtime_scales=scaled)
         numbers = {Arg.runtime_scale(arg): name for arg, name in scaled.items()}
-        self._add(primitive, {Arg.SRC: left, Arg.SRC_1: right, Arg.DST: target} | numbers)
+        self._add(primitive, {Arg.SRC: left, Arg.SRC_1: right, Arg.DST: target} | numbers, number)
 
     def times(self, target: str, number: str) -> None:
         """Target = target * number."""
         primitive = combine.binary(self.device, Alg.binary_mul, self.desc, _NUMBER)
         self._add(primitive, {Arg.SRC: target, Arg.SRC_1: number, Arg.DST: target})
 
-    def _add(self, primitive: Primitive, arguments: Mapping[int, str]) -> None:
-        number = next((name for name in arguments.values() if name in IDLE), "")
+    def _add(self, primitive: Primitive, arguments: Mapping[int, str], number: str = "") -> None:
+        number = number or next((name for name in arguments.values() if name in IDLE), "")
         self.found.append(Operation(primitive, arguments, number))
 
-    def average_of_squares(self, average: str, source: str, rest: str, decay: float) -> None:
-        """Average = decay * average + rest * source^2; rest is a number, 1 where it is not named."""
-        self.binary(Alg.binary_mul, average, source, source, (rest, ""), [SumPost(decay)])
+    def average_of_squares(self, average: str, source: str, rest: str, decay: str) -> None:
+        """Average = decay * average + rest * source^2; decay and rest are numbers, 1 where they are not named."""
+        factor = constants(self.coefficients)[decay] if decay else 1.0
+        if factor == 0:  # quirk "sum with factor 0"
+            self.times(average, decay)
+            factor = 1.0
+        self.binary(Alg.binary_mul, average, source, source, (rest, ""), [SumPost(factor)])
 
     def add_delta(self, target: str, source: str) -> None:
         """Target = source + delta."""
@@ -105,37 +113,37 @@ def _nesterov(p: _Piece) -> None:
 
 
 def _adagrad(p: _Piece) -> None:
-    p.average_of_squares("h", "g", "", 1.0)
+    p.average_of_squares("h", "g", "", "")
     p.root("t", "h")
     p.binary(Alg.binary_div, "g", "g", "t", ("rate", ""))
 
 
 def _rmsprop(p: _Piece) -> None:
-    p.average_of_squares("h", "g", "rest1", p.coefficients.decay1)
+    p.average_of_squares("h", "g", "rest1", "decay1")
     p.root("t", "h")
     p.binary(Alg.binary_div, "g", "g", "t", ("rate", ""))
 
 
 def _adadelta(p: _Piece) -> None:
-    p.average_of_squares("h", "g", "rest1", p.coefficients.decay1)
+    p.average_of_squares("h", "g", "rest1", "decay1")
     p.add_delta("s", "h")
     p.add_delta("t", "k")
     p.binary(Alg.binary_div, "t", "t", "s", post_ops=[EltwisePost(Alg.eltwise_sqrt)])
     p.binary(Alg.binary_mul, "g", "g", "t")
-    p.average_of_squares("k", "g", "rest1", p.coefficients.decay1)
+    p.average_of_squares("k", "g", "rest1", "decay1")
     p.times("g", "rate")
 
 
 def _adam(p: _Piece) -> None:
     p.binary(Alg.binary_add, "h", "h", "g", ("decay1", "rest1"))
-    p.average_of_squares("k", "g", "rest2", p.coefficients.decay2)
+    p.average_of_squares("k", "g", "rest2", "decay2")
     p.root("t", "k")
     p.binary(Alg.binary_div, "g", "h", "t", ("corrected", ""))
 
 
 def _adamw(p: _Piece) -> None:
     _adam(p)
-    p.binary(Alg.binary_add, "g", "g", "w", ("", "rate_decay"))
+    p.binary(Alg.binary_add, "g", "g", "w", ("", "rate_decay"), number="decay")
 
 
 RULES: dict[str, Callable[[_Piece], None]] = {
@@ -147,7 +155,8 @@ RULES: dict[str, Callable[[_Piece], None]] = {
 def constants(coefficients: Coefficients) -> dict[str, float]:
     """The numbers that do not change from step to step."""
     decay1, decay2 = coefficients.decay1, coefficients.decay2
-    return {"decay1": decay1, "rest1": 1 - decay1, "ahead": 1 + decay1, "rest2": 1 - decay2, "one": 1.0}
+    rests = {"rest1": 1 - decay1, "rest2": 1 - decay2}
+    return {"decay1": decay1, "decay2": decay2, "ahead": 1 + decay1, "one": 1.0} | rests
 
 
 def operations(device: Device, rule: UpdateRule, count: int, coefficients: Coefficients) -> list[Operation]:

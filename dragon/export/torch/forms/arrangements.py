@@ -179,9 +179,8 @@ def _interp(c: Call) -> str:
         size = f"{c.xs[1]}.shape[2:4]"
     elif p.height:
         size = str(c.top()[2:])
-    else:  # grows with the image
-        edge = 1 - p.pad_beg - p.pad_end
-        size = f"[(n - {edge}) // {p.shrink_factor} * {p.zoom_factor} + 1 for n in {c.x}.shape[2:]]"
+    else:
+        return f"{c.part('interpolate')}({x}, {p.shrink_factor}, {p.zoom_factor})"
     return f'F.interpolate({x}, {size}, mode="bilinear", align_corners=True)'
 
 
