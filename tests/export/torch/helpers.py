@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from dragon.export.torch.module import Exported
 from dragon.graph.net import Net
+from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
 
-__all__ = ["make_net", "run_source"]
+__all__ = ["learned_gradients", "make_net", "run_source"]
 
 
 def make_net(text: str, phase: int, seed: int = 1) -> Net:
@@ -38,3 +40,14 @@ def run_source(exported: Exported) -> Any:
     state = {key: torch.from_numpy(np.array(value, np.float64)) for key, value in exported.state().items()}
     module.load_state_dict(state)
     return module
+
+
+def learned_gradients(module: Any, exported: Exported) -> Iterator[tuple[str, Array, Array]]:
+    """Of each parameter with a gradient its key, the module's gradient and that of the net's blob, both flat."""
+    learned = dict(module.named_parameters())
+    for layer, entry in exported.entries:
+        for key in entry.keys:
+            if key in learned and learned[key].grad is not None:
+                (index,) = entry.indices
+                gradient = entry.to_blobs({key: learned[key].grad.numpy()})[index]
+                yield key, gradient.reshape(-1), layer.blobs[index].peek_diff().reshape(-1)

@@ -16,7 +16,7 @@ from dragon.export.torch.form import reason_of
 from dragon.export.torch.module import Exported, export
 from dragon.graph.net import Net
 from tests.engines.ignored_labels import KINDS, definition
-from tests.export.torch.helpers import make_net, run_source
+from tests.export.torch.helpers import learned_gradients, make_net, run_source
 from tests.layers.catalogue import CASES, Case
 
 torch = pytest.importorskip("torch")
@@ -61,13 +61,8 @@ def backward(net: Net, module: Any, outputs: dict[str, Any]) -> bool:
 
 
 def check_parameters(module: Any, exported: Exported) -> None:
-    learned = dict(module.named_parameters())
-    for layer, entry in exported.entries:
-        for key in entry.keys:
-            if key in learned and learned[key].grad is not None:
-                (index,) = entry.indices
-                gradient = entry.to_blobs({key: learned[key].grad.numpy()})[index].reshape(-1)
-                np.testing.assert_allclose(gradient, layer.blobs[index].peek_diff().reshape(-1), err_msg=key, **CLOSE)
+    for key, gradient, expected in learned_gradients(module, exported):
+        np.testing.assert_allclose(gradient, expected, err_msg=key, **CLOSE)
 
 
 @pytest.mark.parametrize("phase", [TRAIN, TEST])

@@ -14,7 +14,7 @@ import pytest
 from dragon.bases.layer import TEST
 from dragon.export.torch.module import export
 from tests.engines.onednn.deployed_nets import DeployedNet
-from tests.export.torch.helpers import make_net, run_source
+from tests.export.torch.helpers import learned_gradients, make_net, run_source
 
 torch = pytest.importorskip("torch")
 
@@ -46,12 +46,6 @@ def test_random_net(seed: int, caplog: pytest.LogCaptureFixture) -> None:
         return
     net.backward()
     total.backward()
-    learned = dict(module.named_parameters())
-    for layer, entry in exported.entries:
-        for key in entry.keys:
-            if key in learned and learned[key].grad is not None:
-                (index,) = entry.indices
-                gradient = entry.to_blobs({key: learned[key].grad.numpy()})[index].reshape(-1)
-                expected = layer.blobs[index].peek_diff().reshape(-1)
-                scale = float(np.abs(expected).max(initial=1e-3))
-                np.testing.assert_allclose(gradient / scale, expected / scale, rtol=0, atol=1e-4, err_msg=key)
+    for key, gradient, expected in learned_gradients(module, exported):
+        scale = float(np.abs(expected).max(initial=1e-3))
+        np.testing.assert_allclose(gradient / scale, expected / scale, rtol=0, atol=1e-4, err_msg=key)
