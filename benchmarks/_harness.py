@@ -42,6 +42,7 @@ __all__ = [
     "ratio",
     "serve",
     "table",
+    "thread_settings",
 ]
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,6 +74,11 @@ def add_peer_options(parser: argparse.ArgumentParser, block_ms: float) -> None:
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of each library (1)")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="cpu", help="cpu needs --threads 1 (cpu)")
     parser.add_argument("--peer-python", default=sys.executable, metavar="PATH", help="an interpreter with PyTorch")
+
+
+def thread_settings(threads: int) -> dict[str, str]:
+    """The environment in which libraries use so many threads."""
+    return {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 
 
 def check_clock(clock: str, threads: int | None) -> None:

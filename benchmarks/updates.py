@@ -23,6 +23,7 @@ from benchmarks._harness import (
     machine,
     ratio,
     table,
+    thread_settings,
 )
 
 __all__ = ["NETS", "RULES", "main"]
@@ -51,7 +52,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _measure(net: str, rule: str, options: argparse.Namespace) -> list[Any]:
-    env = {name: str(options.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    env = thread_settings(options.threads)
     with (
         Worker("benchmarks.updates_ours", env=env) as ours,
         Worker("benchmarks.updates_torch", options.peer_python, env) as theirs,

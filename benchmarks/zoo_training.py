@@ -26,6 +26,7 @@ from benchmarks._harness import (
     machine,
     ratio,
     table,
+    thread_settings,
 )
 
 __all__ = ["NETS", "main"]
@@ -70,7 +71,7 @@ def _run(options: argparse.Namespace) -> None:
 
 def _measure(name: str, folder: Path, options: argparse.Namespace) -> list[Any]:
     batch = options.batch or NETS[name]
-    env = {name: str(options.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    env = thread_settings(options.threads)
     with (
         Worker("benchmarks.zoo_training_ours", env=env) as ours,
         Worker("benchmarks.zoo_training_torch", options.peer_python, env) as theirs,

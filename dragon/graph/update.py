@@ -5,6 +5,7 @@ The solver's Updater (dragon/solver/update.py) is one.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,7 +15,7 @@ from dragon.errors import ShapeError
 from dragon.graph.parameters import Param
 from dragon.memory.blob import Blob
 
-__all__ = ["Coefficients", "Update", "UpdateRule"]
+__all__ = ["Coefficients", "Update", "UpdateRule", "bias_correction"]
 
 
 class UpdateRule:
@@ -32,6 +33,11 @@ class UpdateRule:
     def is_standard(self) -> bool:
         """Whether a solver definition of type `name` means exactly this rule, not a class derived from it."""
         return False
+
+
+def bias_correction(decay1: float, decay2: float, iteration: int) -> float:
+    """Adam's factor of the rate in update `iteration`, from 0, whose averages begin at 0 (Kingma & Ba 2015)."""
+    return math.sqrt(1 - decay2 ** (iteration + 1)) / (1 - decay1 ** (iteration + 1))
 
 
 @dataclass(frozen=True)

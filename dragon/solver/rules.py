@@ -9,14 +9,13 @@ You et al. 2020 (LAMB). With the last two, which are for large batches, each lea
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import ModuleType
 from typing import ClassVar
 
 from dragon.errors import SolverFieldError
-from dragon.graph.update import UpdateRule
+from dragon.graph.update import UpdateRule, bias_correction
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.solver.choice import check_choice
@@ -187,9 +186,8 @@ class Adam(Rule):
         first += (1 - beta1) * g
         second *= beta2
         second += (1 - beta2) * (g * g)
-        correction = math.sqrt(1 - beta2 ** (t + 1)) / (1 - beta1 ** (t + 1))
         xp.divide(first, xp.sqrt(second) + self.param.delta, out=g)
-        g *= rate * correction
+        g *= rate * bias_correction(beta1, beta2, t)
 
 
 class AdamW(Adam):

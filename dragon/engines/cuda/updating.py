@@ -13,7 +13,7 @@ from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.loss_scale import LossScale
 from dragon.engines.cuda.plan.memory import memory_for
 from dragon.graph.parameters import Param
-from dragon.graph.update import Update
+from dragon.graph.update import Update, bias_correction
 from dragon.memory.changes import Changes
 from dragon.memory.storage import Storage, notify_watchers_of
 
@@ -223,8 +223,7 @@ class DeviceUpdate:
         corrected = rate
         if self.updater.rule.bias_correction:
             numbers = self.updater.coefficients
-            p, q = numbers.decay1, numbers.decay2
-            corrected = rate * math.sqrt(1 - q ** (iteration + 1)) / (1 - p ** (iteration + 1))
+            corrected = rate * bias_correction(numbers.decay1, numbers.decay2, iteration)
         self.asked = rate, iteration
         self.number += 1
         self._staged_step.set((rate, corrected, 1.0, 1.0, self.number))

@@ -7,7 +7,6 @@ that of `Update.apply`, which computes what is not supported here.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,7 @@ from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import Call
 from dragon.engines.onednn.plan.values import borrowed
+from dragon.graph.update import bias_correction
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 
@@ -65,7 +65,8 @@ class PrimitiveUpdate:
         updater = self.updater
         scale = updater.clip()
         shrink = scale / self._coefficients.iter_size
-        corrected = self._correction(iteration) if updater.rule.bias_correction else 1.0
+        averages = self._coefficients.decay1, self._coefficients.decay2
+        corrected = bias_correction(*averages, iteration) if updater.rule.bias_correction else 1.0
         for k, p in enumerate(updater.params):
             if not p.lr_mult:
                 continue
@@ -95,11 +96,6 @@ class PrimitiveUpdate:
     def _present_counts(self) -> list[int]:
         """The number of elements of each parameter; 0 of a frozen one."""
         return [p.blob.count if p.lr_mult else 0 for p in self.updater.params]
-
-    def _correction(self, iteration: int) -> float:
-        """Adam's correction of the rate for averages that began at 0."""
-        numbers = self._coefficients
-        return math.sqrt(1 - numbers.decay2 ** (iteration + 1)) / (1 - numbers.decay1 ** (iteration + 1))
 
 
 class _Pieces:
