@@ -19,6 +19,15 @@ def forward_backward(self, iter_size):
     return original(self, iter_size)
 Processes.forward_backward = forward_backward
 """
+AT_THE_FIRST_LINES = """
+import os, signal
+from dragon.tools.runs import session
+original = session._opening
+def opening(solver):
+    yield from original(solver)
+    os.kill(os.getpid(), signal.{name})
+session._opening = opening
+"""
 TRAIN = ("train", "-solver", "solver.prototxt", "--engine", "numpy")
 
 
@@ -63,6 +72,15 @@ def test_stop_writes_a_snapshot_that_can_be_resumed(
     result = dragon(*TRAIN, "--snapshot", str(state), "--iterations", str(iteration + 2))
     assert result.code == 0
     assert f"Resuming at iteration {iteration}" in result.err or iteration == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_before_the_first_iteration(work: Path, start: Start, number: signal.Signals) -> None:
+    process = start(*TRAIN, before=AT_THE_FIRST_LINES.format(name=number.name))
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == 0, log
+    assert "Stopped at iteration 0 after" in log
+    assert (work / "out" / "x_iter_0.solverstate").is_file()
 
 
 def test_hangup_writes_a_snapshot_and_goes_on(work: Path, start: Start) -> None:

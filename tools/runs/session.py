@@ -72,6 +72,8 @@ class Session:
     def train(self, solver: Solver) -> None:
         """Train until max_iter or a stop, and log how it ended."""
         with ExitStack() as stack:
+            # from the first line that is logged: who reads it may send a signal
+            stack.enter_context(solver_signals(solver, self.sigint, self.sighup))
             logger = log
             if self.run is not None:
                 own = stack.enter_context(logged_to(self.run / LOG))
@@ -127,8 +129,7 @@ class Session:
         record = None if self.run is None else RunRecord(self.run, solver, self.name, self.command)
         began = time.monotonic()
         try:
-            with solver_signals(solver, self.sigint, self.sighup):
-                solver.solve()
+            solver.solve()
         finally:
             status, error = status_of(solver)
             best = best_of(solver.test_nets[0], metrics.records) if solver.test_nets else None
