@@ -60,43 +60,50 @@ def make_solver(source: str, engine: str) -> Solver:
     return solver
 
 
-def in_use() -> tuple[int, int]:
-    """Reading threads, and open files of a database."""
-    files = [os.path.realpath(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd")]
-    threads = sum(thread.name == "prefetch" for thread in threading.enumerate())
-    return threads, sum(name.endswith("data.mdb") for name in files)
+class Use:
+    """What nets of this test hold: reading threads that started since, and open files of its database."""
 
+    def __init__(self) -> None:
+        self._before = set(threading.enumerate())  # an earlier test's may end at any time
 
-def settled(wanted: tuple[int, int]) -> bool:
-    """Whether `in_use` comes down to this, with the collector's help."""
-    for _ in range(50):
-        gc.collect()
-        if in_use() == wanted:
-            return True
-        time.sleep(0.1)  # a thread may be at work on a batch
-    return False
+    def threads(self) -> int:
+        return sum(thread.name == "prefetch" for thread in set(threading.enumerate()) - self._before)
+
+    def files(self) -> int:
+        opened = [os.path.realpath(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd")]
+        return sum(name == os.path.realpath("lmdb/data.mdb") for name in opened)
+
+    def ends(self) -> bool:
+        """Whether nothing is held any more, after some time and with the collector's help."""
+        for _ in range(100):
+            gc.collect()
+            if not self.threads() and not self.files():
+                return True
+            time.sleep(0.1)  # a thread may be at work on a batch
+        return False
 
 
 @pytest.mark.parametrize("make", [make_net, make_solver])
 @pytest.mark.parametrize("engine", ["numpy", "onednn"])
 @pytest.mark.parametrize("source", SOURCES)
 def test_what_is_dropped_gives_all_back(make: Callable[[str, str], Net | Solver], engine: str, source: str) -> None:
-    before = in_use()
+    use = Use()
     for _ in range(5):
         made: Net | Solver | None = make(source, engine)
-        assert in_use()[0] > before[0]
+        assert use.threads() > 0
+        assert (use.files() > 0) == source.startswith("Data")
     made = None
     assert made is None
-    assert settled(before)
+    assert use.ends()
 
 
 @pytest.mark.parametrize("make", [make_net, make_solver])
 @pytest.mark.parametrize("source", SOURCES)
 def test_the_end_of_a_with_block_closes(make: Callable[[str, str], Net | Solver], source: str) -> None:
-    before = in_use()
+    use = Use()
     with make(source, "onednn") as made:
-        assert in_use()[0] == before[0] + 1
-    assert in_use() == before
+        assert use.threads() == 1
+    assert (use.threads(), use.files()) == (0, 0)
     made.close()
     net = made.net if isinstance(made, Solver) else made
     assert net.blobs["ip"].data.shape == (2, 3)
@@ -105,10 +112,10 @@ def test_the_end_of_a_with_block_closes(make: Callable[[str, str], Net | Solver]
 
 
 def test_a_net_that_cannot_be_built_leaves_nothing_open() -> None:
-    before = in_use()
+    use = Use()
     broken = definition("Data, shuffled")
     broken.layer[1].bottom[0] = "nowhere"
     for _ in range(3):
         with pytest.raises(Exception, match="nowhere"):
             Net(broken, phase=TRAIN)
-    assert settled(before)
+    assert use.ends()
