@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from dragon.compare import measurements
 from dragon.data import write_synthetic
+from tests.compare.experiment_files import TAIL
 from tests.compare.in_process import WorkerHere
 
 NET = """
@@ -64,6 +66,18 @@ def workers_here(monkeypatch: pytest.MonkeyPatch) -> None:
 def comparison(tmp_path: Path, synthetic: Path) -> Path:
     """The path of a comparison file, its nets and its solver beside it."""
     return write_comparison(tmp_path, synthetic)
+
+
+@pytest.fixture
+def experiment(comparison: Path) -> Path:
+    """The comparison with factors, metrics and contrasts."""
+    comparison.write_text(comparison.read_text().replace("equal: [split, merged]\n", "") + TAIL)
+    return comparison
+
+
+@pytest.fixture
+def short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measurements, "PAIR_S", 0.05)
 
 
 def write_comparison(folder: Path, synthetic: Path) -> Path:
