@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from itertools import pairwise
 
@@ -15,10 +15,11 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.layer_names import name_layers
 from dragon.proto.lexer import Tokens
 from dragon.proto.parser import Parser
-from dragon.proto.text_edit import Editor
-from dragon.proto.text_style import find_style
+from dragon.proto.text_edit import Editor, without_unknown
+from dragon.proto.text_style import find_style, indentation
 from dragon.proto.text_tree import Entry, read_tree
 from dragon.proto.upgrade import upgrade_net
+from dragon.proto.v1_text import present_layers
 
 __all__ = ["NetSource"]
 
@@ -40,11 +41,12 @@ class NetSource:
     def edit(self, new: pb.NetParameter) -> str | None:
         """The text, changed to say what `new` says; None where it has no such form.
 
-        new: the net in the present form, changed. There is no form for text of V0 and V1, and where a layer changes
+        new: the net in the present form, changed. There is no form for text of V0, and where a layer changes
         that the text does not have, such as an Input that is made of `input` and `input_dim`.
         """
         if self.raw.layers:
-            return None
+            source = self._of_present_layers()
+            return None if source is None else source.edit(new)
         wanted = name_layers(new)
         for write_names in (False, True):
             edited = _NetEditor(self.text, self, write_names).edit(wanted)
@@ -52,14 +54,35 @@ class NetSource:
                 return edited
         return None
 
+    def upgrade(self, new: pb.NetParameter, drop_unknown: bool = False) -> str | None:
+        """As `edit`, with all that is of an older form in the present one.
+
+        drop_unknown: leave out fields that the schema does not have, which else stay.
+        """
+        source = self._of_present_layers() if self.raw.layers else self
+        if source is None:
+            return None
+        raw = source.raw
+        text = without_unknown(source.text, raw) if drop_unknown else source.text
+        return replace(source, text=text, net=raw, origin=tuple(range(len(raw.layer)))).edit(new)
+
+    def _of_present_layers(self) -> NetSource | None:
+        """The source of the same net whose text has `layer` in place of V1's `layers`; None for V0."""
+        text = present_layers(self.text, self.raw)
+        return None if text is None else replace(self, text=text, raw=_parsed(text))
+
+
+def _parsed(text: str) -> pb.NetParameter:
+    found = pb.NetParameter()
+    Parser(Tokens(text, "<string>"), True, lambda _: None).parse(found)
+    return found
+
 
 def _says(text: str, net: pb.NetParameter) -> bool:
     """Whether text means a net."""
-    found = pb.NetParameter()
     try:
-        Parser(Tokens(text, "<string>"), True, lambda _: None).parse(found)
         with _quiet():
-            return name_layers(upgrade_net(found)) == net
+            return name_layers(upgrade_net(_parsed(text))) == net
     except PrototxtError:
         return False
 
@@ -118,8 +141,8 @@ class _NetEditor(Editor):
             assert body is not None
             self.change(body, self._as_typed(entry, base, origin), layer)
         self._arrange(kept, fresh)
-        skip = (_LAYER, "input", "input_shape", "input_dim")
-        self.change(self._tree, self._source.raw, new, skip)
+        inputs = ("input", "input_shape", "input_dim") if any(of < 0 for of in origin) else ()
+        self.change(self._tree, self._source.raw, new, (_LAYER, *inputs))
         return self.apply(0, len(self.text))
 
     def _unnamed(self, entry: int) -> bool:
@@ -174,12 +197,20 @@ class _NetEditor(Editor):
             tail = newline if end < 0 else ""
             self.edits.append((place, place, f"{gap}{text}{tail}"))
         elif self._entries:
-            first = self._entries[0].start
+            first = self._above_comments(self._entries[0].start)
             self.edits.append((first, first, f"{text}{gap}"))
         else:
             end = len(self.text)
             start = "" if not self.text or self.text.endswith("\n") else newline
             self.edits.append((end, end, f"{start}{text}{newline}"))
+
+    def _above_comments(self, start: int) -> int:
+        """Where the lines of comments above a layer begin; the layer itself, where they are the first of the text."""
+        indent = indentation(self.text, start)
+        place = top = start if indent is None else start - len(indent)
+        while top and self.text[: top - 1].rpartition("\n")[2].lstrip().startswith("#"):
+            top = self.text.rfind("\n", 0, top - 1) + 1
+        return top if top and top < place else start
 
     def _spaced(self, anchor: Entry | None) -> bool:
         """Whether an empty line follows a layer; behind the last one and before the first, as most have it."""

@@ -29,6 +29,7 @@ from dragon.proto.upgrade import upgrade_net_tracked, upgrade_solver
 
 if TYPE_CHECKING:
     from dragon.proto.net_text import NetSource
+    from dragon.proto.solver_text import SolverSource
 
 __all__ = [
     "format_text",
@@ -39,6 +40,7 @@ __all__ = [
     "read_net_source",
     "read_solver",
     "read_solver_definition",
+    "read_solver_source",
 ]
 
 _M = TypeVar("_M", bound=Message)
@@ -92,12 +94,14 @@ def read_net_definition(
     return _parse_net(_read(path), path, allow_unknown, profile)[0]
 
 
-def read_net_source(path: _Path, profile: str | None = None) -> tuple[Definition[pb.NetParameter], NetSource]:
+def read_net_source(
+    path: _Path, profile: str | None = None, allow_unknown: bool = False
+) -> tuple[Definition[pb.NetParameter], NetSource]:
     """As read_net_definition, with the text, so that it can be changed as the net is. Raises PrototxtError."""
     from dragon.proto.net_text import NetSource
 
     text, raw = _read(path), pb.NetParameter()
-    definition, origin = _parse_net(text, path, False, profile, raw)
+    definition, origin = _parse_net(text, path, allow_unknown, profile, raw)
     net = pb.NetParameter()
     net.CopyFrom(definition.message)
     return definition, NetSource(text, raw, net, tuple(origin))
@@ -142,10 +146,30 @@ def read_solver_definition(
     path: _Path, allow_unknown: bool = False, profile: str | None = None
 ) -> Definition[pb.SolverParameter]:
     """As read_solver, with the file and its folder. Raises PrototxtError."""
+    return _parse_solver(_read(path), path, allow_unknown, profile)
+
+
+def read_solver_source(
+    path: _Path, profile: str | None = None, allow_unknown: bool = False
+) -> tuple[Definition[pb.SolverParameter], SolverSource]:
+    """As read_solver_definition, with the text, so that it can be changed as the solver is. Raises PrototxtError."""
+    from dragon.proto.solver_text import SolverSource
+
+    text, raw = _read(path), pb.SolverParameter()
+    definition = _parse_solver(text, path, allow_unknown, profile, raw)
+    return definition, SolverSource(text, raw)
+
+
+def _parse_solver(
+    text: str, path: _Path, allow_unknown: bool, profile: str | None, raw: pb.SolverParameter | None = None
+) -> Definition[pb.SolverParameter]:
+    """The solver of a text. raw: is given the solver as it is written."""
     solver = pb.SolverParameter()
-    tokens = Tokens(_read(path), str(path))
+    tokens = Tokens(text, str(path))
     parser = Parser(tokens, allow_unknown, _log.warning)
     parser.parse(solver)
+    if raw is not None:
+        raw.CopyFrom(solver)
     fields = {name: tokens.line(start) for name, start in parser.given.items()}
     try:
         set_profile(solver, profile)

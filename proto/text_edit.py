@@ -6,17 +6,19 @@ its line and those inside it; comments on lines of their own between entries sta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from difflib import SequenceMatcher
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from dragon.proto.text_style import Style, indentation
-from dragon.proto.text_tree import Entry, Item, Tree
+from dragon.proto.lexer import Tokens
+from dragon.proto.text_style import Style, find_style, indentation
+from dragon.proto.text_tree import Entry, Item, Tree, read_tree
 
-__all__ = ["Editor"]
+__all__ = ["Editor", "without_unknown"]
 
 
 class Editor:
@@ -69,6 +71,20 @@ class Editor:
             end += len(following) + 1
         self.edits.append((start, end, ""))
 
+    def remove_all(self, entries: Iterable[Entry]) -> None:
+        """Remove entries, in their order; a line on which nothing else stands goes as a whole."""
+        run: Entry | None = None
+        for entry in entries:
+            if run is not None and not self.text[run.end : entry.start].strip(" \t"):
+                self._gone.add(entry.start)
+                run = replace(run, end=entry.end)
+                continue
+            if run is not None:
+                self.remove(run)
+            run = entry
+        if run is not None:
+            self.remove(run)
+
     def add(
         self, tree: Tree, after: Entry | None, name: str, content: Message | str, before: Entry | None = None
     ) -> None:
@@ -95,6 +111,17 @@ class Editor:
             self.edits.append((place, place, f"{newline}{indent}{body}"))
         else:
             self.edits.append((tree.opened, tree.closed, f" {body} "))
+
+    def remove_unknown(self, tree: Tree, fields: Mapping[str, Any]) -> None:
+        """Remove the entries of a message, and of those inside it, that are none of its fields."""
+        for entry in tree.entries:
+            field = fields.get(entry.name)
+            if field is None:
+                self.remove(entry)
+                continue
+            for item in entry.items:
+                if item.body is not None and field.message_type is not None:
+                    self.remove_unknown(item.body, field.message_type.fields_by_name)
 
     def _short_messages(self, tree: Tree) -> bool:
         """Whether a message has others inside that are written on one line."""
@@ -162,8 +189,7 @@ class Editor:
             common = min(i_end - i, j_end - j)
             for k in range(common):
                 self._change_item(found[i + k][1], field, before[i + k], after[j + k], new, j + k)
-            for k in range(i + common, i_end):
-                self.remove(found[k][0])
+            self.remove_all(entry for entry, _ in found[i + common : i_end])
             for k in range(j + common, j_end):
                 at, content = i + common - 1, self._content(field, new, k)
                 if found and at < 0:
@@ -190,6 +216,15 @@ class Editor:
         found = [e for e in tree.entries if e.name in numbers and numbers[e.name] <= field.number]
         staying = [entry for entry in found if entry.start not in self._gone]
         return staying[-1] if staying else None
+
+
+def without_unknown(text: str, message: Message) -> str:
+    """A text of such a message without the fields that its type, and the types inside it, do not have."""
+    tokens = Tokens(text, "<string>")
+    tree = read_tree(tokens)
+    editor = Editor(text, find_style(text, tree, tokens))
+    editor.remove_unknown(tree, message.DESCRIPTOR.fields_by_name)
+    return editor.apply(0, len(text))
 
 
 def _opcodes(before: Sequence[Any], after: Sequence[Any]) -> Sequence[tuple[str, int, int, int, int]]:

@@ -20,7 +20,7 @@ from dragon.proto.quantised import is_quantised, upgrade_quantised
 from dragon.proto.upgrade_v0 import upgrade_v0
 from dragon.proto.volumes import has_volume, upgrade_volume
 
-__all__ = ["V1_TYPES", "needs_upgrade", "upgrade_net", "upgrade_net_tracked", "upgrade_solver"]
+__all__ = ["V1_TYPES", "needs_upgrade", "upgrade_net", "upgrade_net_tracked", "upgrade_solver", "upgrade_v1"]
 
 _log = logging.getLogger("dragon")
 _V1 = pb.V1LayerParameter
@@ -152,13 +152,14 @@ def _upgrade_layers(net: pb.NetParameter) -> list[int]:
     if old:
         layers, origin = upgrade_v0(layers)
         _log.info("upgraded %s from the V0 form", how_many(old, "layer"))
-    net.layer.extend(_upgrade_v1(layer) for layer in layers)
+    net.layer.extend(upgrade_v1(layer) for layer in layers)
     net.ClearField("layers")
     _log.info('upgraded %s from the V1 form ("layers") to "layer"', how_many(len(layers), "layer"))
     return origin
 
 
-def _upgrade_v1(old: pb.V1LayerParameter) -> pb.LayerParameter:
+def upgrade_v1(old: pb.V1LayerParameter) -> pb.LayerParameter:
+    """A V1 layer as a layer of the same fields. Raises PrototxtError for one without a type."""
     if not V1_TYPES[old.type]:
         raise PrototxtError(f'layer "{old.name}" has no type')
     new = pb.LayerParameter(name=old.name, type=V1_TYPES[old.type], bottom=old.bottom, top=old.top)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from dragon.files.kinds import kind_of
 from dragon.files.reading import open_regular, read_bytes
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.dialects import set_profile
-from dragon.proto.text import format_text, read_net, read_solver
+from dragon.proto.text import format_text, read_net_source, read_solver_source
 from dragon.proto.upgrade import upgrade_net
 from dragon.surgery.model import Model, write_model
 from dragon.surgery.present import to_present
@@ -21,6 +22,8 @@ from dragon.tools.common.outputs import OutputFile
 from dragon.tools.common.profile import profile_option
 
 __all__ = ["command"]
+
+_Read = tuple[pb.NetParameter, str | None] | tuple[pb.SolverParameter, str | None]
 
 
 @click.command("upgrade")
@@ -50,13 +53,17 @@ def command(source: str, out: str, kind: str | None, half: bool, allow_unknown: 
         raise UsageError(f"--half is for weights; {source} is a prototxt")
     if Path(out).suffix == ".caffemodel":
         raise UsageError(f"{source} is a prototxt, which is not written to a .caffemodel")
-    message = _without_dialect(_read(source, kind, allow_unknown, profile))
+    message, text = _read(source, kind, allow_unknown, profile)
     if not message.ByteSize():
         raise UsageError(f"{source}: it has no layers and no settings")
+    if text is None:
+        text = format_text(message)
+        if "#" in read_bytes(source).decode("utf-8", "replace"):
+            click.echo(f"{source}: it is written anew, without its comments", err=True)
     if out == "-":
-        click.echo(format_text(message), nl=False)
+        click.echo(text, nl=False)
         return
-    write_atomically(out, format_text(message).encode())
+    write_atomically(out, text.encode("utf-8", "surrogateescape"))
     what = f"net of {how_many(len(message.layer), 'layer')}" if isinstance(message, pb.NetParameter) else "solver"
     click.echo(f"{out}: {what}")
 
@@ -74,28 +81,37 @@ def _is_weights(source: str) -> bool:
     return b"\0" in head or Path(source).suffix == ".caffemodel"
 
 
-def _read(
-    source: str, kind: str | None, allow_unknown: bool, profile: str | None
-) -> pb.NetParameter | pb.SolverParameter:
-    """The net or solver in SOURCE, upgraded; without a kind, a solver if it can be read as one but not as a net."""
-    if kind == "solver":
-        return read_solver(source, allow_unknown, profile)
-    try:
-        return read_net(source, allow_unknown, profile)
-    except PrototxtError as as_net:
-        if kind == "net":
-            raise
+def _read(source: str, kind: str | None, allow_unknown: bool, profile: str | None) -> _Read:
+    """The net or solver in SOURCE, upgraded, and its text with what has changed, None where that has no such form.
+
+    Without a kind, a solver if it can be read as one but not as a net; where neither can, what its fields look like.
+    """
+    readers: dict[str, Callable[[str, bool, str | None], _Read]] = {"net": _read_net, "solver": _read_solver}
+    if kind is not None:
+        return readers[kind](source, allow_unknown, profile)
+    errors = {}
+    for name, read in readers.items():
         try:
-            return read_solver(source, allow_unknown, profile)
-        except PrototxtError as as_solver:
-            text = read_bytes(source)
-            raise (as_solver if b"base_lr" in text or b"lr_policy" in text else as_net) from None
+            return read(source, False, profile)
+        except PrototxtError as error:
+            errors[name] = error
+    text = read_bytes(source)
+    likely = "solver" if b"base_lr" in text or b"lr_policy" in text else "net"
+    if allow_unknown:
+        return readers[likely](source, True, profile)
+    raise errors[likely]
 
 
-def _without_dialect(message: pb.NetParameter | pb.SolverParameter) -> pb.NetParameter | pb.SolverParameter:
-    """The message with layers of today in place of those of a dialect, also in nets inside a solver."""
-    if isinstance(message, pb.NetParameter):
-        return to_present(Model.of(message)).definition()
+def _read_net(source: str, allow_unknown: bool, profile: str | None) -> tuple[pb.NetParameter, str | None]:
+    definition, text = read_net_source(source, profile, allow_unknown)
+    net = to_present(Model.of(definition.message)).definition()
+    return net, text.upgrade(net, allow_unknown)
+
+
+def _read_solver(source: str, allow_unknown: bool, profile: str | None) -> tuple[pb.SolverParameter, str | None]:
+    """As for a net. Layers of a dialect become those of today in nets inside the solver, too."""
+    definition, text = read_solver_source(source, profile, allow_unknown)
+    message = definition.message
     inside = [getattr(message, name) for name in ("net_param", "train_net_param") if message.HasField(name)]
     for net in (*inside, *message.test_net_param):
         set_profile(net, message.profile)
@@ -105,7 +121,7 @@ def _without_dialect(message: pb.NetParameter | pb.SolverParameter) -> pb.NetPar
             if path:
                 click.echo(f"{path} is to be upgraded too: dragon upgrade --profile {message.profile}", err=True)
     message.ClearField("profile")
-    return message
+    return message, text.edit(message, allow_unknown)
 
 
 def _upgrade_weights(source: str, out: str, profile: str | None, half: bool) -> int:

@@ -211,9 +211,9 @@ def test_layers_without_names(tmp_path: Path) -> None:
 
 
 def test_there_is_no_such_text(tmp_path: Path) -> None:
-    """V1 layers, and inputs that change, cannot be edited: the text has no place for them."""
-    path = tmp_path / "v1.prototxt"
-    path.write_text('layers { name: "r" type: RELU bottom: "a" top: "b" }')
+    """V0 layers, and inputs that change, cannot be edited: the text has no place for them."""
+    path = tmp_path / "v0.prototxt"
+    path.write_text('layers { layer { name: "r" type: "relu" } bottom: "a" top: "b" }')
     assert read_net_source(path)[1].edit(read_net(path)) is None
     path.write_text('input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 8')
     definition, source = read_net_source(path)

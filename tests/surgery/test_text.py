@@ -159,14 +159,29 @@ def test_insert_then_remove_gives_the_text_back(tmp_path: Path) -> None:
             assert (tmp_path / "back.prototxt").read_text() == text
 
 
-def test_text_of_an_older_form_is_written_anew(tmp_path: Path) -> None:
+def test_text_of_v1_becomes_that_of_today(tmp_path: Path) -> None:
     path = tmp_path / "n.prototxt"
     path.write_text(
         'layers { name: "data" type: DUMMY_DATA top: "data" dummy_data_param { num: 2 '
         "channels: 3 height: 4 width: 4 } }"
         'layers { name: "conv" type: CONVOLUTION bottom: "data" top: "conv" convolution_param { num_output: 2 '
-        "kernel_size: 1 } } # lost\n"
+        "kernel_size: 0x1 } } # kept\n"
         'layers { name: "ip" type: INNER_PRODUCT bottom: "conv" top: "ip" inner_product_param { num_output: 2 } }'
+    )
+    new = apply(read_model(path), "insert", {})
+    text, kept = new.text()
+    assert kept
+    assert "kernel_size: 0x1" in text
+    assert "# kept\n" in text
+    assert parse_text(text, pb.NetParameter()) == new.net
+
+
+def test_text_of_v0_is_written_anew(tmp_path: Path) -> None:
+    path = tmp_path / "n.prototxt"
+    path.write_text(
+        'input: "data" input_dim: 2 input_dim: 3 input_dim: 4 input_dim: 4\n'
+        'layers { layer { name: "conv" type: "conv" num_output: 2 kernelsize: 1 } bottom: "data" top: "conv" } # lost\n'
+        'layers { layer { name: "ip" type: "innerproduct" num_output: 2 } bottom: "conv" top: "ip" }'
     )
     new = apply(read_model(path), "insert", {})
     text, kept = new.text()

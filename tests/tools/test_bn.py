@@ -154,14 +154,13 @@ def test_short_names_are_the_same_commands(folder: Path, dragon: Dragon) -> None
 
 
 def test_an_older_form_is_said(folder: Path, dragon: Dragon) -> None:
-    Path("v1.prototxt").write_text(
-        'layers { name: "d" type: DUMMY_DATA top: "d" dummy_data_param { num: 2 channels: 3 height: 4 width: 4 } }\n'
-        'layers { name: "c" type: CONVOLUTION bottom: "d" top: "c" convolution_param { num_output: 2 '
-        "kernel_size: 1 } }\n"
-        'layers { name: "i" type: INNER_PRODUCT bottom: "c" top: "i" inner_product_param { num_output: 2 } }\n'
+    Path("v0.prototxt").write_text(
+        'input: "d" input_dim: 2 input_dim: 3 input_dim: 4 input_dim: 4\n'
+        'layers { layer { name: "c" type: "conv" num_output: 2 kernelsize: 1 } bottom: "d" top: "c" }\n'
+        'layers { layer { name: "i" type: "innerproduct" num_output: 2 } bottom: "c" top: "i" }\n'
     )
-    result = dragon("bn", "insert", "--model", "v1.prototxt", "--out-model", "o.prototxt")
-    assert "v1.prototxt: its text is of an older form: o.prototxt is written anew, without comments" in result.out
+    result = dragon("bn", "insert", "--model", "v0.prototxt", "--out-model", "o.prototxt")
+    assert "v0.prototxt: its text is of an older form: o.prototxt is written anew, without comments" in result.out
     assert read_net("o.prototxt").layer[2].name == "bn_c"
 
 

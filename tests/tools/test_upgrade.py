@@ -35,6 +35,18 @@ def test_upgrade(work: Path, dragon: Dragon) -> None:
     assert Net("new.prototxt", "new.caffemodel", TEST).params["ip"][0].shape == (2, 16)
 
 
+def test_upgrade_keeps_comments(work: Path, dragon: Dragon) -> None:
+    (work / "old.prototxt").write_text("# mine\n" + V1)
+    assert dragon("upgrade", "old.prototxt", "-").out.startswith('# mine\n\nname: "old"\nlayer { name: "input" ')
+    (work / "s.prototxt").write_text('# mine\nnet: "x"  # of x\nbase_lr: 1e-3\nsolver_type: ADAM\nnesterov: 1\n# end\n')
+    result = dragon("upgrade", "--allow-unknown", "s.prototxt", "-")
+    assert result.out == '# mine\nnet: "x"  # of x\nbase_lr: 1e-3\ntype: "Adam"\n# end\n'
+    (work / "v0.prototxt").write_text('layers { layer { name: "r" type: "relu" } bottom: "a" top: "b" }  # lost\n')
+    result = dragon("upgrade", "v0.prototxt", "-")
+    assert result.err.splitlines()[-1] == "v0.prototxt: it is written anew, without its comments"
+    assert "#" not in result.out
+
+
 def test_upgrade_gives_each_warning_once(work: Path, dragon: Dragon) -> None:
     (work / "old.prototxt").write_text(V1 + "input_shape { dim: 1 }")
     (work / "new.prototxt").write_text('layer { name: "x" type: "Input" top: "x" } input_shape { dim: 1 }')
@@ -58,7 +70,7 @@ def test_upgrade_of_a_dialect(work: Path, dragon: Dragon) -> None:
     assert dragon("upgrade", weights, "new.caffemodel").out == "new.caffemodel: weights of 3 layers\n"
     assert dragon("upgrade", "--profile", "dragon-2016", weights, "new.h5").code == 0
     assert dragon("upgrade", "--profile", "dragon-2016", "net.prototxt", "new.prototxt").code == 0
-    assert 'type: "BN"' in (work / "new.prototxt").read_text()
+    assert 'type:"BN"' in (work / "new.prototxt").read_text()
     scores = [
         dragon("test", "--model", model, "--weights", of, "--iterations", "2", *flags).out.splitlines()[3:]
         for model, of, *flags in (
