@@ -7,8 +7,6 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dragon.bases.rcnn_settings import meant_type
 from dragon.bases.registry import class_of
 from dragon.errors import UsageError, nearest
@@ -90,6 +88,8 @@ def read_facts(name: str, root: Path = ROOT) -> Facts:
 
 def parsed(text: str, where: str) -> Any:
     """The content of YAML. Raises UsageError for other text; its message is `where`, "not YAML" and the reason."""
+    import yaml  # which takes 15 ms, and most commands do not need
+
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:

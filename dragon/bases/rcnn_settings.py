@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
@@ -182,6 +181,8 @@ def configuration(folder: Path | None, name: str) -> dict[str, Any]:
 
 def _mapping(text: str, what: str) -> dict[str, Any]:
     """The mapping that a YAML text holds. Raises PrototxtError."""
+    import yaml  # which takes 15 ms, and few nets need
+
     try:
         found = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, LookupError, RecursionError) as error:  # dates, numbers, depths it cannot hold

@@ -101,7 +101,7 @@ def test_one_that_cannot_be_had_is_an_error_before_training(work: Path, dragon: 
 
 def test_an_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     point = importlib.metadata.EntryPoint("watch", "dragon:Observer", "dragon.observers")
-    monkeypatch.setattr("dragon.tools.observers.own.entry_points", lambda group: [point] * (group == point.group))
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [point] * (group == point.group))
     observer = make_observer("watch")
     assert isinstance(observer, Guarded)
     assert type(observer.inner) is caffe.Observer
