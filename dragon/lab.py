@@ -63,8 +63,10 @@ def metric(found: Results, name: str, /, **of: Any) -> list[dict[str, Any]]:
     """A metric of the cells with these levels: variant, levels, seeds, values by seed, mean, low and high.
 
     of: "variant" and factors, such as variant="bn", base_lr=0.01; none of them takes all cells. Raises UsageError for a
-    metric, variant or level that does not exist.
+    metric, variant or level that does not exist, and for what are no results.
     """
+    if not isinstance(found, Mapping) or not {"cells", "factor_metrics"} <= set(found):
+        raise UsageError(f"expected what lab.run or lab.results returns, got {str(found)[:40]!r}")
     over = [entry for entry in found["factor_metrics"] if entry["metric"] == name]
     if over:
         return select(over, of)

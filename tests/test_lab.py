@@ -42,6 +42,12 @@ def test_metrics_of_chosen_cells(tmp_path: Path) -> None:
         lab.metric(found, "accuracy", variant="plan")
 
 
+@pytest.mark.parametrize("found", [{}, None, "runs/demo", {"cells": []}])
+def test_a_metric_of_no_results_is_an_error(found: Any) -> None:
+    with pytest.raises(UsageError, match=r"expected what lab.run or lab.results returns, got"):
+        lab.metric(found, "accuracy")
+
+
 @pytest.mark.parametrize("text", [None, "", "[]", "{}"])
 def test_a_folder_without_results_is_an_error(text: str | None, tmp_path: Path) -> None:
     if text is not None:
