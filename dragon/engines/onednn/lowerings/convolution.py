@@ -195,14 +195,14 @@ def _orders(b: Builder, spec: conv.ConvSpec, epilogue: Epilogue) -> dict[Pass, O
 def _layouts(b: Builder, spec: conv.ConvSpec, bottom: Blob) -> tuple[MemoryDesc | None, MemoryDesc | None]:
     """Layouts of source and destination where the library's own choice was measured to be slower; None: its choice.
 
-    For one image in TEST that is blocks of channels, in which concatenations copy nothing.
+    In TEST that is blocks of channels, see `Builder.in_blocks`.
 
     It fills channels up to blocks of 16, so 20 channels cost as much as 32; then channels-last is faster (quirk
     "channels fill blocks"). A source of few channels is fastest as the plain image that it is.
     """
     block = b.device.block
     kept = spec.groups > 1 and b.desc(bottom).is_channels_last  # a depthwise one is fast in that layout, too
-    if b.in_blocks and not kept and _fits_blocks(spec, block):
+    if b.in_blocks(spec.src[0]) and not kept and _fits_blocks(spec, block):
         return blocks(spec.src, block), blocks(spec.dst, block)
     last = spec.groups == 1 and not spec.transposed and max(_padded(c) for c in (spec.dst[1], spec.src[1])) > 1.2
     dst = MemoryDesc.channels_last(spec.dst, spec.dtype) if last else None
@@ -213,11 +213,11 @@ def _layouts(b: Builder, spec: conv.ConvSpec, bottom: Blob) -> tuple[MemoryDesc 
 
 
 def _fits_blocks(spec: conv.ConvSpec, block: int) -> bool:
-    """Whether a convolution of one image is at least as fast in blocks, or nearly.
+    """Whether a convolution is at least as fast in blocks, or nearly.
 
     Windows on small maps are not; nor, with AVX2, those of another size than 3 x 3.
     """
-    if spec.src[0] > 1 or len(spec.kernel) != 2 or spec.transposed:
+    if len(spec.kernel) != 2 or spec.transposed:
         return False
     if spec.src[1] % block or _padded(spec.dst[1], block) > 1.5:
         return False

@@ -70,7 +70,7 @@ def _residual(k: int, before: str) -> str:
 
 
 SUMS = (
-    inputs((3, 16, 6, 6), (3,)) + _layer(POINT, "c1", "x0", "c1")
+    inputs((3, 16, 6, 6), (3,)) + _layer(CONV, "c1", "x0", "c1")
     + _residual(1, "c1") + _residual(2, "sum1") + _residual(3, "sum2")
     + _layer(FULL, "ip", "sum3", "ip") + _layer('type: "SoftmaxWithLoss"', "loss", "ip x1", "loss")
 )  # fmt: skip
