@@ -152,6 +152,7 @@ gpu-check:
 # of its own, since it asks for an older runtime than the one we test with.
 proto: .venv-proto/ready $(VENV)/ready
 	.venv-proto/bin/python -m grpc_tools.protoc -Iproto --python_out=proto --pyi_out=proto proto/dragon.proto
+	sed -i "s/'dragon_pb2'/'dragon.proto.dragon_pb2'/" proto/dragon_pb2.py  # where pickles look for the messages
 	sed -i 's/\b_Mapping\]/_Mapping[str, object]]/g; s/\*\*kwargs)/**kwargs: object)/' proto/dragon_pb2.pyi  # for the type checker
 	PYTHONPATH=. $(BIN)/python -m dragon.pycaffe.stubs  # the settings of layers, for editors and type checkers
 

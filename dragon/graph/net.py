@@ -253,7 +253,7 @@ class Net(PyNet):
     def share_with(self, other: Net) -> None:
         """Use the other net's parameter memory for layers of the same name, and for those that share their parameters.
 
-        Raises ShapeError where shapes differ.
+        Raises ShapeError where shapes or types of numbers differ.
         """
         for mine, theirs in self.shared_blobs(other):
             mine.share_data(theirs)
@@ -261,7 +261,7 @@ class Net(PyNet):
     def shared_blobs(self, other: Net) -> list[tuple[Blob, Blob]]:
         """Parameter blobs here, each with the blob of the other net whose memory `share_with` gives it.
 
-        Raises ShapeError where shapes differ.
+        Raises ShapeError where shapes or types of numbers differ.
         """
         pairs: list[tuple[Blob, Blob]] = []
         tied: dict[Storage, Blob] = {}
@@ -276,6 +276,8 @@ class Net(PyNet):
             for i, (mine, theirs) in enumerate(zip(blobs, source, strict=True)):
                 if mine.shape != theirs.shape:
                     raise ShapeError(f'layer "{name}" blob {i}: shape {mine.shape} here, {theirs.shape} there')
+                if mine.dtype != theirs.dtype:
+                    raise ShapeError(f'layer "{name}" blob {i}: {mine.dtype} here, {theirs.dtype} there')
                 tied.setdefault(mine.data_storage, theirs)
                 pairs.append((mine, theirs))
         for name, blobs in self.params.items():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from dragon.counting import how_many
-from dragon.errors import ShapeError
+from dragon.errors import ArgumentTypeError, ShapeError
 from dragon.memory.shortage import LESS
 from dragon.memory.storage import Array, ArraySpace, Storage
 
@@ -50,6 +51,21 @@ def checked_count(shape: Sequence[int], what: str = "blob") -> int:
         raised.hint = LESS if what == "blob" else ""
         raise raised
     return extent if all(shape) else 0
+
+
+def _extents(shape: Sequence[Any]) -> tuple[int, ...]:
+    """The axes of a shape that is given as one sequence, or as one argument for each axis.
+
+    Raises ArgumentTypeError for an axis that is no whole number.
+    """
+    given = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence | np.ndarray) else shape
+    try:
+        found = tuple(map(int, given))
+    except (TypeError, ValueError, OverflowError):
+        found = ()
+    if found != tuple(given):
+        raise ArgumentTypeError(f"the axes of a blob are whole numbers, got {', '.join(map(repr, given))}")
+    return found
 
 
 class Blob:
@@ -143,8 +159,7 @@ class Blob:
 
         Raises ShapeError for an impossible shape.
         """
-        dims = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
-        wanted = tuple(int(d) for d in dims)  # type: ignore[arg-type]
+        wanted = _extents(shape)
         if wanted == self._shape:
             return
         count = checked_count(wanted)
@@ -189,22 +204,32 @@ class Blob:
 
     # -- sharing --------------------------------------------------------------------------------------------
     def share_data(self, other: Blob) -> None:
-        """Use the other blob's memory for data. Shapes may differ; ShapeError unless the counts agree."""
+        """Use the other blob's memory for data. Shapes may differ; ShapeError unless counts and types agree."""
         self._check_same_count(other)
         if self._data is not other._data:
+            self._check_same_type(other)
             self._data = other._data
             self._space.exchanged()
 
     def share_diff(self, other: Blob) -> None:
-        """Use the other blob's memory for diff. Shapes may differ; ShapeError unless the counts agree."""
+        """Use the other blob's memory for diff. Shapes may differ; ShapeError unless counts and types agree."""
         self._check_same_count(other)
         if self._diff is not other._diff:
+            self._check_same_type(other)
             self._diff = other._diff
             self._space.exchanged()
 
     def _check_same_count(self, other: Blob) -> None:
         if self.count != other.count:
             raise ShapeError(f"cannot share between blobs of shape {self._shape} and {other._shape}")
+
+    def _check_same_type(self, other: Blob) -> None:
+        if self.dtype != other.dtype:  # an engine's kernels would read the one as the other
+            raise ShapeError(f"cannot share between blobs of {self.dtype} and {other.dtype}")
+
+    def __reduce__(self) -> tuple[Callable[..., Blob], tuple[tuple[int, ...], Storage, Storage]]:
+        """For copies and pickles: the values, without the net and the engine; what shares memory goes on to."""
+        return _restored, (self._shape, self._data, self._diff)
 
     def __dir__(self) -> list[str]:
         return sorted(set(super().__dir__()) - {"data_storage", "diff_storage"})
@@ -218,6 +243,12 @@ class Blob:
         return f"Blob(shape={self._shape}, dtype={self.dtype})"
 
 
+def _restored(shape: tuple[int, ...], data: Storage, diff: Storage) -> Blob:
+    blob = Blob(())
+    blob._shape, blob._data, blob._diff = shape, data, diff
+    return blob
+
+
 class BlobList(list[Blob]):
     """A layer's blobs; `add_blob(*shape)` appends one, as layers written in Python expect."""
 
@@ -228,7 +259,6 @@ class BlobList(list[Blob]):
 
     def add_blob(self, *shape: int | Sequence[int]) -> Blob:
         """Append a new blob of zeros and return it; the shape as one sequence or as one argument for each axis."""
-        dims = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
-        blob = Blob(dims, self._dtype, self._space)  # type: ignore[arg-type]
+        blob = Blob(_extents(shape), self._dtype, self._space)
         self.append(blob)
         return blob

@@ -308,6 +308,18 @@ class Storage:
         if old is not None:
             self._ensure_host()[: old.size] = old
 
+    def __reduce__(self) -> tuple[Callable[..., Storage], tuple[int, np.dtype[Any], Array | None]]:
+        """For copies and pickles: the newest value, without an engine's copies of it."""
+        values = self.read().copy() if self.allocated or self._copies else None
+        return _restored, (self.count, self.dtype, values)
+
+
+def _restored(count: int, dtype: np.dtype[Any], values: Array | None) -> Storage:
+    storage = Storage(count, dtype)
+    if values is not None:
+        storage.overwrite()[...] = values
+    return storage
+
 
 # -- many storages at once, in an engine's hot path --------------------------------------------------------------------
 def held_among(storages: Iterable[Storage]) -> list[Storage]:

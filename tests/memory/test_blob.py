@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import threading
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
-from dragon.errors import ShapeError
+from dragon.errors import ArgumentTypeError, ShapeError
 from dragon.memory.blob import MAX_COUNT, Blob, BlobList
 
 
@@ -17,13 +23,55 @@ def test_shape_and_legacy_axes() -> None:
         _ = Blob((1, 1, 1, 1, 1)).num
 
 
-@pytest.mark.parametrize("call", [lambda b: b.reshape(3, 2), lambda b: b.reshape((3, 2)), lambda b: b.reshape([3, 2])])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda b: b.reshape(3, 2),
+        lambda b: b.reshape((3, 2)),
+        lambda b: b.reshape([3, 2]),
+        lambda b: b.reshape(np.array([3, 2])),
+        lambda b: b.reshape(6 / 2, np.float32(2)),
+    ],
+)
 def test_reshape_takes_numbers_or_a_sequence(call) -> None:  # type: ignore[no-untyped-def]
     blob = Blob((6,))
     blob.data[...] = np.arange(6)
     call(blob)
     assert blob.shape == (3, 2)
     assert blob.data.ravel().tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("shape", [(3, 1.5), ("3", 2), (None,), (float("nan"),), (np.array([0.5, 2]),), ([[3, 2]],)])
+def test_axes_that_are_no_whole_numbers(shape: Any) -> None:
+    blob = Blob((6,))
+    with pytest.raises(ArgumentTypeError, match="the axes of a blob are whole numbers, got"):
+        blob.reshape(*shape)
+    assert blob.shape == (6,)
+    with pytest.raises(ArgumentTypeError, match="the axes of a blob are whole numbers, got"):
+        BlobList().add_blob(*shape)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+def test_a_copy_has_the_newest_values_and_what_it_shares(copied: Callable[[Any], Any]) -> None:
+    one, other, unused = Blob((2, 3)), Blob((6,)), Blob((1,))
+    other.share_data(one)
+    one.data[...] = 1
+
+    class Engine:
+        lock = threading.Lock()  # cannot be copied, as the memory of an engine
+
+        def to_host(self, host: Any) -> None:
+            host[...] = 5
+
+    one.data_storage.attach("engine", Engine())  # type: ignore[arg-type]
+    one.data_storage.wrote("engine")
+    first, second, third = copied([one, other, unused])
+    assert first.data.tolist() == [[5, 5, 5], [5, 5, 5]]
+    second.data[...] = 7
+    assert (first.data == 7).all()
+    assert (one.data == 5).all()
+    assert first.diff.shape == (2, 3)
+    assert not third.data_storage.allocated
 
 
 def test_shrinking_and_growing_again_keeps_the_values() -> None:
@@ -88,3 +136,10 @@ def test_add_blob() -> None:
     blobs.add_blob((4,))
     assert [b.shape for b in blobs] == [(2, 3), (4,)]
     assert blobs[0].data.dtype == np.float64
+
+
+def test_blobs_of_other_types_do_not_share() -> None:
+    one, other = Blob((2,)), Blob((2,), np.float64)
+    for share in (one.share_data, one.share_diff):
+        with pytest.raises(ShapeError, match="cannot share between blobs of float32 and float64"):
+            share(other)

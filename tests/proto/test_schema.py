@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,3 +160,10 @@ def test_caffe_pb2_is_the_same_module_content() -> None:
     assert caffe_pb2.NetParameter is dragon_pb2.NetParameter
     assert caffe_pb2.TRAIN == dragon_pb2.TRAIN
     assert caffe_pb2.DESCRIPTOR is dragon_pb2.DESCRIPTOR
+
+
+def test_messages_can_be_pickled() -> None:
+    net = dragon_pb2.NetParameter(name="n")
+    net.layer.add(name="a", type="ReLU").include.add(phase=dragon_pb2.TEST)
+    assert pickle.loads(pickle.dumps(net)) == net
+    assert pickle.loads(pickle.dumps(net.layer[0].include[0])) == net.layer[0].include[0]

@@ -111,6 +111,17 @@ def test_a_parameter_they_share_is_the_trained_one(tmp_path: Path) -> None:
     assert "s" in scores
 
 
+@pytest.mark.parametrize("engine", ["numpy", "onednn"])
+def test_nets_of_other_types_of_numbers_do_not_share(engine: str) -> None:
+    text = """layer { name: "d" type: "Input" top: "d" input_param { shape { dim: 1 dim: 3 } } }
+    layer { name: "a" type: "InnerProduct" bottom: "d" top: "a" inner_product_param { num_output: 2 } }"""
+    model = parse_text(text, pb.NetParameter())
+    one = dragon.Net(model, phase=dragon.TEST, engine=engine)
+    other = dragon.Net(model, phase=dragon.TEST, engine="numpy", dtype=np.float64)
+    with pytest.raises(dragon.ShapeError, match='layer "a" blob 0: float32 here, float64 there'):
+        one.share_with(other)
+
+
 def test_share_with_keeps_apart_what_the_other_net_keeps_apart() -> None:
     def net(shared: str) -> dragon.Net:
         text = 'layer { name: "d" type: "Input" top: "d" input_param { shape { dim: 1 dim: 3 } } }'
