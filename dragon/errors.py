@@ -40,6 +40,7 @@ __all__ = [
     "SolverFieldError",
     "UnknownBlobError",
     "UnknownLayerError",
+    "UnknownNumberError",
     "UsageError",
     "WeightsError",
     "first_line",
@@ -210,6 +211,10 @@ class UnknownBlobError(UnknownNameError):
 
 class UnknownLayerError(PrototxtError, ValueError):
     """A net has no layer of that name."""
+
+
+class UnknownNumberError(UsageError, IndexError):
+    """A net has no layer, or a solver no test net, of that number."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -83,8 +83,10 @@ class Classifier(Net):
         Raises UsageError where image_dims are smaller than the net's input.
         """
         resized = [resize_image(np.asarray(image), list(self.image_dims)) for image in inputs]
-        crops = _ten_crops(resized, list(self.crop_dims)) if oversample else [self._centre(image) for image in resized]
         name = self.inputs[0]
+        if not resized:
+            return self.forward_all(None, **{name: np.empty((0, *self.blobs[name].shape[1:]))})[self.outputs[0]]
+        crops = _ten_crops(resized, list(self.crop_dims)) if oversample else [self._centre(image) for image in resized]
         batch = np.stack([self.transformer.preprocess(name, crop) for crop in crops])
         scores: NDArray[Any] = self.forward_all(None, **{name: batch})[self.outputs[0]]
         if oversample:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.counting import how_many
 from dragon.errors import UsageError
 from dragon.proto import blobs as _blobs
 from dragon.proto import caffe_pb2 as caffe_pb2  # scripts reach it as caffe.io.caffe_pb2
@@ -102,11 +103,17 @@ def datum_to_array(datum: pb.Datum) -> NDArray[Any]:
 def oversample(images: Iterable[NDArray[Any]], crop_dims: Sequence[int]) -> Image:
     """Ten crops of crop_dims (h, w) of each of N images (H, W, K): (10 N, h, w, K).
 
-    In order: top left, top right, bottom left, bottom right, centre, and the same five mirrored.
+    In order: top left, top right, bottom left, bottom right, centre, and the same five mirrored. Raises TransformError
+    without images, for those of several sizes, and for crops that are larger.
     """
     images = list(images)
     h, w = (int(d) for d in crop_dims)
+    if not images:
+        raise TransformError("there are no images to take crops of")
     height, width, channels = images[0].shape
+    other = next((image.shape for image in images if image.shape != images[0].shape), None)
+    if other is not None:
+        raise TransformError(f"crops are taken of images of one size, got shapes {images[0].shape} and {other}")
     if h > height or w > width:
         raise TransformError(f"crops of {h} x {w} do not fit into an image of {height} x {width}")
     corners = [(top, left) for top in (0, height - h) for left in (0, width - w)]
@@ -123,8 +130,8 @@ class Transformer:
     """Converts images to inputs of a net and back.
 
     The steps: resize, transpose, swap channels, multiply by raw_scale, subtract the mean, multiply by input_scale.
-    Those that are not set are left out. inputs: shape of each input by name. Raises UsageError for an unknown input, or
-    for a setting that does not fit it.
+    Those that are not set are left out. inputs: shape of each input by name. Raises TransformError, a UsageError and
+    ValueError, for an unknown input, or for a setting or an image that does not fit it.
     """
 
     def __init__(self, inputs: Mapping[str, Sequence[int]]) -> None:
@@ -141,19 +148,29 @@ class Transformer:
         return self.inputs[in_]
 
     def preprocess(self, in_: str, data: NDArray[Any]) -> Image:
-        """Convert an (H, W, K) image to the form of the net's input, (K, H', W')."""
+        """Convert an (H, W, K) image to the form of the net's input, (K, H', W'). Raises TransformError."""
         dims = self.__check_input(in_)[2:]
         out: NDArray[Any] = np.asarray(data).astype(np.float32, copy=False)
+        if in_ in self.transpose and out.ndim != len(self.transpose[in_]):
+            expected = how_many(len(self.transpose[in_]), "axis")
+            raise TransformError(f"an image for {in_} has {expected}, got shape {out.shape}")
         if out.shape[: len(dims)] != dims:
             out = resize_image(out, dims)
         if in_ in self.transpose:
             out = out.transpose(self.transpose[in_])
         if in_ in self.channel_swap:
+            if max(self.channel_swap[in_]) >= len(out):
+                raise TransformError(
+                    f"the channels of {in_} are swapped, which needs {len(self.channel_swap[in_])}, got {len(out)}"
+                )
             out = out[list(self.channel_swap[in_])]
         if in_ in self.raw_scale:
             out = out * np.float32(self.raw_scale[in_])
         if in_ in self.mean:
-            out = out - self.mean[in_]
+            less = out - self.mean[in_]
+            if less.shape != out.shape:
+                raise TransformError(f"a mean of shape {self.mean[in_].shape} for an image of shape {out.shape}")
+            out = less
         if in_ in self.input_scale:
             out = out * np.float32(self.input_scale[in_])
         return out.astype(np.float32, copy=False)
@@ -180,12 +197,16 @@ class Transformer:
         """Set the order of axes: (2, 0, 1) makes (H, W, K) into (K, H, W)."""
         if len(order) != len(self.__check_input(in_)) - 1:
             raise TransformError("Transpose order needs to have the same number of dimensions as the input.")
+        if sorted(order) != list(range(len(order))):
+            raise TransformError(f"Transpose order needs to have each axis from 0 to {len(order) - 1}, got {order}")
         self.transpose[in_] = tuple(order)
 
     def set_channel_swap(self, in_: str, order: Sequence[int]) -> None:
         """Set the order of channels: (2, 1, 0) makes RGB into BGR."""
         if len(order) != self.__check_input(in_)[1]:
             raise TransformError("Channel swap needs to have the same number of dimensions as the input channels.")
+        if not all(0 <= channel < len(order) for channel in order):
+            raise TransformError(f"Channel swap needs to have channels from 0 to {len(order) - 1}, got {order}")
         self.channel_swap[in_] = tuple(order)
 
     def set_raw_scale(self, in_: str, scale: float) -> None:
@@ -200,7 +221,7 @@ class Transformer:
         if mean.ndim == 1:
             if mean.shape[0] != shape[1]:
                 raise TransformError("Mean channels incompatible with input.")
-            mean = mean[:, None, None]
+            mean = mean.reshape(-1, *[1] * (len(shape) - 2))
         else:
             if mean.ndim == 2:
                 mean = mean[None]

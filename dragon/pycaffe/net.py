@@ -6,14 +6,15 @@ Most properties are views of the net's nodes, and cached, since the nodes never 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from itertools import zip_longest
+from typing import NoReturn
 
 import numpy as np
 
 from dragon.bases.layer import Context, Layer
 from dragon.errors import (
+    ArgumentTypeError,
     ArrayShapeError,
     InputArraysError,
     KeptAttributeError,
@@ -27,13 +28,13 @@ from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
+from dragon.pycaffe.all_examples import AllExamples
 from dragon.pycaffe.fork_net import ForkNet
 from dragon.pycaffe.old_net import OldNet
-from dragon.pycaffe.private_names import PrivateNames
+from dragon.pycaffe.private_names import PrivateNames, layer_position
 
 __all__ = ["PyNet"]
 
-_NONE: dict[str, Array] = {}
 _Hook = Callable[[int], object]
 # What a net reads of itself under names that pycaffe's Net leaves to scripts.
 _KEPT = frozenset(
@@ -42,7 +43,7 @@ _KEPT = frozenset(
 )
 
 
-class PyNet(OldNet, ForkNet, PrivateNames):
+class PyNet(AllExamples, OldNet, ForkNet, PrivateNames):
     """A wired graph with the methods and properties of pycaffe's Net."""
 
     def __init__(self, definition: Definition[pb.NetParameter], state: pb.NetState, context: Context) -> None:
@@ -59,6 +60,13 @@ class PyNet(OldNet, ForkNet, PrivateNames):
             raise KeptAttributeError(f'a net keeps "{name}" for itself: give the attribute another name')
         super().__setattr__(name, value)
 
+    def __reduce__(self) -> NoReturn:
+        """Refuse copies and pickles, as pycaffe does: an engine's memory cannot be copied."""
+        raise ArgumentTypeError(
+            "a net can neither be copied nor pickled: make another one of its definition, and give it the weights by "
+            "share_with, or by save and copy_from"
+        )
+
     # -- running --------------------------------------------------------------------------------------------
     @exclusive
     def forward(
@@ -68,11 +76,12 @@ class PyNet(OldNet, ForkNet, PrivateNames):
         end: str | int | None = None,
         **inputs: Array,
     ) -> dict[str, Array]:
-        """Run the net from layer `start` to layer `end` (names, inclusive) and return outputs by name.
+        """Run the net from layer `start` to layer `end` (names or positions, inclusive) and return outputs by name.
 
         blobs: names to return besides the outputs. inputs: arrays for all input blobs, of the blob's size in axis 0,
         broadcast in the others. With `end` the tops of that layer are returned instead of the net's outputs. Raises
-        UsageError for other inputs than the net's, ArrayShapeError for arrays that do not fit.
+        UsageError for other inputs than the net's, ArrayShapeError for arrays that do not fit, UnknownLayerError or
+        UnknownNumberError for a layer that is not there.
         """
         first = self._layer_at(start, 0)
         last = self._layer_at(end, len(self.nodes) - 1)
@@ -97,7 +106,7 @@ class PyNet(OldNet, ForkNet, PrivateNames):
         end: str | int | None = None,
         **outputs: Array,
     ) -> dict[str, Array]:
-        """Run backward from layer `start` down to layer `end` (names, inclusive) and return input diffs by name.
+        """Run backward from layer `start` down to layer `end`, as in `forward`, and return input diffs by name.
 
         diffs: names of further diffs to return. outputs: arrays for the diffs of all output blobs of the net, as
         `forward` takes inputs, with the same errors. With `end` the diffs of that layer's bottoms are returned.
@@ -114,29 +123,6 @@ class PyNet(OldNet, ForkNet, PrivateNames):
                 _set_batch(self._blob(name).diff, diff, f'diff "{name}"')
         self.run_backward(first, last)
         return Outputs((name, self._blob(name).diff) for name in names)
-
-    def forward_all(self, blobs: Sequence[str] | None = None, **inputs: Array) -> dict[str, Array]:
-        """Run all of the given examples, in batches of the net's size (the last one padded); outputs by name."""
-        collected: dict[str, list[Array]] = {}
-        for batch in self._batch(inputs):
-            for name, value in self.forward(blobs, None, None, **batch).items():
-                collected.setdefault(name, []).extend(value.copy())
-        return self._without_padding(collected, inputs)
-
-    def forward_backward_all(
-        self, blobs: Sequence[str] | None = None, diffs: Sequence[str] | None = None, **arrays: Array
-    ) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Forward and backward over all examples in batches; outputs and input diffs by name."""
-        inputs = {k: v for k, v in arrays.items() if k in self.inputs}
-        out_diffs = {k: v for k, v in arrays.items() if k in self.outputs}
-        all_outs: dict[str, list[Array]] = {}
-        all_diffs: dict[str, list[Array]] = {}
-        for batch, out_diff in zip_longest(self._batch(inputs), self._batch(out_diffs), fillvalue=_NONE):
-            for name, value in self.forward(blobs, None, None, **batch).items():
-                all_outs.setdefault(name, []).extend(value.copy())
-            for name, value in self.backward(diffs, None, None, **out_diff).items():
-                all_diffs.setdefault(name, []).extend(value.copy())
-        return self._without_padding(all_outs, arrays), self._without_padding(all_diffs, arrays)
 
     def set_input_arrays(self, data: Array, labels: Array, layer: int | str = 0) -> None:
         """Set the float32 data (N, C, H, W) and labels, (N, 1, 1, 1) or (N,), of the net's MemoryData layer.
@@ -259,29 +245,10 @@ class PyNet(OldNet, ForkNet, PrivateNames):
     def _layer_at(self, which: str | int | None, default: int) -> int:
         if which is None:
             return default
-        return which if isinstance(which, int) else self.layer_index(which)
+        return self.layer_index(which) if isinstance(which, str) else layer_position(which, len(self.nodes))
 
     def _blob(self, name: str) -> Blob:
         return self.blobs[name]
-
-    def _batch(self, arrays: dict[str, Array]) -> Iterator[dict[str, Array]]:
-        """The arrays cut into batches of the net's size, the last one padded with zeros."""
-        if not arrays:
-            return
-        total = len(next(iter(arrays.values())))
-        size = self._blob(next(iter(arrays))).shape[0]
-        for begin in range(0, total, size):
-            batch = {name: np.asarray(array[begin : begin + size]) for name, array in arrays.items()}
-            short = size - min(size, total - begin)
-            if short:
-                batch = {n: np.concatenate([a, np.zeros((short, *a.shape[1:]), a.dtype)]) for n, a in batch.items()}
-            yield batch
-
-    @staticmethod
-    def _without_padding(collected: dict[str, list[Array]], arrays: dict[str, Array]) -> dict[str, Array]:
-        """Stacked values without the padding of the last batch."""
-        total = len(next(iter(arrays.values()))) if arrays else None
-        return Outputs((name, np.asarray(values)[:total]) for name, values in collected.items())
 
 
 def _set_batch(target: Array, given: Array, what: str) -> None:
@@ -289,7 +256,10 @@ def _set_batch(target: Array, given: Array, what: str) -> None:
 
     what: the blob, for messages.
     """
-    shape, kind = np.shape(given), np.asarray(given).dtype
+    try:
+        shape, kind = np.shape(given), np.asarray(given).dtype
+    except ValueError:
+        raise ArrayShapeError(f"{what}: got lists of different lengths, expected {target.shape}") from None
     if shape[:1] != target.shape[:1]:
         raise ArrayShapeError(f"{what} is not batch sized: {shape}, expected {target.shape}")
     if kind.kind not in "biuf":

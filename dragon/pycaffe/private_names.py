@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import operator
 from abc import abstractmethod
 from collections import OrderedDict
+from typing import SupportsIndex
 
+from dragon.counting import how_many
+from dragon.errors import ArgumentTypeError, UnknownNumberError
 from dragon.graph.wiring import Wiring
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 
-__all__ = ["PrivateNames"]
+__all__ = ["PrivateNames", "layer_position"]
 
 
 class PrivateNames(Wiring):
@@ -60,10 +64,12 @@ class PrivateNames(Wiring):
         return [self._blob_names_index[name] for name in self.outputs]
 
     def _forward(self, start: int, end: int) -> float:
-        return self.run_forward(start, end)
+        count = len(self.nodes)
+        return self.run_forward(layer_position(start, count), layer_position(end, count))
 
     def _backward(self, start: int, end: int) -> None:
-        self.run_backward(start, end)
+        count = len(self.nodes)
+        self.run_backward(layer_position(start, count), layer_position(end, count))
 
     def _bottom_ids(self, layer: int) -> list[int]:
         return [self._blob_names_index[name] for name in self.nodes[layer].bottom_names]
@@ -77,3 +83,14 @@ class PrivateNames(Wiring):
 
     def _set_input_arrays(self, data: Array, labels: Array) -> None:
         self.set_input_arrays(data, labels)
+
+
+def layer_position(which: SupportsIndex, count: int) -> int:
+    """The position of a layer among `count`, from 0. Raises UnknownNumberError, and ArgumentTypeError for no number."""
+    try:
+        found = operator.index(which)
+    except TypeError:
+        raise ArgumentTypeError(f"a layer is named, or numbered from 0, got {which!r:.80}") from None
+    if not 0 <= found < count:
+        raise UnknownNumberError(f"no layer {found}: the net has {how_many(count, 'layer')}, numbered from 0")
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dragon.errors import NumericError
+from dragon.errors import ArgumentTypeError, NumericError
 from dragon.solver.definition import naming_file
 from dragon.solver.glog import show_log
 from dragon.solver.rate import check_end
@@ -36,6 +36,12 @@ def run(solver: Solver) -> None:
 
 def step(solver: Solver, iterations: int) -> float:
     """Train for `iterations` iterations, or until a stop is requested; see `Solver.step`."""
+    try:
+        until = solver.iter + int(iterations)
+    except (TypeError, ValueError, OverflowError):
+        until = None
+    if until is None or until - solver.iter != iterations:
+        raise ArgumentTypeError(f"step takes a whole number of iterations, got {iterations!r:.80}")
     with naming_file(solver.definition):
         check_end(solver.param)
     if solver.verbose:
@@ -43,7 +49,6 @@ def step(solver: Solver, iterations: int) -> float:
     for observer in solver.observers:
         observer.on_step(solver)
     p, net = solver.param, solver.net
-    until = solver.iter + iterations
     loss = solver.smoothed_loss()
     while solver.iter < until:
         show = _is_due(solver, p.display)

@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, NoReturn, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from dragon.counting import how_many
 from dragon.engines import Options
+from dragon.errors import ArgumentTypeError, UnknownNumberError
 from dragon.files.paths import split_paths
 from dragon.graph.net import Net
 from dragon.graph.run_lock import RunLock, exclusive
@@ -170,8 +172,8 @@ class Solver:
     def step(self, iterations: int) -> float:
         """Train for `iterations` iterations, or until a stop is requested; return the smoothed loss.
 
-        Raises NumericError when the loss becomes NaN or infinite, and PrototxtError where the rate falls to max_iter
-        and that is 0.
+        Raises NumericError when the loss becomes NaN or infinite, PrototxtError where the rate falls to max_iter and
+        that is 0, and ArgumentTypeError for a number of iterations that is not whole.
         """
         return loop.step(self, iterations)
 
@@ -269,8 +271,11 @@ class Solver:
 
         Of an output that compares detections with labels it is the mean average precision, as `ap_version` says.
         If a stop is requested meanwhile, its data layers go back to where they were, so that a run that resumes from
-        the snapshot tests the same batches.
+        the snapshot tests the same batches. Raises UnknownNumberError.
         """
+        if not 0 <= index < len(self.test_nets):
+            there = how_many(len(self.test_nets), "test net")
+            raise UnknownNumberError(f"no test net {index}: the solver has {there}, numbered from 0")
         return run_test(self, index)
 
     # -- snapshots ------------------------------------------------------------------------------------------
@@ -322,6 +327,13 @@ class Solver:
         for net in [self.net, *self.test_nets]:
             net.close()
         self.processes.close()
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse copies and pickles, as the nets do."""
+        raise ArgumentTypeError(
+            "a solver can neither be copied nor pickled: make another one of its definition, and give it the state by "
+            "snapshot and restore"
+        )
 
     def __repr__(self) -> str:
         kind, of = self.param.type, f" of {self.param.max_iter:,}" if self.param.max_iter else ""

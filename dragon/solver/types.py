@@ -88,6 +88,16 @@ class LAMBSolver(Solver):
     rule_name = "LAMB"
 
 
+# not whatever subclasses there are: a script may have made some
+_CLASSES: dict[str | None, type[Solver]] = {
+    cls.rule_name: cls
+    for cls in (
+        SGDSolver, NesterovSolver, AdaGradSolver, RMSPropSolver, AdaDeltaSolver,
+        AdamSolver, AdamWSolver, LARSSolver, LAMBSolver,
+    )
+}  # fmt: skip
+
+
 class SolverSettings(TypedDict, total=False):
     """Keyword arguments of `Solver`."""
 
@@ -114,9 +124,7 @@ def get_solver(
 ) -> Solver:
     """The solver of a definition, of the class that belongs to its `type`. Raises PrototxtError."""
     solver = Solver(param, **settings)
-    for cls in Solver.__subclasses__():
-        if cls.rule_name == solver.param.type:
-            solver.__class__ = cls
+    solver.__class__ = _CLASSES[solver.param.type]
     return solver
 
 

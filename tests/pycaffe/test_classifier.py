@@ -55,6 +55,12 @@ def test_images_smaller_than_the_input_have_no_crop(model: str, oversample: bool
         net.predict([picture()], oversample=oversample)
 
 
+@pytest.mark.parametrize("oversample", [True, False])
+def test_no_images_have_no_scores(model: str, oversample: bool) -> None:
+    scores = caffe.Classifier(model).predict([], oversample=oversample)
+    assert scores.shape[:2] == (0, 3)
+
+
 def test_more_images_than_the_batch_holds(model: str) -> None:
     images = [picture() * k for k in range(5)]
     scores = caffe.Classifier(model).predict(images, oversample=False).reshape(5, 3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,10 @@ def net() -> Any:
     return caffe.Net(parse_text(NET, pb.NetParameter()), phase=caffe.TEST, engine="numpy")
 
 
+def solver() -> caffe.Solver:
+    return caffe.Solver(pb.SolverParameter(base_lr=1, lr_policy="fixed", net_param=parse_text(NET, pb.NetParameter())))
+
+
 def wrong_count() -> pb.BlobProto:
     return pb.BlobProto(num=1, channels=2, height=3, width=4, data=[1, 2])
 
@@ -33,6 +39,21 @@ CASES: dict[str, tuple[type[Exception], Callable[[], Any]]] = {
     "unknown start": (ValueError, lambda: net().forward(start="nope")),
     "unknown end": (ValueError, lambda: net().forward(end="nope")),
     "unknown layer": (KeyError, lambda: net().layer_dict["nope"]),
+    "start out of range": (IndexError, lambda: net().forward(start=2)),
+    "end out of range": (IndexError, lambda: net().forward(end=2)),
+    "start from the end": (IndexError, lambda: net().backward(start=-1)),
+    "end of backward out of range": (IndexError, lambda: net().backward(end=np.int64(2))),
+    "a number between layers": (TypeError, lambda: net().forward(start=0.5)),
+    "layers of the compiled part": (IndexError, lambda: net()._forward(0, 2)),
+    "layers of its backward": (IndexError, lambda: net()._backward(2, 0)),
+    "a test net out of range": (IndexError, lambda: solver().test(1)),
+    "half an iteration": (TypeError, lambda: solver().step(0.5)),  # type: ignore[arg-type]
+    "iterations in words": (TypeError, lambda: solver().step("3")),  # type: ignore[arg-type]
+    "a pickled net": (TypeError, lambda: pickle.dumps(net())),
+    "a copied net": (TypeError, lambda: copy.copy(net())),
+    "a deep copy of a net": (TypeError, lambda: copy.deepcopy(net())),
+    "a copied solver": (TypeError, lambda: copy.deepcopy(solver())),
+    "rows of different lengths": (ValueError, lambda: net().forward(data=[[1, 2, 3], [1]])),
     "layer out of range": (IndexError, lambda: net().layers[99]),
     "other inputs": (Exception, lambda: net().forward(image=np.zeros((2, 3)))),
     "other batch": (Exception, lambda: net().forward(data=np.zeros((5, 3)))),

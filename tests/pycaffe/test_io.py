@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import PIL.Image
 import pytest
 
 import dragon as caffe
-from dragon.errors import DataError
+from dragon.errors import DataError, UsageError
 from dragon.proto import caffe_pb2
 
 
@@ -85,6 +86,18 @@ def test_oversample_takes_corners_centre_and_mirrors() -> None:
     np.testing.assert_array_equal(crops[10:15], crops[:5] + 100)
 
 
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ([], "there are no images to take crops of"),
+        ([(6, 6, 1), (8, 6, 1)], r"images of one size, got shapes \(6, 6, 1\) and \(8, 6, 1\)"),
+    ],
+)
+def test_images_that_no_crops_can_be_taken_of(shapes: list[tuple[int, ...]], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        caffe.io.oversample([np.zeros(shape) for shape in shapes], (4, 4))
+
+
 def full_transformer() -> caffe.io.Transformer:
     t = caffe.io.Transformer({"data": (1, 3, 6, 8)})
     t.set_transpose("data", (2, 0, 1))
@@ -103,6 +116,36 @@ def test_preprocess_does_every_step_in_order_and_deprocess_undoes_them() -> None
     np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(image, kept)
     np.testing.assert_allclose(t.deprocess("data", out[None]), image, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (lambda t: t.set_transpose("data", (0, 0, 1)), r"each axis from 0 to 2, got \(0, 0, 1\)"),
+        (lambda t: t.set_transpose("data", (5, 0, 1)), r"each axis from 0 to 2, got \(5, 0, 1\)"),
+        (lambda t: t.set_channel_swap("data", (0, 1, 3)), r"channels from 0 to 2, got \(0, 1, 3\)"),
+        (lambda t: t.set_channel_swap("data", (-1, 1, 2)), r"channels from 0 to 2, got \(-1, 1, 2\)"),
+        (lambda t: t.preprocess("data", np.zeros((6, 8))), r"has 3 axes, got shape \(6, 8\)"),
+        (lambda t: t.preprocess("data", np.zeros((6, 8, 1))), "which needs 3, got 1"),
+    ],
+)
+def test_what_a_transformer_cannot_do(setting: Callable[[caffe.io.Transformer], object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        setting(full_transformer())
+
+
+def test_a_mean_that_does_not_fit_the_image_makes_no_channels() -> None:
+    t = caffe.io.Transformer({"data": (1, 3, 6, 8)})
+    t.set_transpose("data", (2, 0, 1))
+    t.set_mean("data", np.array([1.0, 2.0, 3.0]))
+    with pytest.raises(UsageError, match=r"a mean of shape \(3, 1, 1\) for an image of shape \(1, 6, 8\)"):
+        t.preprocess("data", picture(channels=1))
+
+
+def test_the_mean_of_an_input_without_images() -> None:
+    t = caffe.io.Transformer({"data": (4, 3)})
+    t.set_mean("data", np.array([1.0, 2.0, 3.0]))
+    np.testing.assert_array_equal(t.preprocess("data", np.array([5, 5, 5])), [4, 3, 2])
 
 
 def test_preprocess_resizes_and_mean_images_are_resized() -> None:

@@ -253,6 +253,12 @@ def test_solver_classes_choose_the_rule() -> None:
     assert solver.updater.rule.name == "Adam"
     assert isinstance(dragon.get_solver(solver_param(type="Nesterov"), engine="numpy"), dragon.NesterovSolver)
 
+    class OfScript(dragon.Solver):
+        rule_name = "SGD"
+
+    assert OfScript(solver_param(), engine="numpy").updater.rule.name == "SGD"
+    assert type(dragon.get_solver(solver_param(), engine="numpy")) is dragon.SGDSolver
+
 
 @pytest.mark.parametrize("wrong", ['type: "Adm"', 'regularization_type: "L3"', 'lr_policy: "stp"'])
 def test_errors_about_a_definition_begin_with_its_file(wrong: str, tmp_path: Path) -> None:
