@@ -108,6 +108,8 @@ def check(p: pb.SolverParameter) -> None:
     for field in _NOT_NEGATIVE:
         if getattr(p, field) < 0:
             raise SolverFieldError(field, f"{field} must not be negative, got {getattr(p, field):g}")
+    if "\0" in p.snapshot_prefix:
+        raise SolverFieldError("snapshot_prefix", "snapshot_prefix holds a NUL, which no path can")
     for value in p.test_iter:
         if value < 0:
             raise SolverFieldError("test_iter", f"test_iter must not be negative, got {value}")

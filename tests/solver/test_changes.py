@@ -40,6 +40,7 @@ def test_layers_of_train_and_test_nets() -> None:
         ("base_lrr=1", 'SolverParameter has no field "base_lrr" (did you mean "base_lr"?)'),
         ("base_lr=fast", '"base_lr" is a number, got "fast"'),
         ("train_stte.level=1", '"train_stte" (did you mean "train_state"?)'),
+        ("test_iter[-1]=4", "expected the number of an entry behind it, as in test_iter[0], or a field of it, as"),
         ("covn.num_output=1", '"covn" (did you mean "conv"?)'),
         ("solver_mode=GPUS", '(did you mean "GPU"?)'),
     ],

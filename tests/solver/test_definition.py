@@ -50,6 +50,7 @@ def written(folder: Path, wrong: str) -> Path:
         ("delta: -1", "delta must not be negative, got -1"),
         ("clip_gradients: nan", "clip_gradients must be a number, got nan"),
         ("base_lr: inf", "base_lr must be a finite number, got inf"),
+        (r'snapshot_prefix: "a\000b"', "snapshot_prefix holds a NUL, which no path can"),
         ("iter_size: 0", "iter_size must be at least 1, got 0"),
         ("average_loss: 0", "average_loss must be at least 1, got 0"),
         ('stepsize: 0 lr_policy: "step" gamma: 0.1', "lr_policy step needs a positive stepsize, got 0"),
