@@ -120,7 +120,7 @@ class Exchange:
     def _run(self, iter_size: int, requests: set[str]) -> tuple[float, set[str]]:
         net = self.net
         self._span("update")
-        loss = sum(net.forward_backward() for _ in range(iter_size - 1))
+        loss = sum([net.forward_backward() for _ in range(iter_size - 1)])  # a generator hides StopIteration
         waiting = list(self.buckets)
 
         def ready(layer: int) -> None:

@@ -31,7 +31,8 @@ class Processes:
 
     def forward_backward(self, iter_size: int) -> float:
         """Run forward and backward `iter_size` times, with the gradients added up, and return the mean loss."""
-        return sum(self.net.forward_backward() for _ in range(iter_size)) / iter_size
+        losses = [self.net.forward_backward() for _ in range(iter_size)]  # a generator hides StopIteration
+        return sum(losses) / iter_size
 
     def apart(self) -> AbstractContextManager[None]:
         """A context manager for a test or a snapshot, which belongs to no iteration."""

@@ -194,3 +194,44 @@ def test_messages_that_detection_scripts_fill() -> None:
 
     assign_proto(layer, "convolution_param", {"num_output": 3, "kernel_size": [5]})
     assert layer.convolution_param.kernel_size == [5]
+
+
+ENDING = """
+import dragon as caffe
+
+
+class Examples(caffe.Layer):
+    def setup(self, bottom, top):
+        self.values = iter([1.0, 2.0])
+
+    def reshape(self, bottom, top):
+        top[0].reshape(1, 2)
+
+    def forward(self, bottom, top):
+        top[0].data[...] = next(self.values)
+
+    def backward(self, top, propagate_down, bottom):
+        pass
+"""
+
+
+@pytest.mark.parametrize("engine", ["numpy", "onednn"])
+@pytest.mark.parametrize("hooked", [False, True])
+def test_the_end_of_a_layers_generator_is_caught_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str, hooked: bool
+) -> None:
+    (tmp_path / "ending_examples.py").write_text(ENDING)
+    monkeypatch.syspath_prepend(tmp_path)
+    text = """layer { name: "d" type: "Python" top: "d" python_param { module: "ending_examples" layer: "Examples" } }
+    layer { name: "ip" type: "InnerProduct" bottom: "d" top: "ip" inner_product_param { num_output: 1 } }
+    layer { name: "sum" type: "Reduction" bottom: "ip" top: "sum" loss_weight: 1 }"""
+    param = pb.SolverParameter(base_lr=1, lr_policy="fixed", net_param=parse_text(text, pb.NetParameter()))
+    solver = caffe.Solver(param, engine=engine)
+    if hooked:
+        solver.net.before_forward(lambda layer: None)
+    with pytest.raises(StopIteration):
+        solver.step(3)
+    assert solver.iter == 2
+    solver.net.layers[0].values = iter([3.0])
+    solver.step(1)
+    np.testing.assert_allclose(solver.net.params["ip"][0].data, [[-6, -6]])

@@ -105,7 +105,7 @@ class OneDNNExecutor(Executor):
         set_threads(self.threads)
         self._refresh(start)
         if is_watched(self.net):
-            return sum(self._watched_forward(i) for i in range(start, end + 1))
+            return sum([self._watched_forward(i) for i in range(start, end + 1)])  # a generator hides StopIteration
         whole = start == 0 and end == self._last == self.plans.fitting
         if whole and self._moving and self.plans.has_single_only:
             whole = False  # a whole plan would serve the sources alone: the next shapes need another
