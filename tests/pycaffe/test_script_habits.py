@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -232,6 +233,7 @@ def test_the_end_of_a_layers_generator_is_caught_as_such(
     with pytest.raises(StopIteration):
         solver.step(3)
     assert solver.iter == 2
-    solver.net.layers[0].values = iter([3.0])
+    layer: Any = solver.net.layers[0]
+    layer.values = iter([3.0])
     solver.step(1)
     np.testing.assert_allclose(solver.net.params["ip"][0].data, [[-6, -6]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ def rate_of(p: pb.SolverParameter, i: int, steps: int) -> float:
     """The learning rate of iteration i; steps: those that the policy plateau has gone down."""
     done = min(1.0, i / p.max_iter)
     stages = [rate for last, rate in zip(p.stageiter, p.stagelr, strict=True) if i <= last]
-    rate = {
+    policies: dict[str, Callable[[], float]] = {
         "fixed": lambda: p.base_lr,
         "step": lambda: p.base_lr * p.gamma ** (i // p.stepsize),
         "exp": lambda: p.base_lr * p.gamma**i,
@@ -42,8 +43,8 @@ def rate_of(p: pb.SolverParameter, i: int, steps: int) -> float:
         "cosine": lambda: p.min_lr + (p.base_lr - p.min_lr) * math.cos(math.pi * done / 2) ** 2,
         "multifixed": lambda: (stages or p.stagelr)[0 if stages else -1],
         "plateau": lambda: p.base_lr * p.gamma**steps,
-    }[p.lr_policy]()
-    rate = max(rate, p.min_lr)
+    }
+    rate = max(policies[p.lr_policy](), p.min_lr)
     return float(rate * (p.warmup_start + (1 - p.warmup_start) * i / p.warmup_iter) if i < p.warmup_iter else rate)
 
 

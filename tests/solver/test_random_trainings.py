@@ -69,13 +69,15 @@ def definition(rng: np.random.Generator, folder: Path) -> pb.SolverParameter:
         settings["momentum"] = rng.choice([0, 0.5, 0.9])
     if rng.random() < 0.3:
         settings |= {"warmup_iter": 3, "warmup_start": 0.2}
+    settings |= {
+        "momentum2": rng.choice([0.5, 0.99]), "rms_decay": rng.choice([0, 0.9]), "weight_decay": rng.choice([0, 0.1]),
+        "regularization_type": str(rng.choice(["L1", "L2"])), "clip_gradients": rng.choice([-1, 0.1, 1, np.inf]),
+        "iter_size": rng.integers(1, 4), "average_loss": rng.integers(1, 4), "display": rng.integers(0, 3),
+        "snapshot_format": rng.integers(0, 2), "snapshot_diff": bool(rng.integers(2)),
+    }  # fmt: skip
     param = pb.SolverParameter(
-        **settings, base_lr=0.05, max_iter=9, momentum2=rng.choice([0.5, 0.99]), rms_decay=rng.choice([0, 0.9]),
-        delta=0.1, weight_decay=rng.choice([0, 0.1]), regularization_type=str(rng.choice(["L1", "L2"])),
-        clip_gradients=rng.choice([-1, 0.1, 1, np.inf]), iter_size=rng.integers(1, 4),
-        average_loss=rng.integers(1, 4), display=rng.integers(0, 3), larc_eta=0.02, snapshot_prefix=str(folder / "s"),
-        snapshot_format=rng.integers(0, 2), snapshot_diff=bool(rng.integers(2)), random_seed=7,
-    )  # fmt: skip
+        **settings, base_lr=0.05, max_iter=9, delta=0.1, larc_eta=0.02, snapshot_prefix=str(folder / "s"), random_seed=7
+    )
     parse_text(net_text(rng), param.net_param)
     return param
 
