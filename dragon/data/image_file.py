@@ -13,7 +13,7 @@ import io
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +22,13 @@ from numpy.typing import NDArray
 
 from dragon.counting import how_many
 from dragon.data.cielab import D50, rgb_of_lab
+from dragon.data.grey import grey_of
 from dragon.data.image_quirks import (
     cmyk_as_colours,
     gif_has_alpha,
     gif_on_background,
     high_bits,
+    inks_as_colours,
     with_separate_alpha,
 )
 from dragon.errors import DataError, one_line
@@ -49,6 +51,7 @@ _BITS, _PHOTOMETRIC, _WHITE_POINT = 258, 262, 318  # tags of TIFF
 _ALPHA = 2  # an extra sample
 _GREEN_BITS = {"BGR;15": 5, "BGR;16": 6}  # by Pillow's names of the pixels of a BMP
 _WHITE_IS_ZERO = 0
+_GREY = ("1", "L", "LA")  # modes without colours
 _ORIENTATION = 0x0112  # tag of EXIF
 
 
@@ -171,10 +174,11 @@ def _eight_bits(image: Image, color: Color, content: bytes, extra: int | None) -
     import PIL.Image
 
     stored_mode, in_tiff = image.mode, image.format == "TIFF"
+    kind, info = image.format, image.info
     has_alpha = stored_mode == "RGBA" or (stored_mode in ("LA", "PA") and not in_tiff)
     highest, tiles = _highest_value(image), getattr(image, "tile", ())
     if color is not Color.AS_STORED and (whole := sixteen_bits(image, content)) is not None:
-        image = PIL.Image.fromarray(_eight_of_sixteen(whole, color, in_tiff))
+        image = PIL.Image.fromarray(_eight_of_sixteen(whole, color, in_tiff, image.info))
     if stored_mode == "LAB":
         image = PIL.Image.fromarray(rgb_of_lab(np.asarray(image), _white(image)))
     elif image.mode.startswith("I") or image.mode == "F":
@@ -199,18 +203,21 @@ def _eight_bits(image: Image, color: Color, content: bytes, extra: int | None) -
     elif stored_mode == "YCbCr":  # whose luma is not that of colours which were limited
         image = image.convert("RGB")
     elif stored_mode == "CMYK" and in_tiff:
-        has_alpha, image = True, image.convert("RGB")  # OpenCV adds an alpha of 255
+        has_alpha, image = True, PIL.Image.fromarray(inks_as_colours(np.asarray(image)))  # OpenCV adds an alpha of 255
     stored = "L" if image.mode in ("1", "L") or (stored_mode == "LA" and in_tiff) else "RGBA" if has_alpha else "RGB"
+    if color is Color.GRAY and image.mode not in _GREY:
+        return PIL.Image.fromarray(grey_of(np.asarray(image.convert("RGB")), kind, info))
     return image.convert({Color.GRAY: "L", Color.COLOR: "RGB", Color.AS_STORED: stored}[color])
 
 
-def _eight_of_sixteen(values: NDArray[np.uint16], color: Color, in_tiff: bool) -> NDArray[np.uint8]:
+def _eight_of_sixteen(
+    values: NDArray[np.uint16], color: Color, in_tiff: bool, info: Mapping[Any, Any]
+) -> NDArray[np.uint8]:
     """(H, W, C) of 8 bits, or the grey (H, W) of a PNG, which libpng computes of 16 bits; libtiff rounds instead."""
     if in_tiff:
         return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if color is Color.GRAY:
-        grey = (values[:, :, :3].astype(np.uint32) @ np.array([9798, 19235, 3735], np.uint32) + (1 << 14)) >> 15
-        return (grey >> 8).astype(np.uint8)
+        values = grey_of(values[:, :, :3], "PNG", info)
     return (values >> 8).astype(np.uint8)
 
 

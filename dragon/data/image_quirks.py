@@ -13,6 +13,7 @@ __all__ = [
     "gif_has_alpha",
     "gif_on_background",
     "high_bits",
+    "inks_as_colours",
     "with_separate_alpha",
 ]
 
@@ -26,19 +27,24 @@ def with_separate_alpha(content: bytes) -> tuple[bytes, int | None]:
 
     Pillow divides by it (1), skips it (0), or refuses it, by what the file says. OpenCV gives what is stored.
     """
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(content[:4])
-    if order is None or len(content) < 8:
+    order = {b"II*\0": "<", b"MM\0*": ">", b"II+\0": "<", b"MM\0+": ">"}.get(content[:4])
+    if order is None:
         return content, None
-    (start,) = struct.unpack_from(f"{order}I", content, 4)
-    if start + 2 > len(content):
+    big = b"+" in content[:4]  # BigTIFF: numbers of 64 bits
+    start_at, offset, counts, entry = (8, "Q", "Q", "HHQ") if big else (4, "I", "H", "HHI")
+    head, fields = struct.calcsize(f"{order}{counts}"), struct.Struct(f"{order}{entry}")
+    size = fields.size + (8 if big else 4)
+    try:
+        (start,) = struct.unpack_from(f"{order}{offset}", content, start_at)
+        (count,) = struct.unpack_from(f"{order}{counts}", content, start)
+    except (struct.error, OverflowError):  # cut off
         return content, None
-    (count,) = struct.unpack_from(f"{order}H", content, start)
-    for at in range(start + 2, min(start + 2 + 12 * count, len(content) - 11), 12):
-        tag, kind, number = struct.unpack_from(f"{order}HHI", content, at)
+    for at in range(start + head, min(start + head + size * count, len(content) - size + 1), size):
+        tag, kind, number = fields.unpack_from(content, at)
         if tag == _EXTRA_SAMPLES and number == 1 and kind in _KINDS:
-            form = struct.Struct(order + _KINDS[kind])
-            (value,) = form.unpack_from(content, at + 8)
-            return content[: at + 8] + form.pack(_UNRELATED) + content[at + 8 + form.size :], value
+            form, place = struct.Struct(order + _KINDS[kind]), at + fields.size
+            (value,) = form.unpack_from(content, place)
+            return content[:place] + form.pack(_UNRELATED) + content[place + form.size :], value
     return content, None
 
 
@@ -100,3 +106,9 @@ def cmyk_as_colours(samples: NDArray[np.uint8], inverted: bool) -> NDArray[np.ui
     light = (255 - samples if inverted else samples).astype(np.int32)
     black = light[:, :, 3:]
     return (black - ((255 - light[:, :, :3]) * black >> 8)).astype(np.uint8)
+
+
+def inks_as_colours(samples: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 3) in red, green, blue, of a TIFF's (H, W, 4) in cyan, magenta, yellow, black; libtiff rounds down."""
+    light = (255 - samples).astype(np.uint16)
+    return (light[:, :, :3] * light[:, :, 3:] // 255).astype(np.uint8)

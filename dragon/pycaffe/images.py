@@ -28,6 +28,7 @@ def load_image(filename: str | Path | BinaryIO, color: bool = True) -> Image:
 
 def read_image(source: str | Path | BinaryIO, color: bool = True, weights: Sequence[float] | None = None) -> Image:
     """As `load_image`. weights: what red, green and blue count in grey; None: as in data layers, rounded to bytes."""
+    from dragon.data.grey import grey_of
     from dragon.data.image_file import image_content, open_image, sixteen_bits
     from dragon.data.image_quirks import with_separate_alpha
 
@@ -46,9 +47,14 @@ def read_image(source: str | Path | BinaryIO, color: bool = True, weights: Seque
             else:
                 if image.mode == "P" and "transparency" in image.info:
                     image = image.convert("RGBA")
-                weighted = not color and weights is not None and image.mode not in ("1", "L", "LA")
-                pixels = np.asarray(image.convert("RGB" if color or weighted else "L"), np.float32) / 255
-                if weighted:
+                if not color and weights is None:
+                    image.draft("L", image.size)  # the luma of a JPEG itself
+                weighted = not color and image.mode not in ("1", "L", "LA")
+                stored = np.asarray(image.convert("RGB" if color or weighted else "L"))
+                if weighted and weights is None:
+                    stored = grey_of(stored, image.format, image.info)
+                pixels = stored.astype(np.float32) / 255
+                if weighted and weights is not None:
                     pixels = pixels @ np.asarray(weights, np.float32)
     except Exception as error:  # Pillow's decoders raise errors of any type
         reason = getattr(error, "strerror", None) or error

@@ -201,3 +201,17 @@ def test_a_jpeg_in_cmyk(adobe: bool) -> None:
         content = content[:start] + content[start + 2 + length :]
     for color in Color:
         compare(content, color)
+
+
+@pytest.mark.parametrize("color", Color)
+def test_a_tiff_of_64_bits_with_alpha(color: Color) -> None:
+    file, plain = io.BytesIO(), io.BytesIO()
+    PIL.Image.fromarray(SAMPLES).save(file, "TIFF", big_tiff=True)
+    PIL.Image.fromarray(SAMPLES).save(plain, "TIFF")
+    np.testing.assert_array_equal(compare(file.getvalue(), color), decode_image(plain.getvalue(), color))
+
+
+def test_a_damaged_tiff_of_64_bits_stays_as_it_is() -> None:
+    for start in (8, 16, 1 << 40, (1 << 64) - 1):
+        content = b"II+\0\x08\0\0\0" + start.to_bytes(8, "little") + b"\xff" * 8
+        assert with_separate_alpha(content) == (content, None)

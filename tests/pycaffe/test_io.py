@@ -42,7 +42,7 @@ def test_grey_of_colours_is_that_of_scikit_image(tmp_path: Path) -> None:
     np.testing.assert_allclose(caffe.io.load_image(tmp_path / "grey.png", False)[0, :, 0], pixels[0, :, 2] / 255)
     from dragon.pycaffe.images import read_image
 
-    np.testing.assert_allclose(read_image(tmp_path / "a.png", False)[0, :3, 0], [76 / 255, 150 / 255, 29 / 255])
+    np.testing.assert_allclose(read_image(tmp_path / "a.png", False)[0, :3, 0], [76 / 255, 149 / 255, 29 / 255])
 
 
 def test_images_of_open_files(tmp_path: Path) -> None:
