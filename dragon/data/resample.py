@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.data.resize import nearest_before
+
 __all__ = ["resize_area", "resize_cubic", "resize_lanczos"]
 
 Image = NDArray[Any]
@@ -38,9 +40,9 @@ def resize_area(image: Image, height: int, width: int) -> Image:
     made = image.astype(np.float32)
     for axis, new in ((1, height), (2, width)):
         old = made.shape[axis]
-        first = np.floor(np.arange(new) * (old / new)).astype(np.intp)
-        share = (np.arange(new) + 1) - (first + 1) * (new / old)
-        share = np.where(share <= 0, 0, share - np.floor(share)).astype(np.float32)
+        first = nearest_before(old, new)
+        share = ((np.arange(new) + 1) - (first + 1) * (new / old)).astype(np.float32)  # 0.99999999 becomes 1
+        share = np.where(share <= 0, 0, share - np.floor(share))
         made = _taps(made, axis, [first, first + 1], [1 - share, share])
     return _rounded(made, image)
 

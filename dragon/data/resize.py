@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dragon.memory.blob import checked_count
 
-__all__ = ["check_resized", "resize_bilinear", "resize_nearest", "scaled_size"]
+__all__ = ["check_resized", "nearest_before", "resize_bilinear", "resize_nearest", "scaled_size"]
 
 _BITS = 11  # of the fraction of a weight in fixed point
 
@@ -22,7 +22,7 @@ def check_resized(*shape: int) -> None:
 def resize_bilinear(image: NDArray[Any], height: int, width: int) -> NDArray[Any]:
     """`image` (C, H, W) resized to (C, height, width) in its dtype, without antialiasing.
 
-    uint8 is computed in OpenCV's fixed point and equals its INTER_LINEAR in every pixel of images with up to four
+    uint8 is computed in OpenCV's fixed point and equals its INTER_LINEAR in every pixel of images with 1, 3 or 4
     channels. Other types are computed in float32, and integers rounded. Raises ShapeError for an absurd size.
     """
     if image.shape[1:] == (height, width):
@@ -95,11 +95,16 @@ def resize_nearest(labels: NDArray[Any], height: int, width: int) -> NDArray[Any
     """
     check_resized(height, width)
     rows, columns = (
-        np.minimum((np.arange(new) * (old / new)).astype(np.intp), old - 1)
+        np.minimum(nearest_before(old, new), old - 1)
         for old, new in zip(labels.shape, (height, width), strict=True)
     )
     resized: NDArray[Any] = labels[rows[:, None], columns]
     return resized
+
+
+def nearest_before(old: int, new: int) -> NDArray[np.intp]:
+    """For each new position the old one at or before it; the quotient is rounded as in OpenCV, at whole ones too."""
+    return np.floor(np.arange(new) * (1 / (new / old))).astype(np.intp)
 
 
 def scaled_size(height: int, width: int, shorter: int, longer: int) -> tuple[int, int, float]:

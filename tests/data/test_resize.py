@@ -71,6 +71,16 @@ def test_any_size_against_opencv() -> None:
                 assert np.array_equal(resize_bilinear(image, *size), expected)
 
 
+def test_nearest_against_opencv() -> None:
+    """Where a new pixel begins exactly with an old one, too: (22, 36), (28, 36) and others."""
+    cv2 = pytest.importorskip("cv2")
+    for height, width in [(22, 28), (24, 39), (10, 9)]:
+        labels = np.arange(height * width).reshape(height, width).astype(np.float32)
+        for new in range(1, 60):
+            expected = cv2.resize(labels, (new, new), interpolation=cv2.INTER_NEAREST)
+            np.testing.assert_array_equal(resize_nearest(labels, new, new), expected)
+
+
 def test_a_size_that_no_memory_holds() -> None:
     image, size = np.zeros((3, 8, 8), np.uint8), (2**31 - 1, 2**31 - 1)
     message = r"resized image: shape \(.*2147483647, 2147483647\) takes .* GiB, this machine has"

@@ -12,6 +12,7 @@ import PIL.Image
 import pytest
 
 from dragon.data import LevelDbReader, LmdbReader, decode_batch, read_mean
+from dragon.data.resize import resize_bilinear
 from dragon.proto import dragon_pb2 as pb
 from tests.tools.conftest import COLOURS, Dragon
 
@@ -45,6 +46,19 @@ def test_resized_gray_and_shuffled(coloured: Path, dragon: Dragon) -> None:
     assert len(orders) > 1
 
 
+def test_resized_pixels_are_those_of_data_layers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dragon: Dragon
+) -> None:
+    """Which are OpenCV's: tests/data/test_resize.py."""
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (37, 23, 3), np.uint8)
+    PIL.Image.fromarray(pixels).save("a.png")
+    Path("list.txt").write_text("a.png 1\n")
+    dragon("convert-imageset", ".", "list.txt", "db", "--resize-height", "19", "--resize-width", "31")
+    expected = resize_bilinear(np.ascontiguousarray(pixels[:, :, ::-1].transpose(2, 0, 1)), 19, 31)
+    np.testing.assert_array_equal(decode_batch(records("db"))[0][0], expected)
+
+
 def test_encoded_files_are_kept_as_they_are_or_made_anew(coloured: Path, dragon: Dragon) -> None:
     dragon("convert-imageset", "im", "list.txt", "kept", "--encoded")
     datum = pb.Datum.FromString(records("kept")[0])
@@ -53,6 +67,8 @@ def test_encoded_files_are_kept_as_they_are_or_made_anew(coloured: Path, dragon:
     dragon("convert-imageset", "im", "list.txt", "jpg", "--encode-type", "jpg")
     datum = pb.Datum.FromString(records("jpg")[0])
     assert datum.data[:2] == b"\xff\xd8"
+    table: list[int] = PIL.Image.open(io.BytesIO(datum.data)).quantization[0]  # type: ignore[attr-defined]
+    assert table[0] == 2  # 16 at quality 50, a tenth of it at 95
     image = decode_batch(records("jpg"))[0][0]
     np.testing.assert_allclose(image[:, 2, 2], [5, 5, 250], atol=12)
 

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import numpy as np
-from numpy.typing import NDArray
 
 from dragon.data import Color, decode_image, write_leveldb, write_lmdb
 from dragon.data.image_file import encode_image, image_content
+from dragon.data.resize import resize_bilinear
 from dragon.errors import DataError
 from dragon.proto import dragon_pb2 as pb
-from dragon.pycaffe.io import resize_image
 from dragon.tools.common.numbers import Count
 
 __all__ = ["Stored", "Storing", "file_of", "key_of", "storing_options"]
+
+_QUALITY = 95  # of JPEGs, as OpenCV encodes them for Caffe
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ class Storing:
         original = (pixels.shape[1], pixels.shape[2])
         size = _within(original, *limits) if any(limits) else self.size if all(self.size) else original
         if size != original:
-            pixels = _resized(pixels, size)
+            pixels = resize_bilinear(pixels, *size)
         channels, height, width = pixels.shape
         if not self.encoded:
             datum = pb.Datum(channels=channels, height=height, width=width, data=pixels.tobytes())
@@ -80,7 +80,7 @@ class Storing:
         wanted = self.encoded.replace("jpeg", "jpg")
         untouched = not self.gray and not any(limits) and not all(self.size)
         if not (untouched and wanted in ("as it is", suffix)):
-            content = encode_image(pixels, wanted if wanted != "as it is" else suffix)
+            content = encode_image(pixels, wanted if wanted != "as it is" else suffix, _QUALITY)
         datum = pb.Datum(channels=channels, height=height, width=width, data=content, encoded=True)
         return Stored(datum, pixels.shape, original)
 
@@ -147,8 +147,3 @@ def _within(size: tuple[int, int], least: int, most: int) -> tuple[int, int]:
         factor = most / max(size)
     height, width = (max(1, round(side * factor)) for side in size)
     return height, width
-
-
-def _resized(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    image = resize_image(pixels.transpose(1, 2, 0), size)
-    return np.ascontiguousarray(np.clip(np.rint(image), 0, 255).astype(np.uint8).transpose(2, 0, 1))
