@@ -110,8 +110,8 @@ def _read(record: bytes, name: str) -> Shown:
         return Shown(
             found.image, NONE if found.rows is None else found.rows, found.label if found.rows is None else None
         )
-    images, labels = decode_batch([record], name=lambda i: name)
-    return Shown(images[0], NONE, float(labels[0]))
+    images, _ = decode_batch([record], name=lambda i: name)
+    return Shown(images[0], NONE, pb.Datum.FromString(record).label)  # whose number may have more digits than a float's
 
 
 def _is_annotated(record: bytes) -> bool:

@@ -17,6 +17,7 @@ from dragon.files.reading import read_bytes
 __all__ = ["number_in", "read_entries", "read_lines", "unquoted"]
 
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_BLANKS = " \t\v\f"  # around an entry; a name may begin with another blank, as U+3000
 _LISTS = ("a text file", None)  # kinds that a list is recognised as; names need not be UTF-8
 
 
@@ -38,7 +39,7 @@ def read_lines(path: str, what: str, wanted: str, empty: str = "is empty") -> li
         if kind not in _LISTS or "\0" in text:
             raise DataError(f'{what} "{path}" is {kind or "no text file"}, expected lines {wanted}')
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    found = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
+    found = [(number, line.strip(_BLANKS)) for number, line in enumerate(lines, 1) if line.strip()]
     if not found:
         raise DataError(f'{what} "{path}" {empty}')
     return found
@@ -60,7 +61,7 @@ def _entry(path: str, number: int, line: str, root: str, wanted: str) -> tuple[s
     label = number_in(words[-1])
     if label is None or len(words) < 2:
         raise DataError(f'{path}:{number}: expected {wanted}, got "{line[:60]}"')
-    name = unquoted(words[0].strip(), root)
+    name = unquoted(words[0].strip(_BLANKS), root)
     labels = 1
     while len(more := name.rsplit(None, labels)) > labels and number_in(more[1]) is not None:
         labels += 1

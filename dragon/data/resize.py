@@ -95,8 +95,7 @@ def resize_nearest(labels: NDArray[Any], height: int, width: int) -> NDArray[Any
     """
     check_resized(height, width)
     rows, columns = (
-        np.minimum(nearest_before(old, new), old - 1)
-        for old, new in zip(labels.shape, (height, width), strict=True)
+        np.minimum(nearest_before(old, new), old - 1) for old, new in zip(labels.shape, (height, width), strict=True)
     )
     resized: NDArray[Any] = labels[rows[:, None], columns]
     return resized

@@ -39,11 +39,11 @@ PICKLES = (_ZIP, _PICKLE)  # what torch.save writes
 _MAGIC = {
     b"\x89PNG\r\n\x1a\n": "a PNG image",
     b"\xff\xd8\xff": "a JPEG image",
-    b"GIF8": "a GIF image",
-    b"BM": "a BMP image",
+    b"GIF87a": "a GIF image",
+    b"GIF89a": "a GIF image",
     b"%!PS": "a PostScript program",
     b"\xc5\xd0\xd3\xc6": "a PostScript program",
-    b"%PDF": "a PDF document",
+    b"%PDF-": "a PDF document",
     b"II*\0": "a TIFF image",
     b"MM\0*": "a TIFF image",
     b"\x93NUMPY": "a NumPy array",
@@ -57,7 +57,7 @@ _MAGIC = {
 }
 _LMDB = b"\xde\xc0\xef\xbe"  # magic number at byte 16, after the header of the first page
 _SAFETENSORS_HEAD = re.compile(rb'\{\s*("|\})')  # JSON, behind its length in eight bytes
-_SOLVER, _NET = re.compile(rb"\b(base_lr|lr_policy)\s*:"), re.compile(rb"\b(layers?|input)\s*[:{]")
+_SOLVER, _NET = re.compile(rb"\b(base_lr|lr_policy)\s*:"), re.compile(rb"""\b(layers?\s*:?\s*\{|input\s*:\s*["'])""")
 _TEXTS = {  # YAML, by keys at the outermost level that stand in this order; what a download gave in place of a file
     WEB_PAGE: re.compile(rb"\A(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE),
     LFS: re.compile(rb"\Aversion https://git-lfs\.github\.com/spec/"),
@@ -102,11 +102,13 @@ def kind_of_content(head: bytes) -> str | None:
     for magic, kind in _MAGIC.items():
         if head.startswith(magic):
             return kind
+    if head.startswith(b"BM") and head[6:10] == bytes(4):  # which names in a list begin with as well
+        return "a BMP image"
     if head[8:9] == b"{" and _SAFETENSORS_HEAD.match(head, 8):
         return SAFETENSORS
     if head[16:20] == _LMDB:
         return "the file of an LMDB"
-    return _message_kind(head) or _text_kind(head)
+    return _text_kind(head) or _message_kind(head)  # names in a list begin like messages as well
 
 
 def _message_kind(head: bytes) -> str | None:

@@ -59,6 +59,26 @@ def test_forms_of_lists(content: bytes, expected: list[tuple[str, float]], tmp_p
     assert [(name, label) for _, name, label in read_list(str(path))] == expected
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "BMW/1.png",
+        "GIF8/1.png",
+        "%PDF/1.png",
+        "*1.png",
+        ":1.png",
+        "input:1.png",
+        "a/layer:1.png",
+        "\u30001.png",
+    ],
+)
+def test_names_that_begin_like_other_files(name: str, tmp_path: Path) -> None:
+    """As BMP images, messages and prototxt do; or with a blank that is none of ASCII's."""
+    path = tmp_path / "list.txt"
+    path.write_text(f"{name} 3\n{name} 4\n")
+    assert read_image_list(str(path)) == [(name, 3), (name, 4)]
+
+
 @pytest.mark.parametrize("text", ["9" * 400, "9" * 5000, "1e999", "nan", "-inf", "1_0", "\u0661", ""])
 def test_words_that_are_no_number(text: str) -> None:
     assert number_in(text) is None

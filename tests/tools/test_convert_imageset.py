@@ -130,6 +130,10 @@ def test_faults_of_lists_name_the_line(coloured: Path, dragon: Dragon) -> None:
     assert not (coloured / "db").exists()
     result = dragon("convert-imageset", "im", "bad.txt", "db", "--skip-unreadable")
     assert result.out == "db: 1 image, 1 skipped\n"
+    (coloured / "bad.txt").write_text("missing.png 1\n")
+    result = dragon("convert-imageset", "im", "bad.txt", "none", "--skip-unreadable")
+    assert (result.code, result.error) == (2, 'no image could be read, so there is no database "none"')
+    assert not (coloured / "none").exists()
     (coloured / "bad.txt").write_text("red one.png\n")
     assert 'bad.txt:1: expected "path label"' in dragon("convert-imageset", "im", "bad.txt", "x").error
     PIL.Image.new("RGB", (3, 3)).save(coloured / "im" / "small.png")

@@ -76,6 +76,14 @@ def test_plain_records_and_a_part_of_them(dragon: Dragon) -> None:
         assert picture.size == (2 * 132 + 4, 2 * 144 + 4)
 
 
+def test_labels_that_floats_do_not_hold(dragon: Dragon) -> None:
+    labels = [16777217, 2**31 - 1, -(2**31) + 1]
+    image = np.zeros((1, 4, 4), np.uint8)
+    write_lmdb("large", ((str(i).encode(), encode_datum(image, label)) for i, label in enumerate(labels)))
+    result = dragon("show-data", "large", "large.png", "--json")
+    assert json.loads(result.out)["labels"] == {str(label): 1 for label in labels}
+
+
 def test_images_of_any_kind(dragon: Dragon) -> None:
     rng = np.random.default_rng(2)
     kinds = [

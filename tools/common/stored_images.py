@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -54,8 +54,8 @@ class Storing:
         return entries
 
     def write(self, db: str, records: Iterable[tuple[bytes, bytes]]) -> int:
-        """Write the database; returns the number of records. Raises DataError."""
-        return (write_leveldb if self.backend == "leveldb" else write_lmdb)(db, iter(records))
+        """Write the database; returns the number of records. Raises DataError, also where all images were skipped."""
+        return (write_leveldb if self.backend == "leveldb" else write_lmdb)(db, _some(db, records))
 
     def image(self, path: Path, limits: tuple[int, int] = (0, 0), content: bytes | None = None) -> Stored:
         """Read an image file. Raises DataError.
@@ -136,6 +136,15 @@ def storing_options(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*args, storing=storing, **options)
 
     return wrapped
+
+
+def _some(db: str, records: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    found = False
+    for record in records:
+        found = True
+        yield record
+    if not found:
+        raise DataError(f'no image could be read, so there is no database "{db}"')
 
 
 def _within(size: tuple[int, int], least: int, most: int) -> tuple[int, int]:
