@@ -8483,8 +8483,8 @@ def WindowData(*bottoms: Top, ntop: int = 1, **settings: Unpack[_WindowData]) ->
     """Windows of images, listed in `source` (see `dragon.data.windows`), warped to crop_size x crop_size.
 
     Tops: data (batch_size, C, crop_size, crop_size), blue first, and label (batch_size). `fg_fraction` of each batch
-    are drawn from the windows with an overlap of at least `fg_threshold`, the others, with label 0, from those below
-    `bg_threshold`.
+    are drawn from the windows with an overlap of at least `fg_threshold`, the others, with label 0, from the rest of
+    those below `bg_threshold`.
 
     Settings:
         name: the layer's name; without it, that of its first named top

@@ -25,8 +25,8 @@ class WindowData(Source):
     """Windows of images, listed in `source` (see `dragon.data.windows`), warped to crop_size x crop_size.
 
     Tops: data (batch_size, C, crop_size, crop_size), blue first, and label (batch_size). `fg_fraction` of each batch
-    are drawn from the windows with an overlap of at least `fg_threshold`, the others, with label 0, from those below
-    `bg_threshold`.
+    are drawn from the windows with an overlap of at least `fg_threshold`, the others, with label 0, from the rest of
+    those below `bg_threshold`.
     """
 
     type = "WindowData"
@@ -57,8 +57,8 @@ class WindowData(Source):
             elif transform.mean_value:
                 self.mean = np.array(transform.mean_value, np.float32).reshape(-1, 1, 1)
         self.foreground = [w for w in windows if w.overlap >= p.fg_threshold]
-        self.background = [w for w in windows if w.overlap < p.bg_threshold]
-        self.wanted = int(p.batch_size * p.fg_fraction)
+        self.background = [w for w in windows if w.overlap < min(p.bg_threshold, p.fg_threshold)]
+        self.wanted = int(np.float32(p.batch_size) * np.float32(p.fg_fraction))  # 7 of 10 by 0.7; float64 has 6.99..
         if (self.wanted and not self.foreground) or (self.wanted < p.batch_size and not self.background):
             raise DataError(
                 f"{p.source} has {len(self.foreground)} foreground and "

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from dragon.data.lists import read_lines
@@ -71,20 +72,21 @@ def crop_window(
     row = column = 0
     height = width = size
     if context or square:
-        scale = size / (size - 2 * context)
-        half_h, half_w = (y2 - y1 + 1) / 2, (x2 - x1 + 1) / 2
-        center_x, center_y = x1 + half_w, y1 + half_h
+        f = np.float32  # of which some products lie on the other side of a half than those of float64
+        scale = f(size) / f(size - 2 * context)
+        half_h, half_w = f(y2 - y1 + 1) / f(2), f(x2 - x1 + 1) / f(2)
+        center_x, center_y = f(x1) + half_w, f(y1) + half_h
         if square:
             half_h = half_w = max(half_h, half_w)
         x1, x2 = _round(center_x - half_w * scale), _round(center_x + half_w * scale)
         y1, y2 = _round(center_y - half_h * scale), _round(center_y + half_h * scale)
-        down, across = size / (y2 - y1 + 1), size / (x2 - x1 + 1)
+        down, across = f(size) / f(y2 - y1 + 1), f(size) / f(x2 - x1 + 1)
         left, top = max(0, -x1), max(0, -y1)
         right, bottom = max(0, x2 - image.shape[2] + 1), max(0, y2 - image.shape[1] + 1)
         x1, x2, y1, y2 = x1 + left, x2 - right, y1 + top, y2 - bottom
-        row, column = _round(top * down), _round((right if mirror else left) * across)
-        height = min(_round((y2 - y1 + 1) * down), size - row)
-        width = min(_round((x2 - x1 + 1) * across), size - column)
+        row, column = _round(f(top) * down), _round(f(right if mirror else left) * across)
+        height = min(_round(f(y2 - y1 + 1) * down), size - row)
+        width = min(_round(f(x2 - x1 + 1) * across), size - column)
     part = image[:, max(0, y1) : y2 + 1, max(0, x1) : x2 + 1]
     if not part.size or height < 1 or width < 1:
         raise DataError(f"window {box} lies outside of its image of shape {image.shape}")
@@ -100,5 +102,6 @@ def _int32(text: str) -> int:
     return value
 
 
-def _round(x: float) -> int:
-    return math.floor(x + 0.5)
+def _round(x: np.float32) -> int:
+    """The nearest integer, as C's round: of two, the one that is further from 0."""
+    return math.floor(float(x) + 0.5) if x >= 0 else math.ceil(float(x) - 0.5)
