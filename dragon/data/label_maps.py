@@ -47,11 +47,15 @@ class Together:
         """Whether it depends on random words."""
         return bool(self.factors or self.mirror or (self.crop and self.random))
 
+    def scaled(self, size: Sequence[int], words: Sequence[int]) -> tuple[int, ...]:
+        """Height and width after the factor that the words choose, before padding and crop."""
+        factor = self.factors[words[0] % len(self.factors)] if self.factors else 1.0
+        return tuple(max(1, int(np.rint(n * factor))) for n in size)
+
     def apply(self, image: NDArray[np.uint8], labels: NDArray[np.uint8], words: Sequence[int]) -> Labelled:
         """Image (C, H, W) and map (H, W) after all this. words: four random words."""
         if self.factors:
-            factor = self.factors[words[0] % len(self.factors)]
-            size = [max(1, int(np.rint(n * factor))) for n in labels.shape]
+            size = self.scaled(labels.shape, words)
             image, labels = resize_bilinear(image, *size), resize_nearest(labels, *size)
         if self.crop:
             image, labels = self._padded(image, labels)
@@ -95,7 +99,8 @@ class LabelMapReader(ListedReader):
     label for all of the image, or there is none, which stands for `together.ignored`. The transformer, which neither
     crops nor mirrors, gets the images as they come out of `together`.
 
-    `Batch.label` is (N, 1, h, w), `Batch.sizes` (N, 2) the height and width of each image, before a crop.
+    `Batch.label` is (N, 1, h, w), `Batch.sizes` (N, 2) the height and width of each image, before padding and
+    crop.
     """
 
     def __init__(
@@ -129,14 +134,13 @@ class LabelMapReader(ListedReader):
         chosen = [self._entries[i] for i in self.take()]
         drawn = self._together.draws
         words = self._rng.raw(_WORDS * len(chosen)) if drawn else np.zeros(_WORDS * len(chosen), np.uint64)
+        rows = words.reshape(-1, _WORDS).tolist()
         read = [self._read(entry) for entry in chosen]
-        sizes = np.array([labels.shape for _, labels in read], np.float32)
-        made = [
-            self._together.apply(*pair, row) for pair, row in zip(read, words.reshape(-1, _WORDS).tolist(), strict=True)
-        ]
+        sizes = [self._together.scaled(labels.shape, row) for (_, labels), row in zip(read, rows, strict=True)]
+        made = [self._together.apply(*pair, row) for pair, row in zip(read, rows, strict=True)]
         data, _, shape = self.maker.make([image for image, _ in made], batch, lambda i: self._name(chosen[i]))
         labels = np.stack([labels for _, labels in made])[:, None].astype(np.float32)
-        return Batch(data, labels, *self.state(), None, shape, sizes)
+        return Batch(data, labels, *self.state(), None, shape, np.array(sizes, np.float32))
 
     def _name(self, entry: Pair) -> str:
         return f'{self._source}:{entry.line}: image "{self._root}{entry.image}"'

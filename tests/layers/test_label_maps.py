@@ -112,6 +112,17 @@ def test_scale_factors(listing: Path) -> None:
     one.layer.close()
 
 
+def test_the_size_that_a_factor_gives(listing: Path) -> None:
+    """data_dim says which part of the padded crop is the image."""
+    one = make(listing, "ImageSegData", "is_color: false", "scale_factors: 0.5 crop_height: 4 crop_width: 12", n_top=3)
+    data, labels = batch(one)
+    assert one.top[2].data.tolist() == [[[[3, 4]]]] * 2
+    assert (labels[:, 0, 3:] == 255).all()
+    assert (labels[:, 0, :3, 4:] == 255).all()
+    assert data[:, 0, :3, :4].all()
+    one.layer.close()
+
+
 def test_padding_up_to_the_crop(listing: Path) -> None:
     means = "mean_value: 10.4 mean_value: 20.6 mean_value: 30"
     one = make(listing, "ImageSegData", "batch_size: 1 ignore_label: 7", f"crop_size: 9 {means}", n_top=3, phase=TEST)
