@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dragon.bases.layer import TEST
 from dragon.counting import how_many
 from dragon.data import write_leveldb, write_lmdb
-from dragon.errors import UsageError, nearest
+from dragon.errors import DataError, UsageError, nearest
 from dragon.files.atomic import check_writable
 from dragon.files.folders import make_folder
 from dragon.files.hdf5 import atomic_h5
@@ -158,6 +158,14 @@ def _collect(net: Net, blobs: tuple[str, ...], batches: int) -> dict[str, NDArra
                 value = net.blobs[name].peek()
                 parts[name].append(np.array(value if value.ndim else value[None]))
             progress("batches", i + 1, batches)
+    for name, rows in parts.items():
+        shapes = {part.shape[1:]: None for part in rows}
+        if len(shapes) > 1:
+            one, other = list(shapes)[:2]
+            raise DataError(
+                f'"{name}" has rows of shape {one} and of {other}, since images have sizes of their own: '
+                "choose a blob whose rows have one shape, or give the data layer a crop_size"
+            )
     return {name: np.concatenate(rows) for name, rows in parts.items()}
 
 

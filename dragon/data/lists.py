@@ -12,11 +12,10 @@ import os
 from dragon.counting import how_many
 from dragon.errors import DataError
 from dragon.files.kinds import kind_of
-from dragon.files.reading import read_bytes
+from dragon.files.reading import is_utf16, read_bytes
 
 __all__ = ["number_in", "read_entries", "read_lines", "unquoted"]
 
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _BLANKS = " \t\v\f"  # around an entry; a name may begin with another blank, as U+3000
 _LISTS = ("a text file", None)  # kinds that a list is recognised as; names need not be UTF-8
 
@@ -31,7 +30,7 @@ def read_lines(path: str, what: str, wanted: str, empty: str = "is empty") -> li
         content = read_bytes(path)
     except OSError as error:
         raise DataError(f'{what} "{path}" cannot be read: {error.strerror or error}') from None
-    if content.startswith(_UTF16) and not content.startswith(codecs.BOM_UTF32_LE):  # which begins alike
+    if is_utf16(content):
         text = content.decode("utf-16", "replace")
     else:
         text = os.fsdecode(content.removeprefix(codecs.BOM_UTF8))

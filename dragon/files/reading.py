@@ -5,6 +5,7 @@ Commands remember which files they have read, so that no layer or snapshot overw
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import os
@@ -16,16 +17,19 @@ from typing import IO, Any
 
 __all__ = [
     "SpecialFileError",
+    "is_utf16",
     "open_number",
     "open_regular",
     "read_at",
     "read_bytes",
+    "read_marked_text",
     "read_text",
     "remember_reads",
     "require_regular",
     "was_read",
 ]
 
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _Path = str | os.PathLike[str]
 _KINDS = (
     (stat.S_ISFIFO, "a pipe"),
@@ -108,6 +112,18 @@ def read_bytes(path: _Path) -> bytes:
 def read_text(path: _Path, encoding: str = "utf-8", errors: str = "strict") -> str:
     """The text of a regular file, with "\\n" line ends. Raises OSError as `open_regular`, UnicodeDecodeError."""
     text = read_bytes(path).decode(encoding, errors)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def is_utf16(content: bytes) -> bool:
+    """Whether the content of a file begins with the mark of UTF-16, as some editors write text."""
+    return content.startswith(_UTF16) and not content.startswith(codecs.BOM_UTF32_LE)  # which begins alike
+
+
+def read_marked_text(path: _Path, errors: str = "strict") -> str:
+    """As `read_text`, without the byte order mark that the file may begin with: of UTF-8, or of UTF-16, which it is."""
+    content = read_bytes(path)
+    text = content.decode("utf-16" if is_utf16(content) else "utf-8-sig", errors)
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -56,16 +57,21 @@ def read_windows(path: str | Path) -> list[tuple[str, list[list[float]]]]:
     names = ("ymin", "xmin", "ymax", "xmax")
     windows: dict[str, list[list[float]]] = {}
     try:
-        with io.TextIOWrapper(open_regular(path), "utf-8", newline="") as file:
+        with io.TextIOWrapper(open_regular(path), "utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
             missing = [n for n in ("filename", *names) if n not in (rows.fieldnames or [])]
             if missing:
                 raise DataError(f"{path}:1: no column {', '.join(missing)}; expected filename,ymin,xmin,ymax,xmax")
             for row in rows:
                 try:
-                    windows.setdefault(row["filename"], []).append([float(row[n]) for n in names])
+                    box = [float(row[n]) for n in names]
+                    if not all(map(math.isfinite, box)):
+                        raise ValueError
                 except (TypeError, ValueError):
                     raise DataError(f"{path}:{rows.line_num}: ymin,xmin,ymax,xmax must be four numbers") from None
+                windows.setdefault(row["filename"], []).append(box)
+    except csv.Error as error:
+        raise DataError(f"{path}: no CSV file: {error}") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

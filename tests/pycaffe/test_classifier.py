@@ -107,9 +107,15 @@ def test_windows_that_hold_nothing_and_files_that_are_wrong(tmp_path: Path, mode
     windows = tmp_path / "w.csv"
     windows.write_text("filename,ymin,xmin,ymax,xmax\na.png,1,2,3,4\na.png,5,6,7,8\nb.png,0,0,1,1\n")
     assert read_windows(windows) == [("a.png", [[1, 2, 3, 4], [5, 6, 7, 8]]), ("b.png", [[0, 0, 1, 1]])]
-    windows.write_text("filename,ymin,xmin,ymax,xmax\na.png,1,2,3,x\n")
-    with pytest.raises(DataError, match=r"w.csv:2: .* four numbers"):
+    for value in ("x", "nan", "-inf"):
+        windows.write_text(f"filename,ymin,xmin,ymax,xmax\na.png,1,2,3,{value}\n")
+        with pytest.raises(DataError, match=r"w.csv:2: .* four numbers"):
+            read_windows(windows)
+    windows.write_text("filename,ymin,xmin,ymax,xmax\n" + 200_000 * "a" + ",1,2,3,4\n")
+    with pytest.raises(DataError, match=r"w.csv: no CSV file: field larger than"):
         read_windows(windows)
+    windows.write_text("filename,ymin,xmin,ymax,xmax\na.png,1,2,3,4\n", encoding="utf-8-sig")  # as Excel does
+    assert read_windows(windows) == [("a.png", [[1, 2, 3, 4]])]
     windows.write_text("filename,ymin\n")
     with pytest.raises(DataError, match="no column xmin, ymax, xmax"):
         read_windows(windows)

@@ -9,7 +9,7 @@ import pytest
 
 from dragon.errors import UsageError
 from dragon.pycaffe.classifier import Classifier
-from dragon.tools.common.images import check_labels
+from dragon.tools.common.images import check_labels, mean_of_flag, read_labels
 from dragon.tools.common.logs import log
 from tests.tools.conftest import Dragon
 
@@ -26,6 +26,15 @@ def test_classify(coloured: Path, dragon: Dragon) -> None:
     assert scores.argmax(1).tolist() == [2, 0]
     crops = dragon("classify", *args, "--oversample", "--resize", "10,20", "--mean", "100", "im/green one.png")
     assert crops.out.splitlines()[1].split()[1] == "GREEN"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_forms_of_labels(coloured: Path, encoding: str, end: str) -> None:
+    """An empty name, and signs that Python takes for ends of lines, are kept."""
+    names = ["caf\xe9", "", "a\u2028b", "c\x85d"]
+    (coloured / "l.txt").write_bytes((end.join(names) + end).encode(encoding))
+    assert read_labels("l.txt") == names
 
 
 @pytest.mark.parametrize("command", ["classify", "detect"])
@@ -136,3 +145,8 @@ def test_means_that_are_no_arrays_of_numbers(coloured: Path, dragon: Dragon) -> 
     assert dragon(*args).error == "mean file m.npy: holds no array of real numbers"
     np.save("m.npy", np.full(3, 1j))
     assert dragon(*args).error == "mean file m.npy: holds no array of real numbers"
+
+
+@pytest.mark.parametrize("text", ["104,117,123", " 104, 117, 123 ", "1.04e2,1.17e2,123.0"])
+def test_means_as_numbers(text: str) -> None:
+    assert mean_of_flag(text).tolist() == [104, 117, 123]

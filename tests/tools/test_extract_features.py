@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dragon.bases.layer import TEST
-from dragon.data import LevelDbReader, LmdbReader, decode_batch
+from dragon.data import LevelDbReader, LmdbReader, decode_batch, encode_datum, write_lmdb
 from dragon.files.names import find_item
 from dragon.graph.net import Net
 from tests.tools.conftest import Dragon
@@ -93,3 +93,22 @@ def test_extract_features_as_caffe_takes_its_arguments(trained: Path, dragon: Dr
     assert dragon(*line[:4], "e", "2", "lmdb").code == 0, "one output for all"
     assert "2 times, got 3" in dragon(*line[:4], "g,h,i", "2", "lmdb").error
     assert "names g twice" in dragon(*line[:4], "g,g", "2", "lmdb").error
+
+
+def test_rows_of_several_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dragon: Dragon) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = [np.ones((1, 2 + i, 3), np.uint8) for i in range(2)]
+    write_lmdb("db", ((str(i).encode(), encode_datum(image, i)) for i, image in enumerate(images)))
+    Path("n.prototxt").write_text(
+        'layer { name: "d" type: "Data" top: "data" data_param { source: "db" backend: LMDB batch_size: 1 } }'
+        'layer { name: "s" type: "Reduction" bottom: "data" top: "sum" }'
+    )
+    net = Net("n.prototxt", TEST)
+    net.save("n.caffemodel")
+    net.close()
+    args = ("extract-features", "--model", "n.prototxt", "--weights", "n.caffemodel", "--batches", "2")
+    result = dragon(*args, "--blob", "data", "--out", "f.h5")
+    assert result.code == 2
+    assert result.error.startswith('"data" has rows of shape (1, 2, 3) and of (1, 3, 3), since images have sizes of')
+    assert dragon(*args, "--blob", "sum", "--out", "f.npy").code == 0
+    assert np.load("f.npy").tolist() == [6, 9]

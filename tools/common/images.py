@@ -20,7 +20,7 @@ from dragon.data.class_folders import class_names
 from dragon.errors import DataError, DragonError, UsageError
 from dragon.files.kinds import kind_of
 from dragon.files.npy import read_npy
-from dragon.files.reading import read_text
+from dragon.files.reading import read_marked_text
 from dragon.models.preprocessing import labels_of, preprocessing_of
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
@@ -41,6 +41,7 @@ __all__ = [
 ]
 
 _LABEL_MAP = re.compile(r"(\s|#[^\n]*\n)*item\s*:?\s*{")
+_NUMBERS = re.compile(r"[\s\d.,eE+-]*\d[\s\d.,eE+-]*")
 _MOST_LABELS = 1_000_000
 
 
@@ -144,7 +145,7 @@ def _numbers(flag: str, text: str) -> list[float]:
 def mean_of_flag(text: str) -> NDArray[Any]:
     """The mean that --mean names: an image of a file, or a value for each channel. Raises DataError, UsageError."""
     if not os.path.exists(text):
-        if text.replace(",", "").replace(".", "").replace("-", "").strip().isdigit():
+        if _NUMBERS.fullmatch(text):
             return np.array(_numbers("--mean", text))
         neither = ", and is not a list of numbers such as 104,117,123" if "," in text else ""
         raise DataError(f"mean file {text} does not exist{neither}")
@@ -164,15 +165,15 @@ def read_labels(path: str | None, net: str | None = None) -> Sequence[str]:
     if os.path.isdir(path):
         return class_names(path)
     try:
-        text = read_text(path, errors="replace")
+        text = read_marked_text(path, errors="replace")
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     if "\0" in text:
         raise DataError(f"{path}: expected names of classes, one a line; this is {kind_of(path) or 'a binary file'}")
     if _LABEL_MAP.match(text):
         return _mapped(path, parse_text(text, pb.LabelMap(), path))
-    names = text.rstrip().splitlines()
-    if not names:
+    names = text.rstrip().split("\n")
+    if names == [""]:
         raise DataError(f"{path}: expected names of classes, one a line; it holds none")
     return names
 
