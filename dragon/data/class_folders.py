@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dragon.data.lists import read_lines
-from dragon.errors import DataError, nearest
+from dragon.errors import DataError, nearest, one_line
 from dragon.files.folders import walk
 
 __all__ = ["CLASSES", "PICTURES", "class_names", "read_class_folders"]
@@ -45,6 +45,9 @@ def class_names(folder: str) -> list[str]:
     if not folders:
         why = "this is a folder, and it has no folder for a class in it"
         raise DataError(f'image list "{folder}" cannot be read: {why}')
+    for name in folders:
+        if any(end in name for end in "\r\n"):  # names are lines of classes.txt
+            raise DataError(f'image folder "{folder}": the class "{one_line(name)}" has a line break in its name')
     for place in (Path(folder), Path(os.path.abspath(folder)).parent):
         if (place / CLASSES).is_file():
             return _listed(place / CLASSES)

@@ -17,6 +17,7 @@ from dragon.files.reading import is_utf16, read_bytes
 __all__ = ["number_in", "read_entries", "read_lines", "unquoted"]
 
 _BLANKS = " \t\v\f"  # around an entry; a name may begin with another blank, as U+3000
+_LONGEST_NAME = 4096  # characters, with folders; Linux takes no more bytes
 _LISTS = ("a text file", None)  # kinds that a list is recognised as; names need not be UTF-8
 
 
@@ -61,6 +62,8 @@ def _entry(path: str, number: int, line: str, root: str, wanted: str) -> tuple[s
     if label is None or len(words) < 2:
         raise DataError(f'{path}:{number}: expected {wanted}, got "{line[:60]}"')
     name = unquoted(words[0].strip(_BLANKS), root)
+    if len(name) > _LONGEST_NAME:
+        raise DataError(f'{path}:{number}: expected {wanted}, got a name of {len(name):,} characters: "{line[:60]}..."')
     labels = 1
     while len(more := name.rsplit(None, labels)) > labels and number_in(more[1]) is not None:
         labels += 1

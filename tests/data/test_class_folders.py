@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 
 import dragon
-from dragon.data.class_folders import read_class_folders
+from dragon.data.class_folders import class_names, read_class_folders
 from dragon.data.images import read_image_list
 from dragon.errors import DataError
 from dragon.proto.text import parse_text
@@ -109,3 +109,9 @@ def test_a_resumed_training_reads_the_same_images(folder: Path, tmp_path: Path) 
         second.step(4)
         assert first.losses == second.losses
         np.testing.assert_array_equal(first.net.blobs["data"].peek(), second.net.blobs["data"].peek())
+
+
+def test_a_line_break_in_a_name(tmp_path: Path) -> None:
+    (tmp_path / "a\nb").mkdir()
+    with pytest.raises(DataError, match=r'the class "a\\nb" has a line break in its name'):
+        class_names(str(tmp_path))

@@ -177,3 +177,10 @@ def test_line_numbers_are_those_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
     path.write_text("\none\n\n\ntwo \n")
     assert read_lines(str(path), "list", "X") == [(2, "one"), (5, "two")]
+
+
+def test_a_name_that_is_no_name(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text(f"a.png 1\n{'x' * 100_000} 1\n")
+    with pytest.raises(DataError, match=r'list.txt:2: expected .*, got a name of 100,000 characters: "x{60}..."$'):
+        read_image_list(str(path))
