@@ -103,7 +103,8 @@ def resize_nearest(labels: NDArray[Any], height: int, width: int) -> NDArray[Any
 
 def nearest_before(old: int, new: int) -> NDArray[np.intp]:
     """For each new position the old one at or before it; the quotient is rounded as in OpenCV, at whole ones too."""
-    return np.floor(np.arange(new) * (1 / (new / old))).astype(np.intp)
+    found: NDArray[np.intp] = np.floor(np.arange(new) * (1 / (new / old))).astype(np.intp)
+    return found
 
 
 def scaled_size(height: int, width: int, shorter: int, longer: int) -> tuple[int, int, float]:
