@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,10 +59,29 @@ def jacobians(net: ProbeNet, batch: Batch, layer: str, joint: bool) -> Array:
         raise UsageError(f'probe "jacobian": layer "{node.name}" gives no value for each image, but shape {top.shape}')
     outputs = top.count if joint else top.count // images
     rows = []
-    for k in range(outputs):
-        diff = top.diff.reshape(-1 if joint else (images, -1))
-        diff[...] = 0
-        diff[..., k] = 1
-        net.net.run_backward(node.index)
-        rows.append(x.peek_diff().reshape(1 if joint else images, -1).copy())
+    with _only_what_is_set(net):
+        for k in range(outputs):
+            diff = top.diff.reshape(-1 if joint else (images, -1))
+            diff[...] = 0
+            diff[..., k] = 1
+            net.net.run_backward(node.index)
+            rows.append(x.peek_diff().reshape(1 if joint else images, -1).copy())
     return np.stack(rows, axis=1)
+
+
+@contextmanager
+def _only_what_is_set(net: ProbeNet) -> Iterator[None]:
+    """Set all gradients of blobs to 0, and give losses their weights back at the end.
+
+    Backward from a layer would add those of the losses before it, and what an earlier pass left where no reader of a
+    blob is run.
+    """
+    tops = [top for node in net.net.nodes for top in node.tops]
+    weights = [(top, top.peek_diff().copy()) for node in net.net.nodes if node.makes_loss for top in node.tops]
+    for top in tops:
+        top.diff[...] = 0
+    try:
+        yield
+    finally:
+        for top, weight in weights:
+            top.diff[...] = weight
