@@ -55,7 +55,7 @@ class Hessian(Probe):
 
         def length(v: Sequence[Array]) -> float:
             lengths = [(norm(weights[k]), norm(v[k])) for k in kernels]
-            return step * min((w / d for w, d in lengths if w * d), default=1.0)
+            return step * min((w / d for w, d in lengths if w > 0 and d > 0), default=1.0)
 
         def product_with(v: Sequence[Array], factor: float = 1.0) -> list[Array]:
             return _product(net, batches, weights, v, factor * length(v))

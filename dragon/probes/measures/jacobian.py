@@ -39,7 +39,7 @@ class Jacobian(Probe):
         found = jacobians(net, run.batch(0, self.images), self.layer, self.batch_statistics)
         ends = []
         for one in found:
-            values = np.linalg.svd(one, compute_uv=False)
+            values = np.linalg.svd(one, compute_uv=False) if np.isfinite(one).all() else np.full(2, math.nan)
             ends.append((values[0], values[-1], values[0] / values[-1] if values[-1] else math.inf))
         largest, smallest, condition = np.mean(ends, axis=0)
         return {"largest": float(largest), "smallest": float(smallest), "condition": float(condition)}

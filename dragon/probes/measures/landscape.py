@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from dragon.probes.along import AlongGradient
 from dragon.probes.registry import register
 from dragon.probes.run import Run
@@ -24,4 +26,4 @@ class Landscape(AlongGradient):
     def measure(self, run: Run) -> Mapping[str, float]:
         line = self.line(run)
         losses = [point.loss for point in line.points]
-        return {"loss": line.loss, "min": min(losses), "max": max(losses)}
+        return {"loss": line.loss, "min": np.min(losses), "max": np.max(losses)}  # NaN if one of them is

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from dragon.probes.along import AlongGradient
 from dragon.probes.registry import register
 from dragon.probes.run import Run
@@ -24,4 +26,4 @@ class Predictiveness(AlongGradient):
     def measure(self, run: Run) -> Mapping[str, float]:
         line = self.line(run)
         changes = [point.change for point in line.points]
-        return {"norm": line.norm, "min": min(changes), "max": max(changes)}
+        return {"norm": line.norm, "min": np.min(changes), "max": np.max(changes)}  # NaN if one of them is

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from dragon.probes.along import AlongGradient
 from dragon.probes.registry import register
 from dragon.probes.run import Run
@@ -25,4 +27,4 @@ class Smoothness(AlongGradient):
     def measure(self, run: Run) -> Mapping[str, float]:
         line = self.line(run)
         slopes = [p.change / (p.step * line.norm) for p in line.points if p.step * line.norm > 0]
-        return {"beta": max(slopes, default=math.nan)}
+        return {"beta": np.max(slopes) if slopes else math.nan}  # NaN if one of them is

@@ -12,7 +12,7 @@ from dragon.memory.storage import Array
 from dragon.probes import Run, create, measure
 from dragon.probes.probe_net import Batch, ProbeNet
 from tests.probes.helpers import make_solver, observe, run_of
-from tests.probes.measures.nets import quadratic
+from tests.probes.measures.nets import layer, quadratic
 
 RATE = 0.4
 ETAS = RATE * np.linspace(0.5, 4, 8)
@@ -83,3 +83,20 @@ def test_probes_of_one_training_look_once(monkeypatch: pytest.MonkeyPatch) -> No
         alone |= series
     assert found(*probes) == (3 * 9, alone)
     assert found(probes[0], ("smoothness", {"every": 2, "points": 2}))[0] == 3 * (9 + 3)
+
+
+@pytest.mark.parametrize("name", ["landscape", "predictiveness", "smoothness"])
+def test_what_is_not_a_number_somewhere_has_no_extremes(name: str) -> None:
+    """The root of w at w = 1, where g is 1/2: w - eta g is below 0 for eta above 2."""
+    net = layer("InnerProduct", "ip", "data", "inner_product_param { num_output: 1 bias_term: false WEIGHT }")
+    net = net.replace("WEIGHT", "weight_filler { value: 1 }") + layer(
+        "Power", "root", "ip", "power_param { power: 0.5 }"
+    )
+    net = CONSTANT + net + layer("Reduction", "loss", "root", "reduction_param { operation: SUM } loss_weight: 1")
+    found = measure(create(name, {"rate": 1.1}), run_of(net))
+    assert [key for key, value in found.items() if value is None] == [k for k in found if k in ("min", "max", "beta")]
+
+
+CONSTANT = """layer { name: "data" type: "DummyData" top: "data" dummy_data_param { shape { dim: 1 dim: 1 }
+  data_filler { value: 1 } } }
+"""

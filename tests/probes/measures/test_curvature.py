@@ -89,6 +89,23 @@ def test_jacobian_where_the_data_layer_gives_labels_first(loss: str) -> None:
     assert (found["largest"], found["smallest"]) == pytest.approx((values[0], values[-1]))
 
 
+@pytest.mark.parametrize("name", ["hessian", "jacobian"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_of_a_net_that_diverged(name: str, value: float) -> None:
+    """No number, and no error: the training goes on."""
+    run = run_of(linear())
+    run.source().params["ip1"][0].data[...] = value
+    assert set(measure(create(name, {}), run).values()) == {None}
+
+
+def test_hessian_beside_weights_that_no_loss_reads() -> None:
+    net = quadratic()
+    run = run_of(net + layer("InnerProduct", "aside", "data", "inner_product_param { num_output: 2 }"))
+    expected = measure(create("hessian", {}), run_of(net))["largest"]
+    run.source().params["aside"][0].data[...] = np.nan
+    assert measure(create("hessian", {}), run)["largest"] == pytest.approx(expected, rel=1e-3)
+
+
 @pytest.mark.parametrize("name", ["hessian", "ulp"])
 def test_probes_of_learning_where_nothing_learns(name: str) -> None:
     frozen = TRAINABLE
