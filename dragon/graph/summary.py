@@ -26,7 +26,8 @@ _MIB = 2**20
 class LayerRow:
     """A layer: the shapes of its tops, how many values it learns and keeps as statistics, its work and memory.
 
-    multiply_adds: of one forward pass. memory: bytes of its tops' data; a top in place counts where it is made.
+    multiply_adds: of one forward pass. memory: bytes of its tops' data; what tops share, as in place or
+    behind a Split or a Reshape, counts where it is made.
     added: it is a Split that the net has put in.
     """
 
@@ -91,9 +92,9 @@ def net_table(net: Net) -> NetTable:
     seen: set[int] = set()
     rows = []
     for node in net.nodes:
-        own = [blob for blob in node.tops if id(blob) not in seen]  # in place: counted once
-        seen |= {id(blob) for blob in own}
-        rows.append(_row(node, sum(map(_bytes, own)), node.index in added))
+        own = {id(blob.data_storage): blob for blob in node.tops}  # in place, or of a Split or a view: counted once
+        rows.append(_row(node, sum(_bytes(blob) for key, blob in own.items() if key not in seen), node.index in added))
+        seen |= own.keys()
     weights = sum(_bytes(param.blob) for param in net.learnable)
     return NetTable(
         f"{summary(net)}, phase {pb.Phase.Name(net.phase)}",

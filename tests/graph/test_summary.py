@@ -39,6 +39,20 @@ def test_the_sums_are_those_of_the_shapes() -> None:
     assert [row.name for row in table.rows if row.added] == ["y_bn_0_split"]
 
 
+def test_tops_that_share_memory_count_once() -> None:
+    text = """
+    layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 4 } } }
+    layer { name: "flat" type: "Flatten" bottom: "x" top: "flat" }
+    layer { name: "one" type: "Concat" bottom: "flat" top: "one" }
+    layer { name: "neuron" type: "TanH" bottom: "x" top: "neuron" }
+    layer { name: "by_hand" type: "Split" bottom: "neuron" top: "a" top: "b" }
+    """
+    net = dragon.Net(parse_text(text, dragon.proto.dragon_pb2.NetParameter()), engine="numpy")
+    table = net_table(net)
+    assert {row.name: row.memory for row in table.rows if row.memory} == {"x": 24 * 4, "neuron": 24 * 4}
+    assert table.memory == 2 * 24 * 4
+
+
 def test_print_shows_the_table() -> None:
     net = small()
     text = str(net)
