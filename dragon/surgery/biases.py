@@ -11,7 +11,7 @@ from dragon.bases.weighted import Weighted
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.model import Model
 
-__all__ = ["Bias", "add_bias", "drop_bias", "give_zero_bias", "has_bias", "is_frozen", "is_plain"]
+__all__ = ["Bias", "add_bias", "drop_bias", "give_zero_bias", "gives_channels", "has_bias", "is_frozen", "is_plain"]
 
 
 @dataclass
@@ -26,6 +26,12 @@ def has_bias(layer: pb.LayerParameter) -> bool:
     """Whether a layer has weights and adds a bias."""
     kind = class_of(layer)
     return issubclass(kind, Weighted) and bool(kind.product_param(layer).bias_term)
+
+
+def gives_channels(layer: pb.LayerParameter) -> bool:
+    """Whether a layer has weights and its outputs are the channels, on axis 1, that normalisations go by."""
+    kind = class_of(layer)
+    return issubclass(kind, Weighted) and kind.product_param(layer).axis == 1
 
 
 def is_plain(spec: pb.ParamSpec) -> bool:

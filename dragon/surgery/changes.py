@@ -14,7 +14,7 @@ from dragon.bases.registry import class_of
 from dragon.bases.weighted import Weighted
 from dragon.errors import UsageError, nearest
 from dragon.proto import dragon_pb2 as pb
-from dragon.surgery.biases import Bias, add_bias, drop_bias, give_zero_bias, has_bias
+from dragon.surgery.biases import Bias, add_bias, drop_bias, give_zero_bias, gives_channels, has_bias
 from dragon.surgery.fields import set_fields, set_layers_fields
 from dragon.surgery.learning import filler_fields
 from dragon.surgery.model import Model, Note, silent_note
@@ -86,17 +86,18 @@ def bias(model: Model, drop: Words | None = None, add: Words | None = None, note
             else:
                 drop_bias(layer)
                 if len(new.arrays.get(layer.name, [])) > 1:
-                    _take_off_mean(new, index, new.arrays[layer.name][1])
+                    _take_off_mean(new, layer.name, new.arrays[layer.name][1])
                     new.arrays[layer.name] = new.arrays[layer.name][:1]
             note(f"{'added the bias of' if wanted else 'dropped the bias of'} {layer.name}")
     return new
 
 
-def _take_off_mean(model: Model, index: int, values: NDArray[Any]) -> None:
-    """Lower the running means of the batch normalisations that alone read layer `index` by its bias."""
+def _take_off_mean(model: Model, name: str, values: NDArray[Any]) -> None:
+    """Lower the running means of the batch normalisations that alone read a layer of this name by its bias."""
     graphs = PhaseGraphs(model.net)
     norms = {norm.index: norm for norm in graphs.normalisations()}
-    readers = [graph.reader(index) for graph in graphs.of(index)]
+    named = [i for i, layer in enumerate(model.net.layer) if layer.name == name and gives_channels(layer)]
+    readers = [graph.reader(index) for index in named for graph in graphs.of(index)]
     for norm in {norms[at].layer.name: norms[at] for at in readers if at in norms}.values():
         arrays, blobs = model.arrays.get(norm.layer.name), norm.settings.blobs
         if not arrays or blobs.mean is None:
@@ -121,15 +122,21 @@ def _weighted(net: pb.NetParameter, words: Words, note: Note) -> list[int]:
 
 
 def _before_norms(net: pb.NetParameter) -> list[int]:
-    """Layers with weights whose top is read by one layer alone, which subtracts the mean of each channel."""
+    """Layers with weights whose top is read by one layer alone, which subtracts the mean of each channel.
+
+    Layers of one name, as one for TRAIN and one for TEST, have one bias: none of them counts if one needs it.
+    """
     graphs = PhaseGraphs(net)
-    found = []
+    found, needed = [], set()
     for index, layer in enumerate(net.layer):
         if issubclass(class_of(layer), Weighted) and graphs.of(index):
             readers = [graph.reader(index) for graph in graphs.of(index)]
-            if all(at is not None and class_of(net.layer[at]).removes_mean for at in readers):
+            alone = all(at is not None and class_of(net.layer[at]).removes_mean for at in readers)
+            if alone and gives_channels(layer):
                 found.append(index)
-    return found
+            else:
+                needed.add(layer.name)
+    return [index for index in found if net.layer[index].name not in needed]
 
 
 def set_layers(model: Model, layers: Mapping[str, _Fields], note: Note = silent_note) -> Model:

@@ -19,6 +19,7 @@ from dragon.counting import how_many
 from dragon.errors import LayerName, UsageError, WeightsError
 from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
+from dragon.surgery.biases import gives_channels
 from dragon.surgery.model import Arrays, Model
 from dragon.surgery.normalisations import Normalisation, PhaseGraphs, by_name
 from dragon.surgery.rules import same_conditions
@@ -229,7 +230,7 @@ def _obstacle(model: Model, graphs: PhaseGraphs, pair: _Pair) -> str:
         return f'"{layer.name}" is read by other layers as well'
     if len({n.last.top[0] for n in norms}) > 1:
         return "its tops have different names in other phases or stages"
-    if kind.product_param(layer).axis != 1:
+    if not gives_channels(layer):
         return f'the outputs of "{layer.name}" are not on axis 1'
     for name in (layer.name, norm.layer.name):
         if name not in model.arrays:

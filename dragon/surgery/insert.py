@@ -14,7 +14,7 @@ from dragon.graph.definition import run_state
 from dragon.graph.states import present
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
-from dragon.surgery.biases import has_bias
+from dragon.surgery.biases import gives_channels, has_bias
 from dragon.surgery.forms import normalisation_type
 from dragon.surgery.identity import Made, Statistics, measure, start_as_identity
 from dragon.surgery.model import Model, Note, silent_note
@@ -174,7 +174,7 @@ def _obstacle(layer: pb.LayerParameter) -> str:
         return f"has {how_many(len(layer.top), 'top')}"
     if any(layer.loss_weight) or kind.is_loss:
         return "makes a loss"
-    if issubclass(kind, Weighted) and kind.product_param(layer).axis != 1:
+    if issubclass(kind, Weighted) and not gives_channels(layer):
         return "has its outputs on another axis than 1"
     return ""
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dragon.bases.batch_statistics import normalization_of
 from dragon.bases.registry import class_of
-from dragon.bases.weighted import Weighted
 from dragon.errors import LayerName, UsageError
 from dragon.proto import dragon_pb2 as pb
-from dragon.surgery.biases import Bias, add_bias, is_plain
+from dragon.surgery.biases import Bias, add_bias, gives_channels, has_bias, is_plain
 from dragon.surgery.fold import fold
 from dragon.surgery.forms import is_normalisation
 from dragon.surgery.model import Model, Note, silent_note
@@ -154,12 +153,7 @@ def _bring_bias_back(graphs: PhaseGraphs, group: list[Normalisation]) -> None:
             if maker is None or graph.reader(maker) != norm.index:
                 continue
             layer = graphs.net.layer[maker]
-            kind = class_of(layer)
-            if (
-                issubclass(kind, Weighted)
-                and not kind.product_param(layer).bias_term
-                and kind.product_param(layer).axis == 1
-            ):
+            if gives_channels(layer) and not has_bias(layer):
                 add_bias(layer, _as_bias(norm))
 
 

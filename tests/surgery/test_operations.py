@@ -11,6 +11,7 @@ from dragon.bases.layer import TEST, TRAIN
 from dragon.errors import UsageError
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import parse_text
 from dragon.surgery.model import Model
 from dragon.surgery.operations import apply, apply_all, operations
 from dragon.surgery.prove import prove
@@ -167,6 +168,22 @@ def test_biases() -> None:
     assert len(model.arrays["conv1"]) == 2
     more = apply(less, "bias", {"add": "conv1"})
     assert max(d.relative for d in prove(less, more, (TEST,))) == 0
+
+
+@pytest.mark.parametrize("steps", [3, 6], ids=["other sizes", "as many steps as outputs"])
+def test_a_bias_on_the_last_axis_is_not_that_of_the_channels(steps: int) -> None:
+    """The mean of a channel takes the mean of such a bias away, not the bias; one that is named goes all the same."""
+    text = f"""
+    layer {{ name: "x" type: "Input" top: "x" input_param {{ shape {{ dim: 5 dim: {steps} dim: 4 }} }} }}
+    layer {{ name: "conv1" type: "InnerProduct" bottom: "x" top: "conv1"
+      inner_product_param {{ num_output: 6 axis: 2 }} }}
+    layer {{ name: "bn1" type: "BN" bottom: "conv1" top: "bn1" }}
+    """
+    old = trained(parse_text(text, pb.NetParameter()))
+    assert apply(old, "remove_bias_before_bn").net == old.net
+    named = apply(old, "bias", {"drop": "conv1"})
+    assert not named.net.layer[1].inner_product_param.bias_term
+    assert all(np.array_equal(a, b) for a, b in zip(named.arrays["bn1"], old.arrays["bn1"], strict=True))
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -18,6 +18,7 @@ from dragon.surgery.lint import lint
 from dragon.surgery.merge import merge, split
 from dragon.surgery.model import Model, read_model, write_model
 from dragon.surgery.normalisations import find_normalisations
+from dragon.surgery.operations import apply
 from dragon.surgery.prove import prove
 from dragon.surgery.recalibrate import recalibrate
 from tests.surgery.helpers import CONV, HEAD, TAIL, largest, trained
@@ -178,3 +179,30 @@ def test_statistics_of_the_batch_in_test_cannot_be_folded() -> None:
     net.layer[3].batch_norm_param.use_global_stats = False
     _, done, left = fold(trained(net))
     assert (done, left) == ([], [("bn1", "it normalises by the batch in TEST too")])
+
+
+def two_convolutions(test_norm: str) -> Model:
+    """A convolution for each phase under one name, each with a normalisation of its own; with weights."""
+    text = HEAD
+    for phase, norm in (("TRAIN", "bn1"), ("TEST", test_norm)):
+        layer = f'layer {{ name: "{norm}" type: "BN" bottom: "conv1" top: "conv1" }}\n' if norm else ""
+        text += (CONV + layer).replace('top: "conv1"', f'top: "conv1" include {{ phase: {phase} }}')
+    model = trained(parse_text(text, pb.NetParameter()))
+    if test_norm:
+        model.arrays[test_norm] = [array + 0.5 for array in model.arrays["bn1"]]
+    return model
+
+
+def test_a_bias_that_one_of_two_phases_needs_stays() -> None:
+    old = two_convolutions("")
+    new = apply(old, "remove_bias_before_bn")
+    assert new.net == old.net
+    assert len(new.arrays["conv1"]) == 2
+
+
+def test_a_bias_is_taken_off_the_means_of_both_phases() -> None:
+    old = two_convolutions("bn2")
+    old.arrays["conv1"][1] = np.arange(6, dtype=np.float32)
+    new = apply(old, "remove_bias_before_bn")
+    assert len(new.arrays["conv1"]) == 1
+    assert largest(old, new, (TEST, TRAIN)) < 1e-5
