@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.bases.batch_statistics import normalization_of
 from dragon.bases.fillers import FILLERS, unknown_filler
 from dragon.bases.registry import class_of
 from dragon.bases.weighted import Weighted
 from dragon.errors import UsageError, nearest
+from dragon.normalization.settings import Form
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.biases import Bias, add_bias, drop_bias, give_zero_bias, gives_channels, has_bias
 from dragon.surgery.fields import set_fields, set_layers_fields
@@ -131,12 +133,18 @@ def _before_norms(net: pb.NetParameter) -> list[int]:
     for index, layer in enumerate(net.layer):
         if issubclass(class_of(layer), Weighted) and graphs.of(index):
             readers = [graph.reader(index) for graph in graphs.of(index)]
-            alone = all(at is not None and class_of(net.layer[at]).removes_mean for at in readers)
-            if alone and gives_channels(layer):
+            if gives_channels(layer) and all(at is not None and _removes_mean(net.layer[at]) for at in readers):
                 found.append(index)
             else:
                 needed.add(layer.name)
     return [index for index in found if net.layer[index].name not in needed]
+
+
+def _removes_mean(layer: pb.LayerParameter) -> bool:
+    """Whether a layer subtracts the mean of each channel. SegNet's BN for INFERENCE scales and shifts alone."""
+    settings = normalization_of(layer)
+    fixed = settings is not None and settings.form is Form.SEGNET and settings.by_running(pb.TRAIN)
+    return class_of(layer).removes_mean and not fixed
 
 
 def set_layers(model: Model, layers: Mapping[str, _Fields], note: Note = silent_note) -> Model:

@@ -8,6 +8,7 @@ from typing import Any
 from dragon.bases.registry import class_of, find_class, layer_types
 from dragon.bases.weighted import Weighted
 from dragon.errors import UsageError, nearest
+from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.changes import pairs
 from dragon.surgery.fields import set_layers_fields
@@ -17,7 +18,7 @@ from dragon.surgery.model import Model, Note, silent_note
 from dragon.surgery.normalisations import Normalisation, PhaseGraphs
 from dragon.surgery.places import PLACES, walk
 from dragon.surgery.remove import chosen_normalisations, take_out
-from dragon.surgery.rules import copy_rules
+from dragon.surgery.rules import copy_rules, same_conditions
 from dragon.surgery.selection import Words, check_choice, find_type, select
 from dragon.surgery.values import rename_value
 
@@ -151,6 +152,9 @@ def _move_one(net: pb.NetParameter, name: str, place: str) -> str:
     value = trial.layer[spot].top[0]
     in_place = spot == source
     top = value if in_place else name
+    first = pieces.layer[0]
+    if not in_place and not (phases(first) == phases(trial.layer[spot]) and same_conditions(first, trial.layer[spot])):
+        return f'"{trial.layer[spot].name}" is in other phases or stages too'
     if not in_place and any(top in layer.top for layer in trial.layer):
         return f'there is another blob "{top}"'
     pieces.layer[0].bottom[0] = value
@@ -158,7 +162,10 @@ def _move_one(net: pb.NetParameter, name: str, place: str) -> str:
     for layer in pieces.layer[1:]:
         layer.bottom[0] = layer.top[0] = top
     if not in_place:
-        rename_value(trial, spot, value, top)
+        try:
+            rename_value(trial, spot, value, top)
+        except UsageError as error:
+            return error.message
     _set_layers(net, [*trial.layer[: spot + 1], *pieces.layer, *trial.layer[spot + 1 :]])
     return ""
 

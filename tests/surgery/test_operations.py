@@ -15,7 +15,8 @@ from dragon.proto.text import parse_text
 from dragon.surgery.model import Model
 from dragon.surgery.operations import apply, apply_all, operations
 from dragon.surgery.prove import prove
-from tests.surgery.helpers import FORMS, definition, trained
+from tests.surgery.helpers import CONV, FORMS, HEAD, definition, trained
+from tests.surgery.helpers import TAIL as REST
 from tests.surgery.test_insert import RELU, TAIL, net
 
 
@@ -156,6 +157,15 @@ def test_a_bias_before_a_normalisation_is_taken_off_its_running_mean(form: str) 
     assert max(differences.values()) < 1e-5
 
 
+@pytest.mark.parametrize(("mode", "needed"), [("INFERENCE", True), ("LEARN", False)])
+def test_a_bias_before_the_scale_and_shift_of_segnet_is_needed(mode: str, needed: bool) -> None:
+    net = definition("merged")
+    net.layer[2].ClearField("batch_norm_param")
+    net.layer[2].bn_param.bn_mode = pb.BNParameter.BNMode.Value(mode)
+    new = apply(Model(net), "remove_bias_before_bn").net
+    assert new.layer[1].convolution_param.bias_term == needed
+
+
 def test_biases() -> None:
     dropped = changed("remove_bias_before_bn", {})
     assert not dropped.layer[1].convolution_param.bias_term
@@ -218,6 +228,25 @@ def test_move_and_back(form: str) -> None:
     assert [layer.type for layer in back.layer] == [layer.type for layer in old.layer]
     with pytest.raises(UsageError, match="without weights"):
         apply(trained(old), "move", {})
+
+
+def test_a_normalisation_of_one_phase_does_not_move_behind_an_activation_of_both() -> None:
+    """Readers in the other phase would find no blob of its name."""
+    norm = 'layer { name: "bn1" type: "BN" bottom: "conv1" top: "conv1" include { phase: TRAIN } }\n'
+    pair = [CONV.replace('top: "conv1"', f'top: "conv1" include {{ phase: {phase} }}') for phase in ("TRAIN", "TEST")]
+    text = HEAD + pair[0] + norm + pair[1] + REST.replace("NAME", "conv1")
+    notes: list[str] = []
+    with pytest.raises(UsageError, match="no normalisation can move"):
+        apply(Model(parse_text(text, pb.NetParameter())), "move", {}, notes.append)
+    assert notes == ['left bn1: "relu" is in other phases or stages too']
+    mixed = text.replace('type: "ReLU"', 'type: "ReLU" include { phase: TRAIN }')
+    with pytest.raises(UsageError, match="no normalisation can move"):
+        apply(Model(parse_text(mixed, pb.NetParameter())), "move", {}, notes.append)
+    assert notes[1].startswith('left bn1: "ip" read another "conv1" where another phase or stage lacks it')
+    inside = mixed.replace('type: "InnerProduct"', 'type: "InnerProduct" include { phase: TRAIN }')
+    new = apply(Model(parse_text(inside, pb.NetParameter())), "move", {}, notes.append)
+    assert notes[2:] == ["moved bn1"]
+    Net(new.net, TRAIN, engine="numpy").run_forward()
 
 
 def test_set() -> None:
