@@ -157,11 +157,11 @@ def test_a_bias_before_a_normalisation_is_taken_off_its_running_mean(form: str) 
     assert max(differences.values()) < 1e-5
 
 
-@pytest.mark.parametrize(("mode", "needed"), [("INFERENCE", True), ("LEARN", False)])
-def test_a_bias_before_the_scale_and_shift_of_segnet_is_needed(mode: str, needed: bool) -> None:
+@pytest.mark.parametrize(("mode", "needed"), [(pb.BNParameter.INFERENCE, True), (pb.BNParameter.LEARN, False)])
+def test_a_bias_before_the_scale_and_shift_of_segnet_is_needed(mode: pb.BNParameter.BNMode, needed: bool) -> None:
     net = definition("merged")
     net.layer[2].ClearField("batch_norm_param")
-    net.layer[2].bn_param.bn_mode = pb.BNParameter.BNMode.Value(mode)
+    net.layer[2].bn_param.bn_mode = mode
     new = apply(Model(net), "remove_bias_before_bn").net
     assert new.layer[1].convolution_param.bias_term == needed
 

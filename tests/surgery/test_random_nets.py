@@ -75,7 +75,9 @@ def results(model: Model, phase: int, seed: int) -> dict[str, Array]:
         net.blobs[name].data[...] = rng.standard_normal(net.blobs[name].shape)
     net.run_forward()
     found = {name: net.blobs[name].peek().copy() for name in sorted(net.outputs)}
-    net.backward(**{name: rng.standard_normal(value.shape) for name, value in found.items()})
+    for name, value in found.items():
+        net.blobs[name].diff[...] = rng.standard_normal(value.shape)
+    net.run_backward()
     return found | {f"gradient of {name}": net.blobs[name].peek_diff().copy() for name in net.inputs}
 
 
