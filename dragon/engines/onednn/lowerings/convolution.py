@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
-from math import prod
 from typing import TYPE_CHECKING, Any, cast
 
 from dragon.engines.onednn.kernels import convolution as conv
@@ -19,6 +18,7 @@ from dragon.engines.onednn.lowerings.merged_groups import convolve_merged
 from dragon.engines.onednn.lowerings.parameters import Epilogue, Parameters, add_gradients, forward_arguments
 from dragon.engines.onednn.lowerings.row_products import add_row_products
 from dragon.engines.onednn.lowerings.square_winograd import convolve_in_tiles
+from dragon.engines.onednn.plan.block_choice import FEW, filled
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.places import blocks
 from dragon.graph.node import Node
@@ -50,8 +50,6 @@ def spec_of(b: Builder, layer: ConvolutionBase, bottom: Blob, top: Blob) -> conv
     )
 
 
-FEW = 4  # channels of an image
-SMALL = 49  # pixels of a map
 FILLED = 16  # channels that the library fills up to, where it takes blocks (with AVX-512)
 
 
@@ -195,39 +193,18 @@ def _orders(b: Builder, spec: conv.ConvSpec, epilogue: Epilogue) -> dict[Pass, O
 def _layouts(b: Builder, spec: conv.ConvSpec, bottom: Blob) -> tuple[MemoryDesc | None, MemoryDesc | None]:
     """Layouts of source and destination where the library's own choice was measured to be slower; None: its choice.
 
-    In TEST that is blocks of channels, see `Builder.in_blocks`.
+    In TEST that is blocks of channels, see `BlockChoice`.
 
     It fills channels up to blocks of 16, so 20 channels cost as much as 32; then channels-last is faster (quirk
     "channels fill blocks"). A source of few channels is fastest as the plain image that it is.
     """
     block = b.device.block
     kept = spec.groups > 1 and b.desc(bottom).is_channels_last  # a depthwise one is fast in that layout, too
-    if b.in_blocks(spec.src[0]) and not kept and _fits_blocks(spec, block):
+    if b.blocks is not None and not kept and b.blocks.fits(spec):
         return blocks(spec.src, block), blocks(spec.dst, block)
-    last = spec.groups == 1 and not spec.transposed and max(_padded(c) for c in (spec.dst[1], spec.src[1])) > 1.2
+    last = spec.groups == 1 and not spec.transposed and max(filled(c, FILLED) for c in (spec.dst[1], spec.src[1])) > 1.2
     dst = MemoryDesc.channels_last(spec.dst, spec.dtype) if last else None
     if spec.src[1] <= FEW and not last:
         present = b.desc(bottom)
         return present if present.is_row_major and present.dtype == spec.dtype else None, dst
     return MemoryDesc.channels_last(spec.src, spec.dtype) if last else None, dst
-
-
-def _fits_blocks(spec: conv.ConvSpec, block: int) -> bool:
-    """Whether a convolution is at least as fast in blocks, or nearly.
-
-    Windows on small maps are not; nor, with AVX2, those of another size than 3 x 3.
-    """
-    if len(spec.kernel) != 2 or spec.transposed:
-        return False
-    if spec.src[1] % block or _padded(spec.dst[1], block) > 1.5:
-        return False
-    if spec.groups > 1:
-        return spec.groups == spec.src[1] == spec.dst[1]
-    if max(spec.kernel) == 1:
-        return True
-    return prod(spec.dst[2:]) > SMALL and (block == 16 or spec.kernel == (3, 3))
-
-
-def _padded(channels: int, block: int = FILLED) -> float:
-    """How many times more channels there are once they are filled up to whole blocks."""
-    return 1.0 if channels <= FEW else -(-channels // block) * block / channels

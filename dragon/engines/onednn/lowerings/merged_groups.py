@@ -62,7 +62,7 @@ def convolve_merged(
     if bound is None or together == 1 or limited or "gemm" not in alone.implementation:
         return False
     wide = replace(spec, groups=spec.groups // together)
-    in_blocks = b.in_blocks(spec.src[0]) and len(spec.kernel) == 2
+    in_blocks = b.blocks is not None and b.blocks.of(spec.src[0]) and len(spec.kernel) == 2
     src, dst = (blocks(shape, b.device.block) if in_blocks else None for shape in (spec.src, spec.dst))
     primitive = conv.forward(b.device, wide, src=src, dst=dst, training=False, post_ops=epilogue.post_ops, layer=name)
     if "gemm" in primitive.implementation or primitive.is_reference:

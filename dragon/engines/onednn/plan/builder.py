@@ -19,6 +19,7 @@ from dragon.engines.onednn.library.descriptor import MemoryDesc
 from dragon.engines.onednn.library.device import Device
 from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import Attributes, Call, Primitive, SumPost
+from dragon.engines.onednn.plan.block_choice import BlockChoice
 from dragon.engines.onednn.plan.bound import Bound
 from dragon.engines.onednn.plan.guarded import BoundedCall, GuardedCall, bounded_call
 from dragon.engines.onednn.plan.places import find_places
@@ -41,9 +42,9 @@ C = TypeVar("C", bound=Call)
 class Builder(Recomputed):
     """The plan that is being built.
 
-    dtype: the element type of activations. remark: set by a lowering, how it computes a layer. parts: for each layer of
-    a fused group, by index, a function that builds its backward by itself. ranges: of what layers read that run in
-    int8, by their names.
+    dtype: the element type of activations. blocks: which convolutions work in blocks of channels, None for none.
+    remark: set by a lowering, how it computes a layer. parts: for each layer of a fused group, by index, a function
+    that builds its backward by itself. ranges: of what layers read that run in int8, by their names.
     """
 
     def __init__(
@@ -65,10 +66,10 @@ class Builder(Recomputed):
             for bottom in node.bottoms:
                 self.readers.setdefault(bottom, []).append(node)
         self.dtype = dtype
-        # products in int8 want channels last, and shuffles leave rows that would have to be put into blocks
-        shuffles = any(node.layer.type == "ShuffleChannel" for node in net.nodes)
-        self._blocks = self.ahead and dtype == DataType.f32 and not ranges and not shuffles
-        if self._blocks:
+        # products in int8 want channels last
+        in_blocks = self.ahead and dtype == DataType.f32 and not ranges
+        self.blocks = BlockChoice(net.nodes, device) if in_blocks else None
+        if self.blocks is not None and self.blocks.of(1):
             self.places = find_places(net.nodes, device.block)
         self.winograd = winograd
         self.remark = ""
@@ -79,13 +80,6 @@ class Builder(Recomputed):
         self._scratch: dict[int, list[Memory]] = {}  # by slot
         self._scratch_bytes: dict[int, NDArray[np.uint8]] = {}  # by slot, as large as the largest so far
         self._slots: dict[int, int] = {}  # id of a scratch memory -> slot
-
-    def in_blocks(self, images: int) -> bool:
-        """Whether convolutions of so many images work in blocks of channels; of one, concatenations then copy nothing.
-
-        Of several where the library's choice, channels last, is slower: without AVX-512.
-        """
-        return self._blocks and (images == 1 or not self.device.has_avx512)
 
     def checkpoint(self) -> Any:
         scratch = {slot: len(memories) for slot, memories in self._scratch.items()}
