@@ -160,7 +160,7 @@ class MultiBoxLoss(Loss):
             match, most = match_boxes(self.prior[item], truth.boxes, self.threshold, inside)
             if p.share_location:
                 return [_Match(item, 0, truth, match, most)]
-            label = np.where(match > UNMATCHED, truth.labels[match], UNMATCHED)
+            label = np.where(match > UNMATCHED, truth.labels[np.maximum(match, 0)], UNMATCHED)
             return [
                 _Match(item, c, truth, np.where(label == c, match, UNMATCHED), most)
                 for c in np.unique(truth.labels).tolist()
@@ -172,7 +172,7 @@ class MultiBoxLoss(Loss):
         for c in np.unique(truth.labels).tolist():
             own = np.flatnonzero(truth.labels == c)
             match, most = match_boxes(self._decoded(item, offsets[:, c]), truth.boxes[own], self.threshold, inside)
-            found.append(_Match(item, c, truth, np.where(match > UNMATCHED, own[match], match), most))
+            found.append(_Match(item, c, truth, np.where(match > UNMATCHED, own[np.maximum(match, 0)], match), most))
         return found
 
     def _decoded(self, item: int, offsets: Array) -> Array:

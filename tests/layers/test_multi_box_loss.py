@@ -211,7 +211,10 @@ SHARED = [
     "map_object_to_agnostic: true use_difficult_gt: false",
     "background_label_id: 9 conf_loss_type: LOGISTIC mining_type: NONE",
 ]
-OWN = ["mining_type: NONE share_location: false", "mining_type: NONE share_location: false conf_loss_type: LOGISTIC"]
+OWN = [
+    f"mining_type: NONE share_location: false {more}"
+    for more in ("", "conf_loss_type: LOGISTIC", "ignore_cross_boundary_bbox: true")
+]
 SETTINGS = [
     f"{base} {code} {prior}"
     for base, code, prior in itertools.product(SHARED + OWN, CODES, ["", "use_prior_for_matching: false"])
