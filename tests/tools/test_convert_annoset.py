@@ -237,6 +237,37 @@ def test_wrong_annotations(folder: Path, dragon: Dragon, change: tuple[str, str]
     assert not Path("db").exists()
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("2147483648 1 2 3 4", "im/a.txt:1: label 2147483648 is out of range, -2147483648 to 2147483647"),
+        ("1 1e39 2 3 4", "im/a.txt: has a box that is not finite"),
+    ],
+)
+def test_numbers_of_a_text_that_a_record_cannot_hold(folder: Path, dragon: Dragon, line: str, words: str) -> None:
+    (folder / "im/a.txt").write_text(line)
+    (folder / "list.txt").write_text("a.png a.txt\n")
+    result = dragon("convert-annoset", "im", "list.txt", "db", "--label-type", "txt")
+    assert (result.code, words in result.error) == (2, True), result.error
+
+
+def test_odd_numbers_in_json(folder: Path, dragon: Dragon) -> None:
+    """A size below 1 is none, and boxes are divided by the image's own; a crowd may be written as text."""
+    (folder / "map").write_text('item { name: "9" label: 4 }')
+    (folder / "list.txt").write_text("a.png a.json\n")
+    flags = ("im", "list.txt", "db", "--label-type", "json", "--label-map-file", "map")
+    for end, code in ((1e39, 2), (15.5, 0)):
+        annotation = [{"category_id": 9, "bbox": [4.5, 5, end, 5], "iscrowd": "0"}]
+        content = {"image": {"width": -3, "height": 0}, "annotation": annotation}
+        (folder / "im/a.json").write_text(json.dumps(content))
+        result = dragon("convert-annoset", *flags)
+        assert result.code == code, result.error
+        if code:
+            assert "im/a.json: has a box that is not finite" in result.error
+        else:
+            close(rows(stored()[0]), [(4, 0, 4.5 / 40, 5 / 20, 20 / 40, 10 / 20, 0)])
+
+
 def test_document_types_are_found_in_any_encoding(tmp_path: Path) -> None:
     text = '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE a [<!ENTITY b "c">]>' + XML.replace(">cat<", ">&b;<")
     (tmp_path / "a.xml").write_bytes(text.encode("utf-16"))

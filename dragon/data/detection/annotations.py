@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.data.datum import LABELS
 from dragon.data.detection.geometry import BOX, DIFFICULT, LABEL, NONE
 from dragon.data.detection.record import number_instances
 from dragon.data.lists import number_in, read_lines
@@ -52,6 +53,8 @@ def read_txt(path: str | Path) -> Described:
         values = [number_in(word) for word in line.split()]
         if len(values) != 5 or not isinstance(values[0], int) or None in values:
             raise DataError(f'{path}:{number}: expected {wanted}, got "{line[:60]}"')
+        if values[0] not in LABELS:
+            raise DataError(f"{path}:{number}: label {values[0]} is out of range, {LABELS[0]} to {LABELS[-1]}")
         xmin, ymin, xmax, ymax = (float(value) for value in values[1:] if value is not None)
         found.append(Object(values[0], (xmin, ymin, xmax, ymax)))
     return Described(tuple(found))
@@ -93,8 +96,8 @@ def rows_of(described: Described, labels: Mapping[str, int], size: tuple[int, in
         if isinstance(one.kind, str) and one.kind not in labels:
             raise DataError(f'{where}: class "{one.kind}" is not in the label map{nearest(one.kind, list(labels))}')
         row[LABEL] = one.kind if isinstance(one.kind, int) else labels[one.kind]
-        # in 32 bits, as the fork divides
-        row[BOX] = np.array(one.box, np.float32) / np.tile(np.array(size, np.float32), 2)
+        with np.errstate(over="ignore"):  # in 32 bits, as the fork divides
+            row[BOX] = np.array(one.box, np.float32) / np.tile(np.array(size, np.float32), 2)
         row[DIFFICULT] = one.difficult
     if not np.isfinite(rows).all():
         raise DataError(f"{where}: has a box that is not finite")

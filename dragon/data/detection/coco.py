@@ -68,10 +68,11 @@ def _instances(found: Any) -> Instances:
 
 
 def _described(image: Any, annotations: Any) -> Described:
-    width, height = image.get("width"), image.get("height")
+    width, height = (int(image.get(side) or 0) for side in ("width", "height"))
     objects = []
     for one in annotations:
-        x, y, wide, high = (np.float32(value) for value in one["bbox"])  # the fork adds in 32 bits
-        box = (float(x), float(y), float(x + wide), float(y + high))
-        objects.append(Object(str(one["category_id"]), box, bool(one.get("iscrowd", 0))))
-    return Described(tuple(objects), width and int(width), height and int(height))
+        with np.errstate(over="ignore", invalid="ignore"):  # a box without end is refused with its file
+            x, y, wide, high = (np.float32(value) for value in one["bbox"])  # the fork adds in 32 bits
+            box = (float(x), float(y), float(x + wide), float(y + high))
+        objects.append(Object(str(one["category_id"]), box, int(one.get("iscrowd") or 0) != 0))
+    return Described(tuple(objects), width if width > 0 else None, height if height > 0 else None)
