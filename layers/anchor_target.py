@@ -75,9 +75,10 @@ class AnchorTarget(RegionSource):
         rows[1, labels == 1] = self.inside
         for label, weight in zip((1, 0), self._weights(labels), strict=True):
             rows[2, labels == label] = weight
-        give(top[0], labels.reshape(height, width, -1).transpose(2, 0, 1).reshape(1, 1, -1, width))
+        count = len(self.anchors)
+        give(top[0], labels.reshape(height, width, count).transpose(2, 0, 1).reshape(1, 1, count * height, width))
         for blob, values in zip(top[1:], rows, strict=True):
-            give(blob, values.reshape(height, width, -1).transpose(2, 0, 1)[None])
+            give(blob, values.reshape(height, width, count * 4).transpose(2, 0, 1)[None])
 
     def _labels(self, overlaps: Array) -> Array:
         """1, 0 or -1 for each anchor, given its overlap with each true box."""

@@ -21,6 +21,7 @@ from dragon.proto import dragon_pb2 as pb
 __all__ = ["DetectionEvaluate"]
 
 _MOST_CLASSES = 1_000_000  # each has a row in the top
+_MOST_ITEMS = 1 << 31
 
 
 @register()
@@ -76,7 +77,7 @@ class DetectionEvaluate(NoGradient):
         p = self.param.detection_evaluate_param
         found = np.asarray(bottom[0].peek(), np.float64).reshape(-1, 7)
         truth = truth_of(self, bottom[1].peek(), p.num_classes, p.background_label_id)
-        odd = ~np.isfinite(found[:, 0])
+        odd = ~((np.abs(found[:, 0]) < _MOST_ITEMS) & (found[:, 0] == np.floor(found[:, 0])))
         if odd.any():
             raise DataError(f"a detection in item {found[odd][0, 0]:g}", layer=self.where)
         last = max([*found[:, 0].astype(int).tolist(), *truth], default=-1)

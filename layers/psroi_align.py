@@ -51,6 +51,8 @@ class PSROIAlign(PositionSensitive):
         """Flat indices of the features and their weights in the bins, both (R, outputs or 1, group, group)."""
         _, channels, height, width = bottom[0].shape
         item, rois = self.regions(bottom)
+        if not height * width:
+            return  # no position has a value
         xp = xp_of(rois)
         channel = xp.arange(channels).reshape(self.outputs, self.group, self.group)
         plane = (item * channels + channel) * (height * width)

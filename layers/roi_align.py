@@ -65,6 +65,8 @@ class ROIAlign(RegionPooling):
     def _points(self, shape: tuple[int, ...]) -> Iterator[tuple[Array, Array]]:
         """For each offset within the bins: flat indices into the features and weights, both (R, C or 1, *bins)."""
         _, channels, height, width = shape
+        if not height * width:
+            return  # no position has a value
         xp = xp_of(self.rows)
         plane = (self.item * channels + xp.arange(channels)[:, None, None]) * (height * width)
 

@@ -14,6 +14,8 @@ from dragon.memory.storage import Array
 
 __all__ = ["RegionTargets", "Sampled"]
 
+_MOST_CLASSES = 1 << 31
+
 
 class Sampled(NamedTuple):
     """chosen: indices of the S regions, objects first. labels: (S). columns: targets, weights, (3, S, 4 * classes)."""
@@ -54,11 +56,18 @@ class RegionTargets:
         targets = np.zeros((len(chosen), 4))
         if len(true):
             nearest = true[overlaps[chosen].argmax(axis=1)]
-            labels[:objects] = nearest[:objects, 4]
+            labels[:objects] = self._classes(nearest[:objects, 4])
             targets = encode_offsets(rois[chosen], nearest[:, :4])
         if self._p.normalize_targets:
             targets = (targets - self._mean) / self._std
         return Sampled(chosen, labels, self._columns(labels, targets))
+
+    def _classes(self, found: Array) -> Array:
+        """The classes of the objects. Raises DataError for one that is no whole number."""
+        odd = ~((np.abs(found) < _MOST_CLASSES) & (found == np.floor(found)))
+        if odd.any():
+            raise DataError(f"a true box has class {found[odd][0]:g}, expected a whole number", layer=self._layer.where)
+        return found
 
     def _choose(self, overlaps: Array, random: np.random.Generator) -> tuple[Array, int]:
         """The indices of the sample, objects first, and how many objects it has."""

@@ -150,8 +150,11 @@ class YoloLoss(Loss):
             label, box = rows[item, row, 0], rows[item, row, 1:]
         labels = self.classes if self.class_of is None else len(self.class_of)
         for bad, what in (
-            (~((label >= 0) & (label < labels)), f"a class out of range: expected 0 to {labels - 1}"),
-            (~(item < n), f"an item out of range: expected 0 to {n - 1}"),
+            (
+                ~((label >= 0) & (label < labels) & (label == np.floor(label))),
+                f"a class out of range: expected 0 to {labels - 1}",
+            ),
+            (~((item < n) & (item == np.floor(item))), f"an item out of range: expected 0 to {n - 1}"),
             (
                 ~((box[:, :2] >= 0) & (box[:, :2] <= 1) & (box[:, 2:] > 0)).all(axis=1),
                 "no centre in the image, or no size",

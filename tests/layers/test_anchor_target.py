@@ -125,6 +125,15 @@ def test_an_image_without_boxes_is_negative() -> None:
     assert np.isfinite(one.top[1].data).all()
 
 
+@pytest.mark.parametrize("size", [(0, 3), (3, 0), (0, 0)])
+def test_a_map_without_positions(size: tuple[int, int]) -> None:
+    one = One(f'type: "AnchorTarget" anchor_target_param {{ {ANCHORS} }}', np.zeros((1, 2, *size)), TRUE, INFO, n_top=4)
+    one.forward()
+    count = len(anchors_of(one))
+    shapes = [(1, 1, count * size[0], size[1]), *[(1, count * 4, *size)] * 3]
+    assert [blob.shape for blob in one.top] == shapes
+
+
 def test_no_gradient_reaches_the_scores() -> None:
     one = make()
     one.forward()

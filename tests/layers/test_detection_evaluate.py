@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,11 @@ def test_messages(tmp_path: Path) -> None:
     (tmp_path / "sizes.txt").write_text("a 20\n")
     with pytest.raises(DataError, match=r'sizes.txt:1: expected "name height width", got "a 20"'):
         one(found, labels, f'name_size_file: "{tmp_path}/sizes.txt"')
+    for wrong in (np.inf, 1e30, 0.5):
+        odd = found.copy()
+        odd[2, 0] = wrong
+        with pytest.raises(DataError, match=re.escape(f"a detection in item {wrong:g}")):
+            one(odd, labels).forward()
     found[3, 1] = 4
     with pytest.raises(DataError, match="a detection of class 4: num_classes is 4, background_label_id 0"):
         one(found, labels).forward()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -100,6 +101,10 @@ def test_errors() -> None:
         make("", classes=0)
     with pytest.raises(DataError, match="a true box has class 2, expected 1 to 1"):
         make("batch_size: -1", classes=2).forward()
+    for wrong in (math.nan, math.inf, 1e30, 1.5):
+        true = np.column_stack([TRUE[:, :4], np.full(len(TRUE), wrong)])
+        with pytest.raises(DataError, match=re.escape(f"a true box has class {wrong:g}, expected a whole number")):
+            make("batch_size: -1", true=true).forward()
     with pytest.raises(DataError, match="regions of further ones"):
         make("", ROIS + np.array([1, 0, 0, 0, 0])).forward()
     with pytest.raises(DataError, match="no regions and no true boxes"):

@@ -49,6 +49,14 @@ def test_values(scale: float) -> None:
             assert y[r, c, i, j] == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
+@pytest.mark.parametrize("size", [(0, 3), (3, 0), (0, 0)])
+def test_features_without_positions(size: tuple[int, int]) -> None:
+    one = One('type: "PSROIAlign" psroi_align_param { spatial_scale: 1 output_dim: 3 group_size: 2 }',
+              np.zeros((2, 12, *size)), ROIS)  # fmt: skip
+    assert not one.forward().any()
+    assert one.backward(1).size == 0
+
+
 def test_gradient() -> None:
     text = 'type: "PSROIAlign" psroi_align_param { spatial_scale: 0.5 output_dim: 3 group_size: 2 }'
     assert check_gradient(text, [X, ROIS]) == 150

@@ -63,6 +63,13 @@ def test_values(bins: tuple[int, int], scale: float, ratio: int) -> None:
     check_gradient(text, [X, ROIS], most=40)
 
 
+@pytest.mark.parametrize("size", [(0, 3), (3, 0), (0, 0)])
+def test_features_without_positions(size: tuple[int, int]) -> None:
+    one = One('type: "ROIAlign" roi_align_param { pooled_h: 2 pooled_w: 1 }', np.zeros((2, 3, *size)), ROIS)
+    assert not one.forward().any()
+    assert one.backward(1).size == 0
+
+
 def test_huge_regions_and_nan_end_at_once() -> None:
     text = 'type: "ROIAlign" roi_align_param { pooled_h: 2 pooled_w: 2 }'
     rois = [[0, -1e9, -1e9, 1e9, 1e9], [0, np.nan, 0, 4, 4], [0, 0, 0, np.inf, 4]]

@@ -183,7 +183,11 @@ def test_errors() -> None:
         One(text(), MAP[:, :15], ROWS)
     with pytest.raises(ShapeError, match=r"expected true boxes \(N, 1, T, 5\)"):
         One(text(), MAP, ROWS[:2])
-    for column, wrong, message in ((0, 3, "a class out of range: expected 0 to 2"), (1, 1.5, "no centre in the image")):
+    for column, wrong, message in (
+        (0, 3, "a class out of range: expected 0 to 2"),
+        (0, 0.5, "a class out of range"),
+        (1, 1.5, "no centre in the image"),
+    ):
         rows = ROWS.copy()
         rows[0, 0, 1, column] = wrong
         with pytest.raises(DataError, match=f"true box 1 has {message}"):
