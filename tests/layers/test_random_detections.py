@@ -93,7 +93,7 @@ def test_detection_evaluate(seed: int) -> None:
             for _ in range(int(rng.integers(most)))
         ]
 
-    found = rows_of(6) or [[item] + [-1] * 6 for item in range(n)]
+    found = rows_of(6) or [[item] + [-1.0] * 6 for item in range(n)]
     for row, score in zip(found, rng.permutation(1000), strict=False):
         row[2] = float(score) / 1000 if row[1] >= 0 else -1
     true = [[*row, float(rng.random() < 0.3)] for row in rows_of(5)] + [[-1.0] * 8]

@@ -112,8 +112,8 @@ def test_region_loss(seed: int) -> None:
             shapes = [
                 sizes[a] if by_shape else case.box((item, a, row, column), sizes[a])[2:] for a in range(len(sizes))
             ]
-            best = max(range(len(shapes)), key=lambda a, s=shapes, b=box: iou([0, 0, *s[a]], [0, 0, *b[2:]]))
-            own[item, best, row, column] = label, box
+            shared = [iou([0, 0, *shape], [0, 0, *box[2:]]) for shape in shapes]
+            own[item, shared.index(max(shared)), row, column] = label, box
     total, scale = 0.0, case.scale
     for at in case.places():
         item, anchor, row, column = at
