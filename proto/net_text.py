@@ -21,7 +21,7 @@ from dragon.proto.text_tree import Entry, read_tree
 from dragon.proto.upgrade import upgrade_net
 from dragon.proto.v1_text import present_layers
 
-__all__ = ["NetSource"]
+__all__ = ["NetSource", "quiet"]
 
 _LAYER = "layer"
 
@@ -64,7 +64,17 @@ class NetSource:
             return None
         raw = source.raw
         text = without_unknown(source.text, raw) if drop_unknown else source.text
-        return replace(source, text=text, net=raw, origin=tuple(range(len(raw.layer)))).edit(new)
+        named = source._named_as(new)
+        return replace(source, text=text, net=named, origin=tuple(range(len(raw.layer)))).edit(new)
+
+    def _named_as(self, new: pb.NetParameter) -> pb.NetParameter:
+        """`raw` with the names that layers without one have in `new`: those depend on their types, which change."""
+        raw = pb.NetParameter()
+        raw.CopyFrom(self.raw)
+        for of, layer in zip(self.origin, name_layers(new).layer, strict=True):
+            if of >= 0 and not raw.layer[of].name:
+                raw.layer[of].name = layer.name
+        return raw
 
     def _of_present_layers(self) -> NetSource | None:
         """The source of the same net whose text has `layer` in place of V1's `layers`; None for V0."""
@@ -81,14 +91,14 @@ def _parsed(text: str) -> pb.NetParameter:
 def _says(text: str, net: pb.NetParameter) -> bool:
     """Whether text means a net."""
     try:
-        with _quiet():
+        with quiet():
             return name_layers(upgrade_net(_parsed(text))) == net
     except PrototxtError:
         return False
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Say nothing of upgrades, which were reported when the text was read."""
     log = logging.getLogger("dragon")
 
@@ -177,6 +187,7 @@ class _NetEditor(Editor):
         """The changed text of an entry that moves."""
         text = self.apply(entry.start, entry.end)
         self.edits = [edit for edit in self.edits if not entry.start <= edit[0] < entry.end]
+        self._gone = {at: gone for at, gone in self._gone.items() if not entry.start <= at < entry.end}
         self.remove(entry)
         return text
 
@@ -185,24 +196,30 @@ class _NetEditor(Editor):
         one_line = False
         if body is not None and body.entries:
             one_line = "\n" not in self.text[body.opened : body.entries[0].start]
-        return self.style.message(_LAYER, layer, "", one_line)
+        return self.style.message(_LAYER, layer, self._indent(), one_line)
+
+    def _indent(self) -> str:
+        """The indentation of the net's entries: a net within a solver has one."""
+        found = (indentation(self.text, entry.start) for entry in self._tree.entries)
+        return next((indent for indent in found if indent is not None), "")
 
     def _put(self, anchor: Entry | None, text: str) -> None:
         """Write a layer on lines of its own behind another one, or before the first."""
-        newline = self.style.newline
+        newline, indent = self.style.newline, self._indent()
         gap = newline * (2 if self._spaced(anchor) else 1)
         if anchor is not None:
             end = self.line_end(anchor.end)
             place = anchor.end if end < 0 else end
             tail = newline if end < 0 else ""
-            self.edits.append((place, place, f"{gap}{text}{tail}"))
+            self.edits.append((place, place, f"{gap}{indent}{text}{tail}"))
         elif self._entries:
             first = self._above_comments(self._entries[0].start)
-            self.edits.append((first, first, f"{text}{gap}"))
+            added = f"{text}{gap}{indent}" if first == self._entries[0].start else f"{indent}{text}{gap}"
+            self.edits.append((first, first, added))
         else:
             end = len(self.text)
             start = "" if not self.text or self.text.endswith("\n") else newline
-            self.edits.append((end, end, f"{start}{text}{newline}"))
+            self.edits.append((end, end, f"{start}{indent}{text}{newline}"))
 
     def _above_comments(self, start: int) -> int:
         """Where the lines of comments above a layer begin; the layer itself, where they are the first of the text."""

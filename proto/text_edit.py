@@ -6,7 +6,7 @@ its line and those inside it; comments on lines of their own between entries sta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import SequenceMatcher
 from typing import Any
@@ -27,12 +27,13 @@ class Editor:
     def __init__(self, text: str, style: Style) -> None:
         self.text, self.style = text, style
         self.edits: list[tuple[int, int, str]] = []
-        self._gone: set[int] = set()  # starts of entries that are removed
+        self._gone: dict[int, Entry] = {}  # entries that are removed, by their starts
 
     def apply(self, start: int, end: int) -> str:
         """The characters from start to end with all changes within."""
         out, done = [], start
-        for first, last, replacement in sorted(self.edits, key=lambda edit: edit[:2]):
+        edits = [*self.edits, *self._removals(start, end)]
+        for first, last, replacement in sorted(edits, key=lambda edit: edit[:2]):
             if first >= start and last <= end:
                 out += [self.text[done:first], replacement]
                 done = max(done, last)
@@ -54,36 +55,60 @@ class Editor:
         after = self.text.find("\n", end) + 1
         return entry.start - len(indent), after or len(self.text)
 
+    # -- what goes -----------------------------------------------------------------------------------------------
     def remove(self, entry: Entry) -> None:
-        """Remove an entry with its lines, or within its line."""
-        self._gone.add(entry.start)
-        lines = self._lines(entry)
-        if lines is None:
-            before = self.text[: entry.start]
-            start = len(before.rstrip(" \t"))
-            start = entry.start if before[:start].endswith("\n") else start
-            self.edits.append((start, entry.end, ""))
-            return
-        start, end = lines
-        blank_before = start == 0 or self.text[:start].endswith(("\n\n", "\n\r\n"))
-        following = self.text[end:].partition("\n")[0]
-        if blank_before and self.text[end:] and not following.strip():
-            end += len(following) + 1
-        self.edits.append((start, end, ""))
+        """Remove an entry; a line on which nothing else stays goes as a whole."""
+        self._gone[entry.start] = entry
 
-    def remove_all(self, entries: Iterable[Entry]) -> None:
-        """Remove entries, in their order; a line on which nothing else stands goes as a whole."""
+    def _removals(self, start: int, end: int) -> Iterator[tuple[int, int, str]]:
+        """The changes that remove entries from start to end; those behind one another on a line go as one."""
+        spans: list[tuple[int, int, bool]] = []  # bool: whole lines
         run: Entry | None = None
-        for entry in entries:
+        gone = [entry for at, entry in sorted(self._gone.items()) if start <= at and entry.end <= end]
+        for entry in gone:
             if run is not None and not self.text[run.end : entry.start].strip(" \t"):
-                self._gone.add(entry.start)
                 run = replace(run, end=entry.end)
                 continue
             if run is not None:
-                self.remove(run)
+                self._extend(spans, run)
             run = entry
         if run is not None:
-            self.remove(run)
+            self._extend(spans, run)
+        for first, last, whole in spans:
+            yield first, last + (self._blank_behind(first, last) if whole else 0), ""
+
+    def _extend(self, spans: list[tuple[int, int, bool]], run: Entry) -> None:
+        """Add the characters that go with an entry, to the lines right before it where those go too."""
+        lines = self._lines(run)
+        if lines is None:
+            spans.append((*self._within_line(run), False))
+        elif spans and spans[-1][1:] == (lines[0], True):
+            spans[-1] = (spans[-1][0], lines[1], True)
+        else:
+            spans.append((*lines, True))
+
+    def _within_line(self, entry: Entry) -> tuple[int, int]:
+        """The entry with the space before it; with that behind it where it is the first of its line or message."""
+        start = entry.start
+        while start and self.text[start - 1] in " \t":
+            start -= 1
+        behind = self._skip(entry.end)
+        if (start == 0 or self.text[start - 1] in "\n{<\ufeff") and self.text[behind : behind + 1] not in ("\r", "\n"):
+            return entry.start, behind
+        return start, entry.end
+
+    def _skip(self, offset: int) -> int:
+        """The first character from an offset on that is no space."""
+        while offset < len(self.text) and self.text[offset] in " \t":
+            offset += 1
+        return offset
+
+    def _blank_behind(self, start: int, end: int) -> int:
+        """The length of the blank line behind lines that go, if one is before them or they are the first."""
+        if start and not self.text.endswith(("\n\n", "\n\r\n", "{\n", "{\r\n"), 0, start):
+            return 0
+        after = self.text.find("\n", end) + 1
+        return after - end if after and not self.text[end:after].strip() else 0
 
     def add(
         self, tree: Tree, after: Entry | None, name: str, content: Message | str, before: Entry | None = None
@@ -189,7 +214,8 @@ class Editor:
             common = min(i_end - i, j_end - j)
             for k in range(common):
                 self._change_item(found[i + k][1], field, before[i + k], after[j + k], new, j + k)
-            self.remove_all(entry for entry, _ in found[i + common : i_end])
+            for entry, _ in found[i + common : i_end]:
+                self.remove(entry)
             for k in range(j + common, j_end):
                 at, content = i + common - 1, self._content(field, new, k)
                 if found and at < 0:

@@ -162,7 +162,9 @@ def upgrade_v1(old: pb.V1LayerParameter) -> pb.LayerParameter:
     """A V1 layer as a layer of the same fields. Raises PrototxtError for one without a type."""
     if not V1_TYPES[old.type]:
         raise PrototxtError(f'layer "{old.name}" has no type')
-    new = pb.LayerParameter(name=old.name, type=V1_TYPES[old.type], bottom=old.bottom, top=old.top)
+    new = pb.LayerParameter(type=V1_TYPES[old.type], bottom=old.bottom, top=old.top)
+    if old.name:
+        new.name = old.name
     for field, value in old.ListFields():
         name = str(field.name)
         if name in ("include", "exclude", "blobs", "loss_weight"):

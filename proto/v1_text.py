@@ -40,7 +40,9 @@ def _change(editor: Editor, body: Tree, new: pb.LayerParameter) -> None:
     for _, item in body.items("type"):
         editor.edits.append((item.start, item.end, editor.style.value(new, "type")))
     anchor = _before_specs(body.entries)
-    editor.remove_all(entry for entry in body.entries if entry.name in _SPECS)
+    for entry in body.entries:
+        if entry.name in _SPECS:
+            editor.remove(entry)
     for spec in new.param:
         editor.add(body, anchor, "param", spec)
 

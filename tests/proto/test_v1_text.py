@@ -164,3 +164,32 @@ def test_a_layer_that_changes_in_an_old_text(tmp_path: Path) -> None:
     assert "num_output: 9\n" in new
     assert "input_dim: 0x1c" in new, "what does not have to change stays"
     assert name_layers(upgrade_net(parse_text(new, pb.NetParameter()))) == name_layers(definition.message)
+
+
+def test_fields_that_share_a_line(tmp_path: Path) -> None:
+    """No blank line and no space is left where they were."""
+    text = """layer {
+  name: "c" type: "Convolution" bottom: "a" top: "b"
+  convolution_param {
+    num_output: 2
+
+    relu: true negative_slope: 0.1
+
+    temporal_stride: 1 kernel_size: 3
+    kernel_depth: 3 stride: 1  # gone
+  }
+}
+layer { name: "d" type: "Convolution" bottom: "b" top: "c" convolution_param { relu: 0 num_output: 2 kernel_size: 1 } }
+"""
+    new = upgraded(text, tmp_path)
+    assert new is not None
+    assert "  convolution_param {\n    num_output: 2\n\n    kernel_size: 3\n  }\n}\n" in new
+    assert "{ num_output: 2 kernel_size: 1 }" in new
+
+
+def test_layers_without_names_keep_their_text(tmp_path: Path) -> None:
+    """Their names depend on their types, which change."""
+    text = """layer { type: "NdPooling" bottom: "a" top: "b" pooling_param { kernel_size: 2 } }  # one
+layer { type: "Pooling" bottom: "b" top: "c" pooling_param { kernel_size: 0x3 } }  # two
+"""
+    assert upgraded(text, tmp_path) == text.replace("NdPooling", "Pooling")
