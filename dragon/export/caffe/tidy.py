@@ -66,6 +66,7 @@ def _rename_maker(net: pb.NetParameter, index: int, old: str, new: str) -> bool:
     """Give the value that a layer reads the name of its top, an output; False where other layers read it too."""
     before = net.layer[:index]
     readers = [layer for layer in before if old in layer.bottom and old not in layer.top]
+    readers += [layer for layer in net.layer[index + 1 :] if old in layer.bottom]
     makers = [layer for layer in before if old in layer.top]
     if readers or any(class_of(layer).is_source for layer in makers):
         return False

@@ -275,3 +275,13 @@ def test_layers_of_a_dialect(tmp_path: Path, kind: str, with_weights: bool) -> N
     model, weights = with_random_weights(tmp_path, text)
     found = read_model(model, weights if with_weights else None, as_written=True)
     assert types(whole_net(found, read_deployed(model))) == ["Input", "BatchNorm", "Scale"]
+
+
+def test_a_copy_of_what_later_layers_read_stays(tmp_path: Path) -> None:
+    """Its top is an output, whose name the layer before it cannot take."""
+    drop = 'layer { name: "drop" type: "Dropout" bottom: "conv" top: "y" }'
+    behind = 'layer { name: "r" type: "AbsVal" bottom: "conv" top: "z" }'
+    model, weights = with_random_weights(tmp_path, HEAD + CONV_LAYER + drop + behind)
+    made = deploy_net(read_deployed(model), str(weights))
+    assert sorted(made.outputs) == ["y", "z"]
+    assert types(made) == ["Input", "Convolution", "Dropout", "AbsVal"]
