@@ -41,12 +41,16 @@ class NetSource:
     def edit(self, new: pb.NetParameter) -> str | None:
         """The text, changed to say what `new` says; None where it has no such form.
 
-        new: the net in the present form, changed. There is no form for text of V0, and where a layer changes
-        that the text does not have, such as an Input that is made of `input` and `input_dim`.
+        new: the net in the present form, changed. There is no form for text of V0. Where a layer changes that the text
+        does not have, such as an Input that is made of `input` and `input_dim`, all that is of an older form goes.
         """
         if self.raw.layers:
             source = self._of_present_layers()
             return None if source is None else source.edit(new)
+        edited = self._edit(new)
+        return self._from_raw(self.text, self.net)._edit(new) if edited is None else edited
+
+    def _edit(self, new: pb.NetParameter) -> str | None:
         wanted = name_layers(new)
         for write_names in (False, True):
             edited = _NetEditor(self.text, self, write_names).edit(wanted)
@@ -62,19 +66,20 @@ class NetSource:
         source = self._of_present_layers() if self.raw.layers else self
         if source is None:
             return None
-        raw = source.raw
-        text = without_unknown(source.text, raw) if drop_unknown else source.text
-        named = source._named_as(new)
-        return replace(source, text=text, net=named, origin=tuple(range(len(raw.layer)))).edit(new)
+        text = without_unknown(source.text, source.raw) if drop_unknown else source.text
+        return source._from_raw(text, new)._edit(new)
 
-    def _named_as(self, new: pb.NetParameter) -> pb.NetParameter:
-        """`raw` with the names that layers without one have in `new`: those depend on their types, which change."""
+    def _from_raw(self, text: str, upgraded: pb.NetParameter) -> NetSource:
+        """The source whose changes begin with the net as it is written.
+
+        upgraded: with the names that layers without one have: those depend on their types, which change.
+        """
         raw = pb.NetParameter()
         raw.CopyFrom(self.raw)
-        for of, layer in zip(self.origin, name_layers(new).layer, strict=True):
+        for of, layer in zip(self.origin, name_layers(upgraded).layer, strict=True):
             if of >= 0 and not raw.layer[of].name:
                 raw.layer[of].name = layer.name
-        return raw
+        return replace(self, text=text, net=raw, origin=tuple(range(len(raw.layer))))
 
     def _of_present_layers(self) -> NetSource | None:
         """The source of the same net whose text has `layer` in place of V1's `layers`; None for V0."""

@@ -210,15 +210,34 @@ def test_layers_without_names(tmp_path: Path) -> None:
     assert 'name: "(ReLU 2)"' in edited(text, first, tmp_path), "else it would be the first"
 
 
+def test_a_layer_that_the_text_does_not_have(tmp_path: Path) -> None:
+    """One that is made of the net's inputs, or of a ReLU in another layer: what it is made of goes."""
+    text = """# mine
+input: "data"  # old
+input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 8
+layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { relu: 1 num_output: 0x2 kernel_size: 1 } }
+# the end
+"""  # noqa: E501
+
+    def change(net: pb.NetParameter) -> None:
+        net.layer[0].top[0] = net.layer[1].bottom[0] = "x"
+
+    gone, come = changes(text, change, tmp_path)
+    assert len(gone) == 3
+    assert 'layer { name: "c_relu" type: "ReLU" bottom: "c" top: "c" }' in come
+    assert any("{ num_output: 0x2 kernel_size: 1 }" in line for line in come)
+
+    def insert(net: pb.NetParameter) -> None:
+        net.layer.insert(0, pb.LayerParameter(name="first", type="Input", top=["first"]))
+
+    gone, come = changes(text, insert, tmp_path)
+    assert gone[:2] == text.splitlines()[1:3]
+
+
 def test_there_is_no_such_text(tmp_path: Path) -> None:
-    """V0 layers, and inputs that change, cannot be edited: the text has no place for them."""
     path = tmp_path / "v0.prototxt"
     path.write_text('layers { layer { name: "r" type: "relu" } bottom: "a" top: "b" }')
     assert read_net_source(path)[1].edit(read_net(path)) is None
-    path.write_text('input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 8')
-    definition, source = read_net_source(path)
-    definition.message.layer[0].top[0] = "x"
-    assert source.edit(definition.message) is None
 
 
 def test_places_of_entries() -> None:
