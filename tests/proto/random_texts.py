@@ -98,10 +98,11 @@ class RandomText:
         return out if out.endswith("\n") or not out else f"{out}\n"
 
     def _entry(self, name: str, value: str | list[_Entry], indent: str) -> str:
-        first, last = self._brackets
+        first, last = tuple(self._brackets)
         if isinstance(value, str):
-            inside = f" # within\n{indent}" if self._commented and self._chance(0.05) else " "
-            return f"{name}:{inside}{value}{self.rng.choice(['', '', ',', ';'])}"
+            gap = f" # within\n{indent}" if self._commented and self._chance(0.05) else " "
+            return f"{name}:{gap}{value}{self.rng.choice(['', '', ',', ';'])}"
         if self._chance(self._short) or not value:
-            return f"{name} {first} {' '.join(self._entry(inner, content, indent) for inner, content in value)} {last}"
+            inside = [self._entry(*entry, indent) for entry in value]
+            return f"{name} {first} {' '.join(inside)} {last}"
         return f"{name} {first}\n{self._lines(value, indent + self._unit)}{indent}{last}"
