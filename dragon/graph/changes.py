@@ -53,7 +53,7 @@ class NetChanges:
                     assignment.fail(f"the net has no layer {name}{rest.partition('.')[0]}")
                 if name in self._names:
                     assignment.fail(f'"{name}" is a layer: say which of its fields, as in {name}.FIELD=VALUE')
-                if name in self._known:
+                if name in self._known and assignment.split_quoted()[0] is None:
                     assignment.fail(
                         f'"{name}" is a field: expected the number of an entry behind it, as in {name}[0], or a field '
                         f'of it, as in {name}.FIELD, got "{rest}"'
