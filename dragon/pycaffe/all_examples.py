@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
@@ -27,26 +26,8 @@ class AllExamples:
     inputs: list[str]
     outputs: list[str]
     blobs: Blobs
-
-    @abstractmethod
-    def forward(
-        self,
-        blobs: Sequence[str] | None = None,
-        start: str | int | None = None,
-        end: str | int | None = None,
-        **inputs: Array,
-    ) -> dict[str, Array]:
-        """Run the net from layer `start` to layer `end` and return outputs by name."""
-
-    @abstractmethod
-    def backward(
-        self,
-        diffs: Sequence[str] | None = None,
-        start: str | int | None = None,
-        end: str | int | None = None,
-        **outputs: Array,
-    ) -> dict[str, Array]:
-        """Run backward from layer `start` down to layer `end` and return input diffs by name."""
+    forward: Callable[..., dict[str, Array]]
+    backward: Callable[..., dict[str, Array]]
 
     def forward_all(self, blobs: Sequence[str] | None = None, **inputs: Array) -> dict[str, Array]:
         """Run all of the given examples, in batches of the net's size (the last one padded); outputs by name.
