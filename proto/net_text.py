@@ -13,15 +13,14 @@ from itertools import pairwise
 from dragon.errors import PrototxtError
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.layer_names import name_layers
-from dragon.proto.lexer import Tokens
-from dragon.proto.parser import Parser
+from dragon.proto.text import parse_text
 from dragon.proto.text_edit import Editor, without_unknown
-from dragon.proto.text_style import find_style, indentation
-from dragon.proto.text_tree import Entry, read_tree
+from dragon.proto.text_style import indentation
+from dragon.proto.text_tree import Entry
 from dragon.proto.upgrade import upgrade_net
 from dragon.proto.v1_text import present_layers
 
-__all__ = ["NetSource", "quiet"]
+__all__ = ["NetSource", "quiet", "silent"]
 
 _LAYER = "layer"
 
@@ -88,9 +87,11 @@ class NetSource:
 
 
 def _parsed(text: str) -> pb.NetParameter:
-    found = pb.NetParameter()
-    Parser(Tokens(text, "<string>"), True, lambda _: None).parse(found)
-    return found
+    return parse_text(text, pb.NetParameter(), allow_unknown=True, warn=silent)
+
+
+def silent(line: str) -> None:
+    """Say nothing of skipped fields, which were reported when the text was read."""
 
 
 def _says(text: str, net: pb.NetParameter) -> bool:
@@ -121,11 +122,9 @@ class _NetEditor(Editor):
     """Changes the layers of a net; each is known by its name, its conditions and, among equals, its number."""
 
     def __init__(self, text: str, source: NetSource, write_names: bool) -> None:
-        tokens = Tokens(text, "<string>")
-        self._tree = read_tree(tokens)
-        super().__init__(text, find_style(text, self._tree, tokens))
+        super().__init__(text)
         self._source, self._write_names = source, write_names
-        self._entries = [entry for entry in self._tree.entries if entry.name == _LAYER]
+        self._entries = [entry for entry in self.tree.entries if entry.name == _LAYER]
 
     def edit(self, new: pb.NetParameter) -> str | None:
         """The changed text; None where it cannot say what `new` says."""
@@ -157,8 +156,8 @@ class _NetEditor(Editor):
             self.change(body, self._as_typed(entry, base, origin), layer)
         self._arrange(kept, fresh)
         inputs = ("input", "input_shape", "input_dim") if any(of < 0 for of in origin) else ()
-        self.change(self._tree, self._source.raw, new, (_LAYER, *inputs))
-        return self.apply(0, len(self.text))
+        self.change(self.tree, self._source.raw, new, (_LAYER, *inputs))
+        return self.apply()
 
     def _unnamed(self, entry: int) -> bool:
         return entry >= 0 and not self._source.raw.layer[entry].name
@@ -205,7 +204,7 @@ class _NetEditor(Editor):
 
     def _indent(self) -> str:
         """The indentation of the net's entries: a net within a solver has one."""
-        found = (indentation(self.text, entry.start) for entry in self._tree.entries)
+        found = (indentation(self.text, entry.start) for entry in self.tree.entries)
         return next((indent for indent in found if indent is not None), "")
 
     def _put(self, anchor: Entry | None, text: str) -> None:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dragon.errors import PrototxtError
 from dragon.proto import dragon_pb2 as pb
-from dragon.proto.lexer import Tokens
-from dragon.proto.net_text import NetSource, quiet
-from dragon.proto.parser import Parser
+from dragon.proto.net_text import NetSource, quiet, silent
+from dragon.proto.text import parse_text
 from dragon.proto.text_edit import Editor, without_unknown
-from dragon.proto.text_style import find_style
-from dragon.proto.text_tree import Tree, read_tree
-from dragon.proto.upgrade import upgrade_net_tracked
+from dragon.proto.text_tree import Tree
+from dragon.proto.upgrade import nets_inside, upgrade_net_tracked
 
 __all__ = ["SolverSource"]
-
-_NETS = ("net_param", "train_net_param", "test_net_param")
 
 
 @dataclass(frozen=True)
@@ -33,27 +28,19 @@ class SolverSource:
         drop_unknown: leave out fields that the schema does not have, which else stay.
         """
         text = without_unknown(self.text, new) if drop_unknown else self.text
-        tokens = Tokens(text, "<string>")
-        tree = read_tree(tokens)
-        editor = Editor(text, find_style(text, tree, tokens))
-        for name in _NETS:
-            for (_, item), old, net in zip(tree.items(name), _nets(self.raw, name), _nets(new, name), strict=True):
+        editor = Editor(text)
+        before, after = nets_inside(self.raw), nets_inside(new)
+        for name in before:
+            for (_, item), old, net in zip(editor.tree.items(name), before[name], after[name], strict=True):
                 assert item.body is not None
                 _upgrade(editor, item.body, old, net)
-        editor.change(tree, self.raw, new, _NETS)
-        edited = editor.apply(0, len(text))
-        found = pb.SolverParameter()
+        editor.change(editor.tree, self.raw, new, before)
+        edited = editor.apply()
         try:
-            Parser(Tokens(edited, "<string>"), True, lambda _: None).parse(found)
+            found = parse_text(edited, pb.SolverParameter(), allow_unknown=True, warn=silent)
         except PrototxtError:
             return None
         return edited if found == new else None
-
-
-def _nets(solver: pb.SolverParameter, name: str) -> Sequence[pb.NetParameter]:
-    if name == "test_net_param":
-        return solver.test_net_param
-    return [getattr(solver, name)] if solver.HasField(name) else []
 
 
 def _upgrade(editor: Editor, body: Tree, old: pb.NetParameter, new: pb.NetParameter) -> None:

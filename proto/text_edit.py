@@ -15,22 +15,28 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from dragon.proto.lexer import Tokens
-from dragon.proto.text_style import Style, find_style, indentation
+from dragon.proto.text_style import find_style, indentation
 from dragon.proto.text_tree import Entry, Item, Tree, read_tree
 
 __all__ = ["Editor", "without_unknown"]
 
 
 class Editor:
-    """Collects changes of a text, each of which replaces the characters from start to end."""
+    """Collects changes of a text that the parser has accepted; each replaces the characters from start to end.
 
-    def __init__(self, text: str, style: Style) -> None:
-        self.text, self.style = text, style
+    tree: the entries of the text. style: how it is written.
+    """
+
+    def __init__(self, text: str) -> None:
+        tokens = Tokens(text, "<string>")
+        self.text, self.tree = text, read_tree(tokens)
+        self.style = find_style(text, self.tree, tokens)
         self.edits: list[tuple[int, int, str]] = []
         self._gone: dict[int, Entry] = {}  # entries that are removed, by their starts
 
-    def apply(self, start: int, end: int) -> str:
-        """The characters from start to end with all changes within."""
+    def apply(self, start: int = 0, end: int | None = None) -> str:
+        """The characters from start to end, by default all, with all changes within."""
+        end = len(self.text) if end is None else end
         out, done = [], start
         edits = [*self.edits, *self._removals(start, end)]
         for first, last, replacement in sorted(edits, key=lambda edit: edit[:2]):
@@ -246,11 +252,9 @@ class Editor:
 
 def without_unknown(text: str, message: Message) -> str:
     """A text of such a message without the fields that its type, and the types inside it, do not have."""
-    tokens = Tokens(text, "<string>")
-    tree = read_tree(tokens)
-    editor = Editor(text, find_style(text, tree, tokens))
-    editor.remove_unknown(tree, message.DESCRIPTOR.fields_by_name)
-    return editor.apply(0, len(text))
+    editor = Editor(text)
+    editor.remove_unknown(editor.tree, message.DESCRIPTOR.fields_by_name)
+    return editor.apply()
 
 
 def _opcodes(before: Sequence[Any], after: Sequence[Any]) -> Sequence[tuple[str, int, int, int, int]]:

@@ -20,7 +20,15 @@ from dragon.proto.quantised import is_quantised, upgrade_quantised
 from dragon.proto.upgrade_v0 import upgrade_v0
 from dragon.proto.volumes import has_volume, upgrade_volume
 
-__all__ = ["V1_TYPES", "needs_upgrade", "upgrade_net", "upgrade_net_tracked", "upgrade_solver", "upgrade_v1"]
+__all__ = [
+    "V1_TYPES",
+    "needs_upgrade",
+    "nets_inside",
+    "upgrade_net",
+    "upgrade_net_tracked",
+    "upgrade_solver",
+    "upgrade_v1",
+]
 
 _log = logging.getLogger("dragon")
 _V1 = pb.V1LayerParameter
@@ -118,11 +126,9 @@ def upgrade_solver(solver: pb.SolverParameter) -> pb.SolverParameter:
     """
     new = pb.SolverParameter()
     new.CopyFrom(solver)
-    for name in ("net_param", "train_net_param"):
-        if new.HasField(name):
-            getattr(new, name).CopyFrom(upgrade_net(getattr(solver, name)))
-    for inner in new.test_net_param:
-        inner.CopyFrom(upgrade_net(inner))
+    for nets in nets_inside(new).values():
+        for net in nets:
+            net.CopyFrom(upgrade_net(net))
     if new.HasField("solver_type"):
         if new.HasField("type"):
             raise PrototxtError(f'solver gives both type ("{new.type}") and solver_type; keep type only')
@@ -130,6 +136,13 @@ def upgrade_solver(solver: pb.SolverParameter) -> pb.SolverParameter:
         new.ClearField("solver_type")
         _log.info('upgraded solver_type to type: "%s"', new.type)
     return new
+
+
+def nets_inside(solver: pb.SolverParameter) -> dict[str, list[pb.NetParameter]]:
+    """The nets that are written inside a solver, by the field that holds them."""
+    single = ("net_param", "train_net_param")
+    found = {name: [getattr(solver, name)] if solver.HasField(name) else [] for name in single}
+    return found | {"test_net_param": list(solver.test_net_param)}
 
 
 def _log_upgrades(noun: str, what: str, changes: Iterable[bool]) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dragon.proto import dragon_pb2 as pb
-from dragon.proto.lexer import Tokens
 from dragon.proto.text_edit import Editor
-from dragon.proto.text_style import find_style
-from dragon.proto.text_tree import Entry, Tree, read_tree
+from dragon.proto.text_tree import Entry, Tree
 from dragon.proto.upgrade import upgrade_v1
 
 __all__ = ["present_layers"]
@@ -22,10 +20,8 @@ def present_layers(text: str, raw: pb.NetParameter) -> str | None:
 
     raw: the net as the text says it. Each layer keeps its place. Raises PrototxtError for a layer without a type.
     """
-    tokens = Tokens(text, "<string>")
-    tree = read_tree(tokens)
-    editor = Editor(text, find_style(text, tree, tokens))
-    entries = [entry for entry in tree.entries if entry.name == _V1]
+    editor = Editor(text)
+    entries = [entry for entry in editor.tree.entries if entry.name == _V1]
     if any(entry.listed for entry in entries) or any(layer.HasField("layer") for layer in raw.layers):
         return None
     for entry, layer in zip(entries, raw.layers, strict=True):
@@ -33,7 +29,7 @@ def present_layers(text: str, raw: pb.NetParameter) -> str | None:
         assert body is not None
         editor.edits.append((entry.start, entry.start + len(_V1), _PRESENT))
         _change(editor, body, upgrade_v1(layer))
-    return editor.apply(0, len(text))
+    return editor.apply()
 
 
 def _change(editor: Editor, body: Tree, new: pb.LayerParameter) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from dragon.files.reading import open_regular, read_bytes
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.dialects import set_profile
 from dragon.proto.text import format_text, read_net_source, read_solver_source
-from dragon.proto.upgrade import upgrade_net
+from dragon.proto.upgrade import nets_inside, upgrade_net
 from dragon.surgery.model import Model, write_model
 from dragon.surgery.present import to_present
 from dragon.tools.common.outputs import OutputFile
@@ -112,8 +113,7 @@ def _read_solver(source: str, allow_unknown: bool, profile: str | None) -> tuple
     """As for a net. Layers of a dialect become those of today in nets inside the solver, too."""
     definition, text = read_solver_source(source, profile, allow_unknown)
     message = definition.message
-    inside = [getattr(message, name) for name in ("net_param", "train_net_param") if message.HasField(name)]
-    for net in (*inside, *message.test_net_param):
+    for net in itertools.chain(*nets_inside(message).values()):
         set_profile(net, message.profile)
         net.CopyFrom(to_present(Model.of(upgrade_net(net))).definition())
     if message.profile:
